@@ -1,0 +1,2 @@
+//! The single binary `tiding`.
+fn main() {}

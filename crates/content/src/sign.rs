@@ -1,0 +1,168 @@
+//! Signed documents: exact bytes, a payload kind that separates domains, ed25519.
+//!
+//! The bytes that are signed are DSSE's pre-authentication encoding of the kind and the payload (secure-systems-lab DSSE
+//! protocol 1.0.2), so a signature on a release can never be read as one on an order. Verification is strict
+//! (`verify_strict`: no malleable signatures, no small-order keys).
+
+use crate::{Digest, KeyId};
+use std::collections::BTreeSet;
+
+/// What a signed payload is; the kind is part of the signed bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum PayloadKind {
+    /// A [`crate::Root`].
+    Root,
+    /// A [`crate::Release`].
+    Release,
+    /// A [`crate::Order`].
+    Order,
+}
+
+impl PayloadKind {
+    /// The media type that stands in the signed bytes.
+    pub const fn media_type(self) -> &'static str {
+        match self {
+            Self::Root => "application/vnd.tiding.root.v1",
+            Self::Release => "application/vnd.tiding.release.v1",
+            Self::Order => "application/vnd.tiding.order.v1",
+        }
+    }
+}
+
+/// The public half of a signing key: 32 bytes that are a valid, strong ed25519 point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PublicKey(ed25519_dalek::VerifyingKey);
+
+impl PublicKey {
+    /// A key from its 32 bytes; `None` when they are no point, or a weak (small-order) one.
+    pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
+        ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
+    }
+
+    /// The 32 bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        self.0.as_bytes()
+    }
+
+    /// The id of this key.
+    pub fn id(&self) -> KeyId {
+        KeyId(Digest::of(self.as_bytes()))
+    }
+}
+
+/// A private signing key; printing it prints its public id.
+pub struct SigningKey(ed25519_dalek::SigningKey);
+
+impl SigningKey {
+    /// A key from 32 secret bytes, which the caller drew from a good source.
+    pub fn from_secret(secret: &[u8; 32]) -> Self {
+        Self(ed25519_dalek::SigningKey::from_bytes(secret))
+    }
+
+    /// The public half.
+    pub fn public(&self) -> PublicKey {
+        PublicKey(self.0.verifying_key())
+    }
+
+    /// Signs `payload` as a document of `kind`.
+    pub fn sign(&self, kind: PayloadKind, payload: Vec<u8>) -> Signed {
+        let mut signed = Signed { kind, payload, signatures: Vec::new() };
+        self.co_sign(&mut signed);
+        signed
+    }
+
+    /// Adds this key's signature to a document that others have signed.
+    pub fn co_sign(&self, signed: &mut Signed) {
+        use ed25519_dalek::Signer;
+        let signature = self.0.sign(&pre_authentication(signed.kind, &signed.payload));
+        signed.signatures.push(Signature { key: self.public().id(), bytes: signature.to_bytes() });
+        signed.signatures.sort_by_key(|signature| signature.key);
+    }
+}
+
+impl std::fmt::Debug for SigningKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "SigningKey({:?})", self.public().id())
+    }
+}
+
+/// One signature and the id of the key that is said to have made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// The key.
+    pub key: KeyId,
+    /// The 64 bytes of the ed25519 signature.
+    pub bytes: [u8; 64],
+}
+
+/// A payload and who signed it. Nothing in it is believed before [`Signed::verify`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signed {
+    /// What the payload is said to be.
+    pub kind: PayloadKind,
+    /// The exact bytes that were signed.
+    pub payload: Vec<u8>,
+    /// At most 16 signatures, rising by key id.
+    pub signatures: Vec<Signature>,
+}
+
+/// Why a signed document is not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotBelieved {
+    /// The document is of another kind than the place asks for.
+    #[error("a signed {found:?} stands where a signed {wanted:?} belongs")]
+    WrongKind {
+        /// The kind asked for.
+        wanted: PayloadKind,
+        /// The kind found.
+        found: PayloadKind,
+    },
+    /// Too few of the allowed keys have validly signed it.
+    #[error("{valid} of {needed} needed signatures are valid")]
+    TooFewSignatures {
+        /// Distinct allowed keys with a valid signature.
+        valid: usize,
+        /// How many are needed.
+        needed: usize,
+    },
+    /// A threshold of zero would let everything pass, and is refused.
+    #[error("a threshold of zero signatures is refused")]
+    ZeroThreshold,
+}
+
+impl Signed {
+    /// The digest of the payload: a release's or an order's id.
+    pub fn payload_digest(&self) -> Digest {
+        Digest::of(&self.payload)
+    }
+
+    /// The payload, once at least `threshold` distinct keys of `allowed` have validly signed it as a `kind`.
+    pub fn verify(&self, kind: PayloadKind, allowed: &[PublicKey], threshold: usize) -> Result<&[u8], NotBelieved> {
+        if self.kind != kind {
+            return Err(NotBelieved::WrongKind { wanted: kind, found: self.kind });
+        }
+        if threshold == 0 {
+            return Err(NotBelieved::ZeroThreshold);
+        }
+        let message = pre_authentication(kind, &self.payload);
+        let valid: BTreeSet<KeyId> = (self.signatures.iter())
+            .filter_map(|signature| {
+                let key = allowed.iter().find(|key| key.id() == signature.key)?;
+                let signature = ed25519_dalek::Signature::from_bytes(&signature.bytes);
+                key.0.verify_strict(&message, &signature).is_ok().then(|| key.id())
+            })
+            .collect();
+        match valid.len() >= threshold {
+            true => Ok(&self.payload),
+            false => Err(NotBelieved::TooFewSignatures { valid: valid.len(), needed: threshold }),
+        }
+    }
+}
+
+/// `"DSSEv1" SP len(type) SP type SP len(payload) SP payload`, lengths in decimal.
+fn pre_authentication(kind: PayloadKind, payload: &[u8]) -> Vec<u8> {
+    let media_type = kind.media_type();
+    let mut bytes = format!("DSSEv1 {} {media_type} {} ", media_type.len(), payload.len()).into_bytes();
+    bytes.extend_from_slice(payload);
+    bytes
+}

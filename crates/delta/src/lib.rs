@@ -1,0 +1,1 @@
+//! A small patch between two byte strings, and back again.

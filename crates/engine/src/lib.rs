@@ -1,0 +1,1 @@
+//! Decides everything a node decides, through its doors, without I/O.

@@ -1,0 +1,1 @@
+//! Hangs a pretend world on the doors: virtual time, network, disks, faults, checkers, all from one seed.

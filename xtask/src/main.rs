@@ -1,0 +1,2 @@
+//! Filled by its own commit.
+fn main() {}
