@@ -1,0 +1,998 @@
+//! The doors: everything that comes into an engine and everything that goes out, and nothing else.
+//!
+//! This is vocabulary only. It holds no payload bytes, no paths, no file formats and no sockets: pieces are numbers,
+//! payloads are [`BufferId`]s that only the driver can resolve, and addresses are told, compared and passed on, never used.
+
+use content::fact::{JournalName, Position};
+use content::{
+    AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
+    ReleaseId, Role, Signed, TokenId, UnixTime,
+};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// A moment on the driver's monotonic clock: nanoseconds since some fixed start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// This moment and a duration.
+    pub fn after(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// How long ago `earlier` was; zero if it is not earlier.
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// A payload that the driver holds for the engine until a [`Job::Write`] or [`Output::Drop`] names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub u64);
+
+/// A job that was given to the host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// A request of a client that waits for its answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClientId(pub u64);
+
+/// An append that waits for its outcome.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AppendId(pub u64);
+
+/// What an engine is and how it behaves. Everything is public knowledge; no secrets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// What this node's certificate says it is. [`Role::Operator`] is a publisher: it serves what it publishes.
+    pub role: Role,
+    /// Its name for people.
+    pub name: String,
+    /// What is said of it.
+    pub labels: Labels,
+    /// Its datacenter, which names its journal.
+    pub datacenter: Label,
+    /// Where it accepts peers; `None` for a publisher, which only dials. An unspecified address means "as you see me".
+    pub listen: Option<SocketAddr>,
+    /// The version of the software, for people.
+    pub software: String,
+    /// The origins it knows from joining; an agent dials them, an origin none.
+    pub origins: Vec<SocketAddr>,
+    /// How many neighbours the tracker gives a node (16).
+    pub neighbours: usize,
+    /// Payload bytes that may be under way to this node at once, from all senders (8 MiB).
+    pub window_bytes: u64,
+    /// How long a piece may take before it is asked for elsewhere, when no rate is known yet (1 s).
+    pub patience: Duration,
+    /// How long until a lost connection is dialled again at first; doubles up to 5 s, with jitter (50 ms).
+    pub redial: Duration,
+}
+
+/// What the store and the journal remembered.
+#[derive(Debug, Clone, Default)]
+pub struct Recovered {
+    /// The newest trust root, already verified by whoever pinned it.
+    pub root: Option<Signed>,
+    /// What is known of each application.
+    pub apps: Vec<AppRecord>,
+    /// Contents that are here, whole or in part.
+    pub held: Vec<Held>,
+    /// The journals' facts in order (origins only).
+    pub facts: Vec<(JournalName, Position, Fact)>,
+}
+
+/// What a node durably remembers of an application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppRecord {
+    /// The application.
+    pub app: AppName,
+    /// The newest order that was accepted; its epoch is the floor.
+    pub order: Option<Signed>,
+    /// The releases that are laid out here.
+    pub laid_out: Vec<Signed>,
+    /// Where the path points.
+    pub live: Option<ReleaseId>,
+    /// The last release that was confirmed healthy.
+    pub confirmed: Option<ReleaseId>,
+    /// A switch that was begun and not finished, decided again at start.
+    pub intent: Option<ReleaseId>,
+}
+
+/// A content that is here, whole or in part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Which.
+    pub content: ContentSpec,
+    /// The pieces that are verified and readable.
+    pub have: Bitmap,
+    /// Whether it is complete, which means durable.
+    pub complete: bool,
+}
+
+/// Something comes in.
+#[derive(Debug, Clone)]
+pub enum Input {
+    /// It is now later: a deadline may have passed. Every input carries the time; this one nothing else.
+    Tick,
+    /// Both connections to a peer are up, and TLS says who it is. A later `PeerUp` of the same peer replaces the first.
+    PeerUp {
+        /// Who.
+        peer: NodeId,
+        /// What its certificate lets it be.
+        role: Role,
+        /// From where it is seen.
+        seen: IpAddr,
+        /// The address that was dialled; `None` when it dialled us.
+        dialled: Option<SocketAddr>,
+    },
+    /// The connections to a peer are gone; all that was under way with them is lost.
+    PeerDown {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        why: DownReason,
+    },
+    /// An address that was asked for with [`Output::Connect`] could not be reached.
+    Unreachable {
+        /// The address.
+        address: SocketAddr,
+        /// Why, in words.
+        why: String,
+    },
+    /// A control message.
+    Message {
+        /// From whom.
+        from: NodeId,
+        /// What it says.
+        message: Message,
+    },
+    /// The payload of a piece has come whole, and is not verified yet.
+    Piece {
+        /// From whom.
+        from: NodeId,
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+        /// Where the driver keeps it.
+        buffer: BufferId,
+        /// Its length in bytes.
+        len: u32,
+    },
+    /// A piece that [`Output::SendPiece`] asked for has left to the kernel.
+    Sent {
+        /// To whom.
+        to: NodeId,
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+        /// Its length in bytes; 0 when it could not be read or the peer is gone.
+        bytes: u32,
+        /// How long it took from the moment it was first in line.
+        took: Duration,
+    },
+    /// A piece that we believed to have cannot be read, or is not what it was: it is quarantined.
+    Lost {
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+    },
+    /// A job is done.
+    Done {
+        /// Which.
+        job: JobId,
+        /// How it went.
+        result: Result<JobDone, JobError>,
+    },
+    /// A client asks.
+    Request {
+        /// Which client, for the answer.
+        client: ClientId,
+        /// What it asks.
+        request: Request,
+    },
+    /// An append has an outcome.
+    Appended {
+        /// Which.
+        append: AppendId,
+        /// The position after it, durable; or what stood in the way.
+        outcome: Result<Position, AppendError>,
+    },
+}
+
+/// Why connections ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DownReason {
+    /// The other side closed in order. This is no fault.
+    Closed,
+    /// It broke: reset, timeout, or the peer's bytes made no sense. In words.
+    Broken(String),
+    /// We closed it, as [`Output::Close`] asked.
+    Asked,
+}
+
+/// Something goes out.
+#[derive(Debug, Clone)]
+pub enum Output {
+    /// Dial this address; the answer is `PeerUp` or `Unreachable`. When `expect` is set another identity is refused.
+    Connect {
+        /// Where.
+        address: SocketAddr,
+        /// Who must answer.
+        expect: Option<NodeId>,
+    },
+    /// Close the connections to a peer.
+    Close {
+        /// Who.
+        peer: NodeId,
+        /// Why.
+        why: CloseReason,
+    },
+    /// Send a control message.
+    Send {
+        /// To whom.
+        to: NodeId,
+        /// What.
+        message: Message,
+    },
+    /// Read a piece and send it on the bulk connection, after those asked for before; answered by `Sent`.
+    SendPiece {
+        /// To whom.
+        to: NodeId,
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+    },
+    /// Forget a payload that nobody wants.
+    Drop {
+        /// Which.
+        buffer: BufferId,
+    },
+    /// Do a job; answered by `Done`.
+    Job {
+        /// Its number.
+        id: JobId,
+        /// What to do.
+        job: Job,
+    },
+    /// Answer a client.
+    Answer {
+        /// Which.
+        client: ClientId,
+        /// With what.
+        answer: Answer,
+    },
+    /// Append facts to a journal if nothing came in between; answered by `Appended`.
+    Append {
+        /// Its number.
+        id: AppendId,
+        /// Which journal.
+        journal: JournalName,
+        /// The position that must still be the journal's.
+        expect: Position,
+        /// What to append, all or nothing.
+        facts: Vec<Fact>,
+    },
+    /// Something that people or metrics want to know.
+    Event(Event),
+}
+
+/// Why we close a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CloseReason {
+    /// It is of another fleet.
+    OtherFleet,
+    /// It speaks no version of the protocol that we speak: theirs is in the words.
+    OtherProtocol {
+        /// The versions the peer speaks.
+        theirs: (u16, u16),
+    },
+    /// It was revoked.
+    Revoked,
+    /// It misbehaved.
+    Misbehaved(Misbehaviour),
+    /// Nothing is left to do with it.
+    NotNeeded,
+}
+
+/// What a peer did that no honest peer does. A name each, so that a test can ask for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Misbehaviour {
+    /// It sent a piece whose digest is wrong.
+    CorruptPiece,
+    /// It sent a piece of the wrong length.
+    WrongLength,
+    /// It sent a piece that nobody asked it for, again and again.
+    UnaskedPieces,
+    /// It named a piece number at or above the content's total.
+    NoSuchPiece,
+    /// It claimed pieces that it then could not send, again and again.
+    FalseHaves,
+    /// It sent something that its role may not send.
+    NotItsRole,
+    /// It sent a document whose signature does not hold.
+    BadSignature,
+    /// It sent more messages than any honest peer.
+    Flood,
+}
+
+/// A job for the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Job {
+    /// Make room for a content and say what of it is here. Answered by [`JobDone::Opened`].
+    Open {
+        /// Which.
+        content: ContentSpec,
+    },
+    /// Verify a payload and write it into staging. Answered by [`JobDone::Written`], or [`JobError::Corrupt`].
+    Write {
+        /// Of which content.
+        content: ContentId,
+        /// Which piece. A page is only given when its parent page is there, a data piece only after `Index`.
+        piece: PieceNo,
+        /// The payload; the driver forgets it afterwards (it may keep it cached for sending).
+        buffer: BufferId,
+    },
+    /// All pages are here: read them as a manifest, hold it against the content's declaration, and take over pieces that
+    /// other contents hold. Answered by [`JobDone::Indexed`].
+    Index {
+        /// Of which content.
+        content: ContentId,
+    },
+    /// All pieces are here: make the content durable. Answered by [`JobDone::Completed`].
+    Complete {
+        /// Which.
+        content: ContentId,
+    },
+    /// Lay a release out beside its path, durably, not live; remembers the signed release. Answered by `Assembled`.
+    Assemble {
+        /// The signed release; its contents are complete.
+        release: Signed,
+    },
+    /// Remember an order, durably, before anything follows from it. Answered by [`JobDone::Accepted`].
+    Accept {
+        /// The signed order.
+        order: Signed,
+    },
+    /// Swing the path to a laid-out release: durable intent, rename, sync. Answered by [`JobDone::Switched`].
+    Switch {
+        /// The application.
+        app: AppName,
+        /// To which release.
+        release: ReleaseId,
+    },
+    /// Remember that the live release is healthy, durably, and end the intent. Answered by [`JobDone::Confirmed`].
+    Confirm {
+        /// The application.
+        app: AppName,
+        /// Which release.
+        release: ReleaseId,
+    },
+    /// Read what is live again and hold it against its manifest. Answered by [`JobDone::Verified`].
+    Verify {
+        /// The application.
+        app: AppName,
+    },
+    /// Forget every content and laid-out release that is not among these. Answered by [`JobDone::Collected`].
+    Collect {
+        /// Contents to keep.
+        contents: Vec<ContentId>,
+        /// Releases to keep laid out.
+        releases: Vec<ReleaseId>,
+    },
+}
+
+/// How a job went when it went well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobDone {
+    /// What was here already.
+    Opened {
+        /// The pieces that are verified and readable.
+        have: Bitmap,
+        /// Whether the pages are all here and were read as a manifest already (or the content names no pieces).
+        indexed: bool,
+        /// Whether it is complete and durable already.
+        complete: bool,
+    },
+    /// The piece is verified and readable.
+    Written,
+    /// The manifest is what was declared; these pieces are here now (pages included).
+    Indexed {
+        /// The pieces that are verified and readable.
+        have: Bitmap,
+    },
+    /// The content is durable.
+    Completed,
+    /// The release is laid out, durably.
+    Assembled,
+    /// The order is remembered, durably.
+    Accepted,
+    /// The path points to the release, durably.
+    Switched {
+        /// Where it pointed before.
+        previous: Option<ReleaseId>,
+    },
+    /// The confirmation is remembered, durably.
+    Confirmed,
+    /// What is live was read again.
+    Verified {
+        /// How many entries were compared.
+        entries: u32,
+        /// How many bytes were hashed.
+        bytes: u64,
+        /// How many entries differ.
+        differing: u32,
+        /// The first few of them, escaped for people, each with what differs.
+        first: Vec<String>,
+    },
+    /// What was not needed is gone.
+    Collected {
+        /// Bytes that were freed.
+        freed: u64,
+    },
+}
+
+/// How a job failed, by what the engine can do about it. The words are for people: what, why and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobError {
+    /// The payload is not the piece: its sender is convicted.
+    Corrupt,
+    /// The disk (or its inodes, or a quota) is full: wait for room and try again.
+    NoSpace {
+        /// In words, with what is needed and what is free.
+        why: String,
+    },
+    /// Something that was believed to be here is not, or was damaged: these pieces must be fetched again.
+    Missing {
+        /// The content.
+        content: ContentId,
+        /// Its pieces.
+        pieces: Vec<PieceNo>,
+    },
+    /// It must not be done (the target is not ours, the content is not what was declared): never try again.
+    Refused {
+        /// In words, with the next command.
+        why: String,
+    },
+    /// The disk failed, this time.
+    Disk {
+        /// In words.
+        why: String,
+    },
+}
+
+/// Why an append was not made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppendError {
+    /// Something else was appended first: the journal stands here.
+    Conflict(Position),
+    /// The journal cannot be written now; in words.
+    Unavailable(String),
+}
+
+/// A control message between peers. No variant has a field for a path, a URL or a command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    /// The first message on every connection, both ways.
+    Hello(Hello),
+    /// Origin to agent: meet these.
+    Introduce {
+        /// Who and where.
+        peers: Vec<Introduction>,
+    },
+    /// Origin to agent: stage this release; orders for it may follow. Publisher to origin: see `Submit`.
+    Announce {
+        /// The signed release.
+        release: Signed,
+    },
+    /// Origin to agent: an order, and what it may do now.
+    Command {
+        /// The signed order.
+        order: Signed,
+        /// What the conductor allows.
+        gate: Gate,
+    },
+    /// Origin to agent: how far the fleet journal is and what time it is, from which an agent knows that it is stale.
+    Head {
+        /// The fleet journal's position.
+        position: Position,
+        /// The origin's time.
+        time: UnixTime,
+    },
+    /// Origin to agent: read what is live again.
+    Verify {
+        /// Returned with the report.
+        request: u64,
+        /// The application.
+        app: AppName,
+    },
+    /// Agent to origin: what a `Verify` found.
+    Verified {
+        /// As asked.
+        request: u64,
+        /// What was found, or why not.
+        outcome: Result<VerifyReport, String>,
+    },
+    /// Agent to origin: where it stands; coalesced, at most one per 100 ms and application, plus one at each change of phase.
+    Status(AppStatus),
+    /// Publisher to origin: take this release and order; the publisher holds the content.
+    Submit {
+        /// Returned with the verdict.
+        request: u64,
+        /// The signed release.
+        release: Signed,
+        /// The signed order.
+        order: Signed,
+    },
+    /// Origin to publisher: how the submission went.
+    Verdict {
+        /// As asked.
+        request: u64,
+        /// How it went.
+        outcome: Result<Submitted, Refusal>,
+    },
+    /// Swarm: what I hold of a content that we both want or have. Sent once when both are interested.
+    Holding {
+        /// Which content.
+        content: ContentId,
+        /// The pieces; `None` is all of them.
+        have: Option<Bitmap>,
+        /// Whether I want pieces that I lack.
+        wants: bool,
+    },
+    /// Swarm: I hold these too, now.
+    Have {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        pieces: Vec<PieceNo>,
+    },
+    /// Swarm: send me these, in this order.
+    Want {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        pieces: Vec<PieceNo>,
+    },
+    /// Swarm: do not send me this any more.
+    Cancel {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        piece: PieceNo,
+    },
+    /// Swarm: I cannot send this.
+    Cannot {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        piece: PieceNo,
+    },
+    /// Swarm: I am no longer here for this content.
+    Leave {
+        /// Which content.
+        content: ContentId,
+    },
+    /// Are you there? Sent when a connection was silent for some seconds.
+    Ping,
+    /// I am.
+    Pong,
+}
+
+/// The first message on every connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hello {
+    /// The oldest and the newest version of the protocol that the sender speaks.
+    pub versions: (u16, u16),
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The software's version, for people.
+    pub software: String,
+    /// The sender's name, for people.
+    pub name: String,
+    /// What is said of it.
+    pub labels: Labels,
+    /// Where it accepts peers. An unspecified address means "as you see me".
+    pub listen: Option<SocketAddr>,
+    /// The highest epoch it has accepted of each application.
+    pub floors: Vec<(AppName, u64)>,
+}
+
+/// A peer and where to find it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Introduction {
+    /// Who.
+    pub node: NodeId,
+    /// Where.
+    pub address: SocketAddr,
+}
+
+/// What the conductor allows a node to do with an order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Gate {
+    /// Stage, and wait.
+    Hold,
+    /// Switch as soon as it is staged.
+    Open,
+    /// Go back to the order's fallback.
+    FallBack,
+}
+
+/// How far a node is with the newest release of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// It knows of it.
+    Told,
+    /// Pieces are coming.
+    Fetching,
+    /// Every piece is here, durably.
+    Complete,
+    /// It is laid out and waits for its wave.
+    Staged,
+    /// The path points to it.
+    Live,
+    /// It was healthy for its window.
+    Confirmed,
+    /// It cannot go on; `trouble` says why.
+    Failed,
+    /// The node runs the order's fallback again.
+    FellBack,
+}
+
+/// Where a node stands with an application. Soft: never journaled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AppStatus {
+    /// The application.
+    pub app: AppName,
+    /// The release it works on, or runs.
+    pub release: ReleaseId,
+    /// The order it has accepted last.
+    pub order: Option<OrderId>,
+    /// How far it is.
+    pub phase: Phase,
+    /// Pieces that are here.
+    pub have: u32,
+    /// Pieces in all.
+    pub total: u32,
+    /// Payload bytes that came from an origin for this release.
+    pub from_origin: u64,
+    /// Payload bytes that came from peers.
+    pub from_peers: u64,
+    /// Bytes that were here already.
+    pub had: u64,
+    /// When what happened.
+    pub timeline: Timeline,
+    /// The release its path points to.
+    pub live: Option<ReleaseId>,
+    /// The release it confirmed last.
+    pub confirmed: Option<ReleaseId>,
+    /// What is in the way, in words.
+    pub trouble: Option<String>,
+}
+
+/// When a node got how far, as durations since it was told of the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Timeline {
+    /// The first payload byte of a data piece or page.
+    pub first_byte: Option<Duration>,
+    /// Every piece, verified.
+    pub last_byte: Option<Duration>,
+    /// Every piece, durable.
+    pub complete: Option<Duration>,
+    /// Laid out.
+    pub staged: Option<Duration>,
+    /// Switched.
+    pub live: Option<Duration>,
+    /// Confirmed.
+    pub confirmed: Option<Duration>,
+}
+
+/// What reading the live tree again found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifyReport {
+    /// The release that is live.
+    pub release: ReleaseId,
+    /// How many entries were compared.
+    pub entries: u32,
+    /// How many bytes were hashed.
+    pub bytes: u64,
+    /// How many entries differ.
+    pub differing: u32,
+    /// The first few of them, for people.
+    pub first: Vec<String>,
+}
+
+/// How far a submission is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Submitted {
+    /// Taken: the origin fetches the content and agents stage it; nothing is promised yet.
+    Spreading,
+    /// The release is durable at the origin and the order stands in the journal: the publisher may go.
+    Ordered,
+}
+
+/// Why a request is refused, by what the asker can do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// Another order came first, or a deploy of this application is under way.
+    Conflict {
+        /// The newest epoch; the next order needs a higher one.
+        epoch: u64,
+        /// Whose it is: an operator's name.
+        by: String,
+        /// What is going on, in words.
+        what: String,
+    },
+    /// A signature does not hold, or the document is for another fleet.
+    NotBelieved(String),
+    /// The thing asked for is not known here.
+    Unknown(String),
+    /// The request makes no sense; in words.
+    Invalid(String),
+    /// The asker's role may not ask this, or this node's role cannot answer it.
+    NotAllowed(String),
+    /// It failed here for now; in words.
+    Failed(String),
+}
+
+/// What a client asks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// Publisher's own engine: bring this to the origin. Answered when it is ordered, or refused.
+    Deploy {
+        /// The signed release, whose contents are held here.
+        release: Signed,
+        /// The signed order.
+        order: Signed,
+    },
+    /// Origin: take an order for a release that was published before (a rollback, a repeat).
+    Order {
+        /// The signed order.
+        order: Signed,
+    },
+    /// Where everything stands.
+    Status,
+    /// Origin: have every selected node read what is live again.
+    Verify {
+        /// The application.
+        app: AppName,
+    },
+    /// Origin: remember a new join token.
+    IssueToken {
+        /// Its public half.
+        token: TokenId,
+        /// The keyed hash of its secret half.
+        secret: Digest,
+        /// How many nodes may join with it.
+        uses: u32,
+        /// Until when.
+        expires: UnixTime,
+        /// What those nodes become.
+        role: Role,
+        /// What is said of them.
+        labels: Labels,
+    },
+    /// Origin: take a join token back.
+    RevokeToken {
+        /// Which.
+        token: TokenId,
+    },
+    /// Origin: may this node join? The driver has the secret's keyed hash from the joiner and makes the certificate.
+    Enrol {
+        /// The token's public half.
+        token: TokenId,
+        /// The keyed hash of the secret that the joiner showed.
+        secret: Digest,
+        /// The joiner.
+        node: NodeId,
+        /// The name it would like.
+        name: String,
+        /// The wall clock.
+        now: UnixTime,
+    },
+}
+
+/// What a client is answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// To `Deploy` and `Order`: the order stands in the journal.
+    Ordered {
+        /// The order.
+        order: OrderId,
+        /// Its epoch.
+        epoch: u64,
+    },
+    /// To `Status`.
+    Status(Box<FleetStatus>),
+    /// To `Verify`: what every node found.
+    Verified {
+        /// By node: its name, and what it found or why not.
+        nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
+    },
+    /// To `IssueToken`, `RevokeToken`: it stands in the journal.
+    Noted,
+    /// To `Enrol`: it stands in the journal; make the certificate.
+    Enrolled {
+        /// As what.
+        role: Role,
+        /// The name it was given.
+        name: String,
+        /// What is said of it.
+        labels: Labels,
+    },
+    /// Refused.
+    Refused(Refusal),
+}
+
+/// Where a fleet stands, as its origin knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct FleetStatus {
+    /// The applications.
+    pub apps: Vec<RolloutStatus>,
+    /// The nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// The fleet journal's position.
+    pub position: Option<Position>,
+}
+
+/// Where an application stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RolloutStatus {
+    /// The application.
+    pub app: AppName,
+    /// The newest order.
+    pub order: Option<OrderId>,
+    /// Its epoch.
+    pub epoch: u64,
+    /// The release that it wants, or that is being spread.
+    pub release: ReleaseId,
+    /// What people call that release.
+    pub version: String,
+    /// Who gave the order.
+    pub by: String,
+    /// Why, in their words.
+    pub message: String,
+    /// How the rollout goes.
+    pub state: RolloutState,
+    /// Pieces of the content that the origin itself has, and in all.
+    pub origin_have: (u32, u32),
+    /// The length of the content (pieces and manifest) in bytes.
+    pub content_bytes: u64,
+    /// Payload bytes the origin has sent of it.
+    pub origin_sent: u64,
+    /// Releases that an order may name, newest last: id, version, when made, whether a node runs it.
+    pub releases: Vec<(ReleaseId, String, UnixTime)>,
+}
+
+/// How a rollout goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RolloutState {
+    /// The release spreads; it is not ordered yet.
+    Spreading,
+    /// A wave is open.
+    Rolling {
+        /// Which, from 0.
+        wave: u8,
+    },
+    /// It stopped, and why; nodes go back to the fallback if there is one.
+    Halted {
+        /// Why.
+        why: String,
+    },
+    /// Every selected node that is known is confirmed.
+    Finished,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NodeStatus {
+    /// Who.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// What is said of it.
+    pub labels: Labels,
+    /// Whether it is connected.
+    pub up: bool,
+    /// For how long it has been up or down, as far as this origin knows.
+    pub since: Duration,
+    /// Its software's version.
+    pub software: String,
+    /// Its applications.
+    pub apps: Vec<AppStatus>,
+}
+
+/// Something that people or metrics want to know. Drivers log and count these, so log, metric and page agree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A node is connected.
+    PeerUp {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A node is not connected any more.
+    PeerDown {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A peer did what no honest peer does, and is left.
+    Convicted {
+        /// Who.
+        peer: NodeId,
+        /// Of what.
+        of: Misbehaviour,
+    },
+    /// A document was refused, and why.
+    Distrusted {
+        /// From whom it came.
+        from: NodeId,
+        /// Why.
+        why: String,
+    },
+    /// The phase of a release on this node changed.
+    Phase {
+        /// The application.
+        app: AppName,
+        /// The release.
+        release: ReleaseId,
+        /// Now.
+        phase: Phase,
+    },
+    /// A piece did not come in time, and was asked for elsewhere.
+    Late {
+        /// From whom it did not come.
+        from: NodeId,
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        piece: PieceNo,
+    },
+    /// Peers are of no help: the origin is asked directly. Why, in words.
+    PlainRoad {
+        /// For which content.
+        content: ContentId,
+        /// Why.
+        why: String,
+    },
+    /// A piece on our own disk was damaged, and is fetched again.
+    Quarantined {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        piece: PieceNo,
+    },
+    /// A job failed and is tried again, or cannot be.
+    JobFailed {
+        /// In words.
+        why: String,
+    },
+    /// A journal has a new fact.
+    Appended {
+        /// Which journal.
+        journal: JournalName,
+        /// Its position now.
+        position: Position,
+    },
+    /// An order with the epoch of another one, or a lower one, was refused.
+    StaleOrder {
+        /// The application.
+        app: AppName,
+        /// The epoch that was refused.
+        epoch: u64,
+        /// The floor.
+        floor: u64,
+        /// Who signed it, as far as it is signed.
+        by: Option<KeyId>,
+    },
+    /// No origin is connected; what is under way goes on between the members.
+    OriginSilent,
+}
