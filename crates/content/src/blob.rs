@@ -5,31 +5,88 @@
 //! each page can be checked as soon as its parent is there. Pages are numbered from the root down, level by level.
 
 use crate::Digest;
+use crate::encoding::{Decoder, Encode, Encoder, Malformed};
+use std::ops::Range;
 
 /// Bytes in a full page: 64 KiB, that is 2,048 digests.
 pub const PAGE: usize = 64 * 1024;
+
+/// Digests in a full page.
+const FAN_OUT: usize = PAGE / Digest::LEN;
 
 /// The name and length of a blob.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct BlobRef {
     /// The digest of the root page.
     pub root: Digest,
-    /// The length of the bytes (of the lowest level).
+    /// The length of the bytes (of the lowest level); at most [`BlobRef::MAX_LEN`].
     pub len: u64,
 }
 
 impl BlobRef {
+    /// The longest blob, in bytes: 32 TiB, so that page numbers stay far below 2^32.
+    pub const MAX_LEN: u64 = 1 << 45;
+
     /// How a blob of this length is cut.
     pub fn shape(&self) -> Shape {
         Shape::of(self.len)
+    }
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Encode::encode(self)
+    }
+
+    /// Reads canonical bytes, refusing anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+}
+
+impl Encode for BlobRef {
+    const WHAT: &'static str = "blob reference";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.root).number(self.len);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { root: from.value()?, len: from.within("the length of a blob", 0..=Self::MAX_LEN)? })
     }
 }
 
 /// How a blob of some length is cut into levels and pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shape {
-    /// Per level, root first: (number of its first page, how many pages, length of the level in bytes).
-    levels: Vec<(u32, u32, u64)>,
+    /// Root first; never empty.
+    levels: Vec<Level>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Level {
+    /// The number of its first page.
+    first: u32,
+    /// How many pages it has; at least one.
+    pages: u32,
+    /// The length of all its pages, in bytes.
+    len: u64,
+    /// The offset of its first page in the file of all pages.
+    offset: u64,
+}
+
+impl Level {
+    fn range(&self) -> Range<u32> {
+        self.first..self.first + self.pages
+    }
+
+    fn page_len(&self, page: u32) -> u64 {
+        (self.len - self.start(page)).min(PAGE as u64)
+    }
+
+    /// Where in the level a page of it begins, in bytes.
+    fn start(&self, page: u32) -> u64 {
+        u64::from(page - self.first) * PAGE as u64
+    }
 }
 
 /// Where the digest of a page is found: in which page, and at which slot of 32 bytes.
@@ -41,44 +98,116 @@ pub struct Parent {
     pub slot: u32,
 }
 
+/// Asked about a page number that does not exist, a shape answers as about an empty page without parent or children.
 impl Shape {
     /// The shape of a blob of `len` bytes. An empty blob has one empty page.
-    pub fn of(_len: u64) -> Self {
-        todo!()
+    ///
+    /// # Panics
+    ///
+    /// When `len` is above [`BlobRef::MAX_LEN`], which every decoder of a [`BlobRef`] refuses.
+    pub fn of(len: u64) -> Self {
+        assert!(len <= BlobRef::MAX_LEN, "a blob of {len} bytes was let in, and {} are the most", BlobRef::MAX_LEN);
+        let pages = |len: u64| len.div_ceil(PAGE as u64).max(1);
+        let above = |len: &u64| Some(pages(*len)).filter(|pages| *pages > 1).map(|pages| pages * Digest::LEN as u64);
+        let mut lens: Vec<u64> = std::iter::successors(Some(len), above).collect();
+        lens.reverse();
+        let (mut first, mut offset) = (0, 0);
+        let levels = lens.into_iter().map(|len| {
+            let level = Level { first, pages: pages(len) as u32, len, offset };
+            (first, offset) = (first + level.pages, offset + len);
+            level
+        });
+        Self { levels: levels.collect() }
     }
 
     /// How many pages there are on all levels.
     pub fn pages(&self) -> u32 {
-        todo!()
+        self.leaves().end
     }
 
     /// The length of a page in bytes.
-    pub fn page_len(&self, _page: u32) -> usize {
-        todo!()
+    pub fn page_len(&self, page: u32) -> usize {
+        self.level(page).map_or(0, |level| self.levels[level].page_len(page) as usize)
     }
 
     /// Where the digest of a page stands; `None` for the root page.
-    pub fn parent(&self, _page: u32) -> Option<Parent> {
-        todo!()
+    pub fn parent(&self, page: u32) -> Option<Parent> {
+        let level = self.level(page)?;
+        let above = self.levels[level.checked_sub(1)?];
+        let nth = page - self.levels[level].first;
+        Some(Parent { page: above.first + nth / FAN_OUT as u32, slot: nth % FAN_OUT as u32 })
     }
 
     /// The pages whose digests stand in `page`; empty for a page of the lowest level.
-    pub fn children(&self, _page: u32) -> std::ops::Range<u32> {
-        todo!()
+    pub fn children(&self, page: u32) -> Range<u32> {
+        let below = self.level(page).and_then(|level| Some((self.levels[level], self.levels.get(level + 1)?)));
+        let Some((level, below)) = below else { return 0..0 };
+        let first = below.first + (page - level.first) * FAN_OUT as u32;
+        first..first + (level.page_len(page) / Digest::LEN as u64) as u32
     }
 
     /// The pages of the lowest level: the bytes themselves.
-    pub fn leaves(&self) -> std::ops::Range<u32> {
-        todo!()
+    pub fn leaves(&self) -> Range<u32> {
+        self.levels.last().expect("a shape has at least the level of its root").range()
     }
 
     /// The offset of a page, were all pages written one after another by number (used by stores for their files).
-    pub fn offset(&self, _page: u32) -> u64 {
-        todo!()
+    pub fn offset(&self, page: u32) -> u64 {
+        match self.level(page) {
+            Some(level) => self.levels[level].offset + self.levels[level].start(page),
+            None => self.levels.iter().map(|level| level.len).sum(),
+        }
+    }
+
+    fn level(&self, page: u32) -> Option<usize> {
+        self.levels.iter().position(|level| level.range().contains(&page))
     }
 }
 
+/// Why bytes are not a certain page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BadPage {
+    /// The blob has fewer pages.
+    #[error("there is no page with this number")]
+    Number,
+    /// The page has another length.
+    #[error("the page has another length")]
+    Length,
+    /// The page has another digest.
+    #[error("the page has another digest")]
+    Digest,
+}
+
+/// Whether `bytes` are the page with this number and digest; nothing is hashed when the length is wrong already.
+pub fn check_page(shape: &Shape, page: u32, bytes: &[u8], digest: Digest) -> Result<(), BadPage> {
+    if page >= shape.pages() {
+        return Err(BadPage::Number);
+    }
+    if bytes.len() != shape.page_len(page) {
+        return Err(BadPage::Length);
+    }
+    if Digest::of(bytes) == digest { Ok(()) } else { Err(BadPage::Digest) }
+}
+
+/// The digest at `slot` of a page above the lowest level; `None` when the page ends before.
+pub fn digest_at(page: &[u8], slot: u32) -> Option<Digest> {
+    page.as_chunks().0.get(slot as usize).copied().map(Digest::from_bytes)
+}
+
 /// Cuts `bytes`: the reference, and every page by number.
-pub fn build(_bytes: &[u8]) -> (BlobRef, Vec<Vec<u8>>) {
-    todo!()
+pub fn build(bytes: &[u8]) -> (BlobRef, Vec<Vec<u8>>) {
+    let mut levels: Vec<Vec<Vec<u8>>> = vec![pages_of(bytes)];
+    while let Some(below) = levels.last().filter(|level| level.len() > 1) {
+        let digests: Vec<u8> = below.iter().flat_map(|page| *Digest::of(page).as_bytes()).collect();
+        levels.push(pages_of(&digests));
+    }
+    let pages: Vec<Vec<u8>> = levels.into_iter().rev().flatten().collect();
+    (BlobRef { root: Digest::of(&pages[0]), len: bytes.len() as u64 }, pages)
+}
+
+fn pages_of(bytes: &[u8]) -> Vec<Vec<u8>> {
+    match bytes {
+        [] => vec![Vec::new()],
+        _ => bytes.chunks(PAGE).map(<[u8]>::to_vec).collect(),
+    }
 }

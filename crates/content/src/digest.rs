@@ -1,5 +1,6 @@
 //! The digest of our own content: BLAKE3, 32 bytes.
 
+use crate::encoding::{Decoder, Encode, Encoder, Malformed};
 use std::fmt;
 use std::str::FromStr;
 
@@ -70,6 +71,18 @@ fn nibble(c: u8) -> Result<u8, BadDigest> {
         b'0'..=b'9' => Ok(c - b'0'),
         b'a'..=b'f' => Ok(c - b'a' + 10),
         _ => Err(BadDigest),
+    }
+}
+
+impl Encode for Digest {
+    const WHAT: &'static str = "digest";
+
+    fn put(&self, to: &mut Encoder) {
+        to.raw(&self.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.array().map(Self)
     }
 }
 

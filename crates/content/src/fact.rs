@@ -1,6 +1,6 @@
 //! Facts: what the journals hold, and what everything an origin knows can be rebuilt from.
 
-use crate::encoding::Malformed;
+use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed};
 use crate::{AppName, Digest, Label, Labels, NodeId, OrderId, ReleaseId, Role, Signed, TokenId, UnixTime};
 
 /// Which journal a fact stands in.
@@ -53,7 +53,7 @@ pub enum Fact {
     Enrolled {
         /// Who.
         node: NodeId,
-        /// A name for people, unique among the enrolled.
+        /// A name for people, unique among the enrolled; at most [`Fact::MAX_NAME`] bytes without control characters.
         name: String,
         /// As what.
         role: Role,
@@ -92,7 +92,7 @@ pub enum Fact {
         app: AppName,
         /// The order.
         order: OrderId,
-        /// Why, in words for the operator.
+        /// Why, in words for the operator; at most [`Fact::MAX_WHY`] bytes without control characters.
         why: String,
     },
     /// The nodes of an order go back to its fallback.
@@ -114,13 +114,107 @@ pub enum Fact {
 }
 
 impl Fact {
+    /// The longest name of a node, in bytes.
+    pub const MAX_NAME: usize = 64;
+    /// The longest reason, in bytes.
+    pub const MAX_WHY: usize = 1024;
+
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        Encode::encode(self)
     }
 
     /// Reads canonical bytes, refusing anything else.
-    pub fn decode(_bytes: &[u8]) -> Result<Self, Malformed> {
-        todo!()
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+}
+
+impl Encode for JournalName {
+    const WHAT: &'static str = "journal name";
+
+    fn put(&self, to: &mut Encoder) {
+        match self {
+            Self::Fleet => to.byte(1),
+            Self::Datacenter(name) => to.byte(2).value(name),
+        };
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match from.byte()? {
+            1 => Ok(Self::Fleet),
+            2 => from.value().map(Self::Datacenter),
+            other => Err(from.wrong(format!("there is no sort of journal {other}"))),
+        }
+    }
+}
+
+impl Encode for Position {
+    const WHAT: &'static str = "position";
+
+    fn put(&self, to: &mut Encoder) {
+        to.number(self.generation).number(self.index);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { generation: from.number()?, index: from.number()? })
+    }
+}
+
+impl Encode for Fact {
+    const WHAT: &'static str = "fact";
+
+    fn put(&self, to: &mut Encoder) {
+        to.header(Document::Fact);
+        match self {
+            Self::Rooted { root } => to.byte(1).value(root),
+            Self::TokenIssued { token, secret, uses, expires, role, labels } => {
+                to.byte(2).value(token).value(secret).number(*uses).value(expires).value(role).value(labels)
+            }
+            Self::TokenRevoked { token } => to.byte(3).value(token),
+            Self::Enrolled { node, name, role, labels, token } => {
+                to.byte(4).value(node).text(name).value(role).value(labels).option(token.as_ref())
+            }
+            Self::Revoked { node } => to.byte(5).value(node),
+            Self::Published { release } => to.byte(6).value(release),
+            Self::Ordered { order } => to.byte(7).value(order),
+            Self::WaveOpened { app, order, wave } => to.byte(8).value(app).value(order).byte(*wave),
+            Self::Halted { app, order, why } => to.byte(9).value(app).value(order).text(why),
+            Self::FellBack { app, order, to: release } => to.byte(10).value(app).value(order).value(release),
+            Self::Finished { app, order } => to.byte(11).value(app).value(order),
+        };
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.header(Document::Fact)?;
+        Ok(match from.byte()? {
+            1 => Self::Rooted { root: from.value()? },
+            2 => Self::TokenIssued {
+                token: from.value()?,
+                secret: from.value()?,
+                uses: from.number32("the number of uses")?,
+                expires: from.value()?,
+                role: from.value()?,
+                labels: from.value()?,
+            },
+            3 => Self::TokenRevoked { token: from.value()? },
+            4 => Self::Enrolled {
+                node: from.value()?,
+                name: from.text("a node's name", Self::MAX_NAME)?,
+                role: from.value()?,
+                labels: from.value()?,
+                token: from.option()?,
+            },
+            5 => Self::Revoked { node: from.value()? },
+            6 => Self::Published { release: from.value()? },
+            7 => Self::Ordered { order: from.value()? },
+            8 => Self::WaveOpened { app: from.value()?, order: from.value()?, wave: from.byte()? },
+            9 => {
+                Self::Halted { app: from.value()?, order: from.value()?, why: from.text("the reason", Self::MAX_WHY)? }
+            }
+            10 => Self::FellBack { app: from.value()?, order: from.value()?, to: from.value()? },
+            11 => Self::Finished { app: from.value()?, order: from.value()? },
+            other => return Err(from.wrong(format!("there is no sort of fact {other}"))),
+        })
     }
 }

@@ -1,6 +1,7 @@
 //! A type for every name, so that no two kinds of id can be confused.
 
 use crate::Digest;
+use crate::encoding::{Decoder, Encode, Encoder, Malformed};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -28,6 +29,18 @@ macro_rules! digest_ids {
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
                 text.parse().map($name)
+            }
+        }
+
+        impl Encode for $name {
+            const WHAT: &'static str = stringify!($name);
+
+            fn put(&self, to: &mut Encoder) {
+                self.0.put(to);
+            }
+
+            fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+                from.value().map($name)
             }
         }
     )*};
@@ -58,9 +71,12 @@ pub struct BadName {
     name: String,
 }
 
+/// The longest application name or label, in bytes.
+const MAX_NAME: usize = 64;
+
 fn checked(what: &'static str, name: &str) -> Result<String, BadName> {
     let plain = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let fine = (1..=64).contains(&name.len())
+    let fine = (1..=MAX_NAME).contains(&name.len())
         && name.bytes().all(|c| plain(c) || b"._-".contains(&c))
         && name.bytes().next().is_some_and(plain);
     if fine { Ok(name.to_owned()) } else { Err(BadName { what, name: name.chars().take(80).collect() }) }
@@ -79,6 +95,19 @@ impl AppName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl Encode for AppName {
+    const WHAT: &'static str = "application name";
+
+    fn put(&self, to: &mut Encoder) {
+        to.text(&self.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let name = from.text("a name", MAX_NAME)?;
+        Self::new(&name).map_err(|bad| from.wrong(bad.to_string()))
     }
 }
 
@@ -104,8 +133,47 @@ impl Label {
     }
 }
 
+impl Encode for Label {
+    const WHAT: &'static str = "label";
+
+    fn put(&self, to: &mut Encoder) {
+        to.text(&self.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let text = from.text("a label", MAX_NAME)?;
+        Self::new(&text).map_err(|bad| from.wrong(bad.to_string()))
+    }
+}
+
 /// What is said of a node: role, rack, zone and free ones.
 pub type Labels = BTreeMap<Label, Label>;
+
+/// How many labels a node may have.
+const MAX_LABELS: usize = 32;
+
+impl Encode for Labels {
+    const WHAT: &'static str = "labels";
+
+    fn put(&self, to: &mut Encoder) {
+        to.count(self.len());
+        self.iter().for_each(|(key, value)| {
+            to.value(key).value(value);
+        });
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut labels = Self::new();
+        for _ in 0..from.count("the number of labels", MAX_LABELS, 4)? {
+            let key = from.value()?;
+            if labels.last_key_value().is_some_and(|(last, _)| *last >= key) {
+                return Err(from.wrong("labels do not rise by key"));
+            }
+            labels.insert(key, from.value()?);
+        }
+        Ok(labels)
+    }
+}
 
 /// What a certificate lets its holder be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -118,6 +186,39 @@ pub enum Role {
     Operator,
 }
 
+impl Encode for Role {
+    const WHAT: &'static str = "role";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(match self {
+            Self::Agent => 1,
+            Self::Origin => 2,
+            Self::Operator => 3,
+        });
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match from.byte()? {
+            1 => Ok(Self::Agent),
+            2 => Ok(Self::Origin),
+            3 => Ok(Self::Operator),
+            other => Err(from.wrong(format!("there is no role {other}"))),
+        }
+    }
+}
+
 /// Seconds since 1970-01-01 UTC, by some wall clock; never used for order, only for expiry and for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct UnixTime(pub u64);
+
+impl Encode for UnixTime {
+    const WHAT: &'static str = "time";
+
+    fn put(&self, to: &mut Encoder) {
+        to.number(self.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.number().map(Self)
+    }
+}

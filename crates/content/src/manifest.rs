@@ -3,9 +3,37 @@
 //! Names, kinds, permission bits, link targets, lengths and pieces are part of a manifest; modification times and owners
 //! are not ([`crate::attributes`]): a fresh checkout is not a new content. Encoding and decoding refuse what no tree of
 //! ours may contain, so that whoever holds a `Manifest` need not check again.
+//!
+//! A manifest has exactly one form for a tree and the pieces of its files:
+//!
+//! * entries rise by [`compare_paths`], so a directory stands before what is in it, and every path's parent is a directory
+//!   that stands there; a hard link names an earlier regular file by its index;
+//! * pieces stand in the order of their first use, each once, none unused;
+//! * extents are as long as they can be: neighbouring holes, runs of pieces with consecutive numbers, and parts of one
+//!   piece that follow each other are one extent; a part that is the whole piece is a run of one piece.
+//!
+//! [`Builder`] makes manifests of this form from what an importer finds; encoded they look like this (numbers in the
+//! header and the table are little-endian, those in entries LEB128):
+//!
+//! ```text
+//! 0        5         9        13                 21               21 + E
+//! +--------+---------+--------+------------------+----------------+-------------------------------------+
+//! | tdgM v | entries | pieces | E: bytes of      | entries: path, | pieces: digest (32 bytes), length   |
+//! | (5)    | (4)     | (4)    | the entries (8)  | kind, fields   | (4 bytes), each                     |
+//! +--------+---------+--------+------------------+----------------+-------------------------------------+
+//! ```
 
-use crate::encoding::Malformed;
-use crate::{Piece, PieceNo};
+mod builder;
+mod codec;
+mod path;
+mod rules;
+mod table;
+
+pub use builder::{Builder, Pack};
+pub use path::{BadPath, check_path, compare_paths};
+pub use table::{Header, PIECE_LEN, piece_at};
+
+use crate::{BlobRef, ContentSpec, Piece, PieceNo};
 
 /// The longest path within a tree, in bytes.
 pub const MAX_PATH: usize = 4096;
@@ -13,6 +41,14 @@ pub const MAX_PATH: usize = 4096;
 pub const MAX_NAME: usize = 255;
 /// The deepest path, in components.
 pub const MAX_DEPTH: usize = 128;
+/// The longest target of a symbolic link, in bytes.
+pub const MAX_LINK: usize = 4095;
+/// How many entries a manifest may have: 16 million.
+pub const MAX_ENTRIES: u32 = 1 << 24;
+/// The longest encoded manifest, in bytes: 1 GiB.
+pub const MAX_ENCODED: u64 = 1 << 30;
+/// The longest a file, and the sum of all files of a manifest, may be, in bytes.
+pub const MAX_SIZE: u64 = 1 << 60;
 
 /// A tree, or a single file (one entry, the root, that is a file).
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -87,15 +123,45 @@ pub enum Extent {
     },
 }
 
+impl Kind {
+    /// Permission bits of a directory or regular file.
+    pub fn mode(&self) -> Option<u16> {
+        match self {
+            Self::Directory { mode } | Self::File { mode, .. } => Some(*mode),
+            Self::Symlink { .. } | Self::HardLink { .. } => None,
+        }
+    }
+}
+
+/// The sums that a release declares and a store reserves by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Totals {
+    /// How many entries there are.
+    pub entries: u32,
+    /// The sum of the lengths of all regular files, in bytes; other names of a file do not count again.
+    pub size: u64,
+    /// How many pieces there are.
+    pub pieces: u32,
+    /// The sum of the lengths of all pieces, in bytes.
+    pub bytes: u64,
+}
+
 impl Manifest {
-    /// The canonical bytes. The piece table stands at their end, so that it can be read without the entries.
-    pub fn encode(&self) -> Vec<u8> {
-        todo!()
+    /// The sums over all entries and pieces.
+    pub fn totals(&self) -> Totals {
+        let file_len = |entry: &Entry| if let Kind::File { len, .. } = entry.kind { len } else { 0 };
+        Totals {
+            entries: self.entries.len() as u32,
+            size: self.entries.iter().map(file_len).sum(),
+            pieces: self.pieces.len() as u32,
+            bytes: self.pieces.iter().map(|piece| u64::from(piece.len)).sum(),
+        }
     }
 
-    /// Reads canonical bytes, refusing anything else, with memory bounded by their length.
-    pub fn decode(_bytes: &[u8]) -> Result<Self, Malformed> {
-        todo!()
+    /// What a swarm moves when it moves this manifest, whose encoded bytes are `blob`, and its pieces.
+    pub fn spec(&self, blob: BlobRef) -> ContentSpec {
+        let Totals { pieces, bytes, .. } = self.totals();
+        ContentSpec { blob, pieces, bytes }
     }
 
     /// The number within a content of `pages` pages of the piece with this index.
@@ -104,24 +170,8 @@ impl Manifest {
     }
 }
 
-/// Why a path or name may not stand in a manifest.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum BadPath {
-    /// Empty component, `.` or `..`.
-    #[error("it has an empty, `.` or `..` component")]
-    Climbs,
-    /// It starts with `/`.
-    #[error("it is absolute")]
-    Absolute,
-    /// A NUL byte.
-    #[error("it contains a NUL byte")]
-    Nul,
-    /// A component over 255 bytes, or all of it over 4,096 bytes, or over 128 deep.
-    #[error("it is too long or too deep")]
-    TooLong,
-}
-
-/// Checks a relative path (not the root's empty one).
-pub fn check_path(_path: &[u8]) -> Result<(), BadPath> {
-    todo!()
+/// Whether an encoded manifest of `len` bytes can name `pieces` pieces: told before it is fetched.
+pub fn can_name(len: u64, pieces: u32) -> bool {
+    let least = Header::LEN as u64 + u64::from(pieces) * PIECE_LEN as u64;
+    (least..=MAX_ENCODED).contains(&len)
 }

@@ -1,6 +1,6 @@
 //! An order: which release of an application shall run where, signed by operators, with a rising epoch.
 
-use crate::encoding::Malformed;
+use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::{AppName, FleetId, Label, ReleaseId, UnixTime};
 
 /// The payload of a signed order: a plan inside which origins may open, halt or fall back, and nothing else.
@@ -16,7 +16,7 @@ pub struct Order {
     pub release: ReleaseId,
     /// The release to fall back to when this one fails; `None` when there was none before.
     pub fallback: Option<ReleaseId>,
-    /// Which nodes: all of these labels must match; none selects every agent.
+    /// Which nodes: all of these labels, which rise by key, must match; none selects every agent.
     pub selector: Vec<(Label, Label)>,
     /// The waves, each a share of the selected nodes that is cumulative; the last is everyone.
     pub waves: Vec<Wave>,
@@ -40,14 +40,102 @@ pub enum Wave {
 impl Order {
     /// By how much an epoch may rise at once, so that no one can exhaust it.
     pub const MAX_EPOCH_STEP: u64 = 1 << 20;
+    /// How many waves there may be.
+    pub const MAX_WAVES: usize = 16;
+    /// By how many labels nodes may be selected.
+    pub const MAX_SELECTOR: usize = 16;
+    /// The longest message, in bytes.
+    pub const MAX_MESSAGE: usize = 1024;
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
-        todo!()
+        Encode::encode(self)
     }
 
     /// Reads canonical bytes, refusing anything else.
-    pub fn decode(_bytes: &[u8]) -> Result<Self, Malformed> {
-        todo!()
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
     }
+
+    /// Refuses an order that no one may give; whoever makes one asks before signing, decoding asks by itself.
+    pub fn check(&self) -> Result<(), Malformed> {
+        let rule = |fine, why| require(fine, Self::WHAT, why);
+        rule(self.epoch >= 1, "the first epoch is 1")?;
+        rule(self.selector.len() <= Self::MAX_SELECTOR, "it selects by more than 16 labels")?;
+        rule(self.selector.is_sorted_by(|a, b| a.0 < b.0), "the selector's labels do not rise by key")?;
+        check_text(Self::WHAT, "the message", &self.message, Self::MAX_MESSAGE)?;
+        check_waves(&self.waves)
+    }
+}
+
+/// One to sixteen waves, none of them empty or smaller than an earlier one of its sort, the last one everyone.
+fn check_waves(waves: &[Wave]) -> Result<(), Malformed> {
+    let rule = |fine, why| require(fine, Order::WHAT, why);
+    rule((1..=Order::MAX_WAVES).contains(&waves.len()), "it must have 1 to 16 waves")?;
+    rule(waves.last() == Some(&Wave::PerMille(1000)), "the last wave must be everyone (1000 per mille)")?;
+    let (mut count, mut per_mille) = (1, 1);
+    for wave in waves {
+        let (size, least) = match wave {
+            Wave::Count(nodes) => (*nodes, &mut count),
+            Wave::PerMille(share) => (u32::from(*share), &mut per_mille),
+        };
+        rule(size >= *least, "a wave is empty, or smaller than one before it")?;
+        *least = size;
+    }
+    Ok(())
+}
+
+impl Encode for Wave {
+    const WHAT: &'static str = "wave";
+
+    fn put(&self, to: &mut Encoder) {
+        match self {
+            Self::Count(nodes) => to.byte(1).number(*nodes),
+            Self::PerMille(share) => to.byte(2).number(*share),
+        };
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match from.byte()? {
+            1 => from.number32("a wave's size").map(Self::Count),
+            2 => from.within("a wave's share", 0..=1000).map(|share| Self::PerMille(share as u16)),
+            other => Err(from.wrong(format!("there is no sort of wave {other}"))),
+        }
+    }
+}
+
+impl Encode for Order {
+    const WHAT: &'static str = "order";
+
+    fn put(&self, to: &mut Encoder) {
+        to.header(Document::Order).value(&self.fleet).value(&self.app).number(self.epoch);
+        to.value(&self.release).option(self.fallback.as_ref()).count(self.selector.len());
+        self.selector.iter().for_each(|(key, value)| {
+            to.value(key).value(value);
+        });
+        to.list(self.waves.iter()).number(self.budget).value(&self.created).text(&self.message);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.header(Document::Order)?;
+        let order = Self {
+            fleet: from.value()?,
+            app: from.value()?,
+            epoch: from.number()?,
+            release: from.value()?,
+            fallback: from.option()?,
+            selector: take_selector(from)?,
+            waves: from.list("the number of waves", Self::MAX_WAVES, 2)?,
+            budget: from.number32("the failure budget")?,
+            created: from.value()?,
+            message: from.text("the message", Self::MAX_MESSAGE)?,
+        };
+        order.check()?;
+        Ok(order)
+    }
+}
+
+fn take_selector(from: &mut Decoder<'_>) -> Result<Vec<(Label, Label)>, Malformed> {
+    let count = from.count("the number of selecting labels", Order::MAX_SELECTOR, 4)?;
+    (0..count).map(|_| Ok((from.value()?, from.value()?))).collect()
 }

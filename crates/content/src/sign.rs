@@ -4,6 +4,7 @@
 //! protocol 1.0.2), so a signature on a release can never be read as one on an order. Verification is strict
 //! (`verify_strict`: no malleable signatures, no small-order keys).
 
+use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed};
 use crate::{Digest, KeyId};
 use std::collections::BTreeSet;
 
@@ -34,9 +35,11 @@ impl PayloadKind {
 pub struct PublicKey(ed25519_dalek::VerifyingKey);
 
 impl PublicKey {
-    /// A key from its 32 bytes; `None` when they are no point, or a weak (small-order) one.
+    /// A key from its 32 bytes; `None` when they are no point, a weak (small-order) one, or not the canonical bytes of
+    /// a point (else one key could have two ids).
     pub fn from_bytes(bytes: &[u8; 32]) -> Option<Self> {
-        ed25519_dalek::VerifyingKey::from_bytes(bytes).ok().filter(|key| !key.is_weak()).map(Self)
+        let key = ed25519_dalek::VerifyingKey::from_bytes(bytes).ok()?;
+        (!key.is_weak() && key.to_edwards().compress().as_bytes() == bytes).then_some(Self(key))
     }
 
     /// The 32 bytes.
@@ -47,6 +50,18 @@ impl PublicKey {
     /// The id of this key.
     pub fn id(&self) -> KeyId {
         KeyId(Digest::of(self.as_bytes()))
+    }
+}
+
+impl Encode for PublicKey {
+    const WHAT: &'static str = "public key";
+
+    fn put(&self, to: &mut Encoder) {
+        to.raw(self.as_bytes());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Self::from_bytes(&from.array()?).ok_or_else(|| from.wrong("a public key is weak, or no ed25519 point"))
     }
 }
 
@@ -71,10 +86,11 @@ impl SigningKey {
         signed
     }
 
-    /// Adds this key's signature to a document that others have signed.
+    /// Adds this key's signature to a document that others may have signed; its own earlier one is replaced.
     pub fn co_sign(&self, signed: &mut Signed) {
         use ed25519_dalek::Signer;
         let signature = self.0.sign(&pre_authentication(signed.kind, &signed.payload));
+        signed.signatures.retain(|other| other.key != self.public().id());
         signed.signatures.push(Signature { key: self.public().id(), bytes: signature.to_bytes() });
         signed.signatures.sort_by_key(|signature| signature.key);
     }
@@ -102,7 +118,7 @@ pub struct Signed {
     pub kind: PayloadKind,
     /// The exact bytes that were signed.
     pub payload: Vec<u8>,
-    /// At most 16 signatures, rising by key id.
+    /// At most [`Signed::MAX_SIGNATURES`] signatures, rising by key id.
     pub signatures: Vec<Signature>,
 }
 
@@ -131,6 +147,21 @@ pub enum NotBelieved {
 }
 
 impl Signed {
+    /// The longest payload, in bytes.
+    pub const MAX_PAYLOAD: usize = 64 * 1024;
+    /// How many signatures a document may carry.
+    pub const MAX_SIGNATURES: usize = 16;
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Encode::encode(self)
+    }
+
+    /// Reads canonical bytes, refusing anything else. What was read is not believed yet.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+
     /// The digest of the payload: a release's or an order's id.
     pub fn payload_digest(&self) -> Digest {
         Digest::of(&self.payload)
@@ -155,6 +186,58 @@ impl Signed {
         match valid.len() >= threshold {
             true => Ok(&self.payload),
             false => Err(NotBelieved::TooFewSignatures { valid: valid.len(), needed: threshold }),
+        }
+    }
+}
+
+impl Encode for PayloadKind {
+    const WHAT: &'static str = "payload kind";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(match self {
+            Self::Root => 1,
+            Self::Release => 2,
+            Self::Order => 3,
+        });
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match from.byte()? {
+            1 => Ok(Self::Root),
+            2 => Ok(Self::Release),
+            3 => Ok(Self::Order),
+            other => Err(from.wrong(format!("there is no payload kind {other}"))),
+        }
+    }
+}
+
+impl Encode for Signature {
+    const WHAT: &'static str = "signature";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.key).raw(&self.bytes);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { key: from.value()?, bytes: from.array()? })
+    }
+}
+
+impl Encode for Signed {
+    const WHAT: &'static str = "signed document";
+
+    fn put(&self, to: &mut Encoder) {
+        to.header(Document::Signed).value(&self.kind).bytes(&self.payload).list(self.signatures.iter());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.header(Document::Signed)?;
+        let kind = from.value()?;
+        let payload = from.bytes("the payload", Self::MAX_PAYLOAD)?.to_vec();
+        let signatures: Vec<Signature> = from.list("the number of signatures", Self::MAX_SIGNATURES, 96)?;
+        match signatures.is_sorted_by(|a, b| a.key < b.key) {
+            true => Ok(Self { kind, payload, signatures }),
+            false => Err(from.wrong("signatures do not rise by key")),
         }
     }
 }

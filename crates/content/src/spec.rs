@@ -1,5 +1,7 @@
 //! What a swarm moves: a content, its numbered pieces, and the set of pieces that someone holds.
 
+use crate::cut::MAX_PIECE;
+use crate::encoding::{Decoder, Encode, Encoder, Malformed};
 use crate::{BlobRef, ContentId, Digest};
 
 /// A part of content with its own digest.
@@ -30,6 +32,27 @@ pub struct ContentSpec {
 }
 
 impl ContentSpec {
+    /// How many pieces a manifest may name, so that every piece number of a content is below 2^32.
+    pub const MAX_PIECES: u32 = 1 << 30;
+
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Encode::encode(self)
+    }
+
+    /// Reads canonical bytes, refusing anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+
+    /// Whether the numbers can belong together: every piece has 1 to [`MAX_PIECE`] bytes.
+    pub fn is_plausible(&self) -> bool {
+        let pieces = u64::from(self.pieces);
+        self.blob.len <= BlobRef::MAX_LEN
+            && self.pieces <= Self::MAX_PIECES
+            && (pieces..=pieces * MAX_PIECE as u64).contains(&self.bytes)
+    }
+
     /// The name of this content.
     pub fn id(&self) -> ContentId {
         ContentId(self.blob.root)
@@ -43,6 +66,36 @@ impl ContentSpec {
     /// How many pieces there are in all, pages included.
     pub fn total(&self) -> u32 {
         self.pages() + self.pieces
+    }
+}
+
+impl Encode for Piece {
+    const WHAT: &'static str = "piece";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.digest).number(self.len);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { digest: from.value()?, len: from.within("the length of a piece", 1..=MAX_PIECE as u64)? as u32 })
+    }
+}
+
+impl Encode for ContentSpec {
+    const WHAT: &'static str = "content";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.blob).number(self.pieces).number(self.bytes);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let (blob, pieces) = (from.value()?, from.number32("the number of pieces")?);
+        let spec = Self { blob, pieces, bytes: from.number()? };
+        if spec.is_plausible() {
+            Ok(spec)
+        } else {
+            Err(from.wrong("a content's pieces and bytes contradict each other"))
+        }
     }
 }
 
@@ -122,6 +175,16 @@ impl Bitmap {
         })
     }
 
+    /// The canonical bytes: the bound, then [`Bitmap::to_bytes`].
+    pub fn encode(&self) -> Vec<u8> {
+        Encode::encode(self)
+    }
+
+    /// Reads canonical bytes, refusing anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+
     /// The set as bytes: number n is bit n % 8 of byte n / 8; ceil(len / 8) bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes: Vec<u8> = self.words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -140,9 +203,23 @@ impl Bitmap {
             .chunks_exact(8)
             .map(|chunk| chunk.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)))
             .collect();
-        let stray = len % 64 != 0 && words.last().is_some_and(|last| last >> (len % 64) != 0);
+        let stray = !len.is_multiple_of(64) && words.last().is_some_and(|last| last >> (len % 64) != 0);
         let ones = words.iter().map(|word| word.count_ones()).sum();
         (!stray).then_some(Self { len, ones, words })
+    }
+}
+
+impl Encode for Bitmap {
+    const WHAT: &'static str = "set of pieces";
+
+    fn put(&self, to: &mut Encoder) {
+        to.number(self.len).raw(&self.to_bytes());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let len = from.number32("the bound")?;
+        let bytes = from.raw(len.div_ceil(8) as usize)?;
+        Self::from_bytes(len, bytes).ok_or_else(|| from.wrong("a member is not below the bound"))
     }
 }
 
