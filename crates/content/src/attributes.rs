@@ -81,3 +81,40 @@ impl Encode for Attributes {
         from.list("the number of entries", MAX_ENTRIES as usize, 4).map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Attribute = Attribute { seconds: -1, nanos: 999_999_999, uid: 0, gid: u32::MAX - 1 };
+
+    #[test]
+    fn attributes_round_trip() {
+        for list in [vec![], vec![ONE], vec![ONE, Attribute { seconds: Attribute::MAX_SECONDS, ..ONE }]] {
+            let attributes = Attributes(list);
+            assert_eq!(Attributes::decode(&attributes.encode()), Ok(attributes));
+        }
+    }
+
+    #[test]
+    fn f17_absurd_times_and_the_owner_minus_one_are_refused() {
+        let refused = |why: &str, bad: Attribute| {
+            let error = Attributes::decode(&Attributes(vec![ONE, bad]).encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        for seconds in [i64::MIN, i64::MAX, Attribute::MIN_SECONDS - 1, Attribute::MAX_SECONDS + 1] {
+            refused("beyond the years 1 to 9999", Attribute { seconds, ..ONE });
+        }
+        refused("nanoseconds", Attribute { nanos: 1_000_000_000, ..ONE });
+        refused("an owner", Attribute { uid: u32::MAX, ..ONE });
+        refused("a group", Attribute { gid: u32::MAX, ..ONE });
+    }
+
+    #[test]
+    fn f17_the_nearest_attribute_is_always_allowed() {
+        let clamped = [i64::MIN, -1, i64::MAX].map(|s| Attribute::nearest(s, u32::MAX, u32::MAX, u32::MAX));
+        let attributes = Attributes(clamped.to_vec());
+        assert_eq!(Attributes::decode(&attributes.encode()), Ok(attributes));
+        assert_eq!(Attribute::nearest(ONE.seconds, ONE.nanos, ONE.uid, ONE.gid), ONE, "what is allowed stays");
+    }
+}

@@ -342,3 +342,92 @@ pub(crate) fn check_text(what: &'static str, name: &str, text: &str, max: usize)
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoder(bytes: &[u8]) -> Decoder<'_> {
+        Decoder::new("test", bytes)
+    }
+
+    #[track_caller]
+    fn refused<T: std::fmt::Debug>(why: &str, result: Result<T, Malformed>) {
+        let error = result.expect_err(why).to_string();
+        assert!(error.contains(why), "{error}");
+    }
+
+    #[test]
+    fn numbers_are_leb128() {
+        let cases: [(u64, &[u8]); 6] = [
+            (0, &[0]),
+            (127, &[127]),
+            (128, &[0x80, 1]),
+            (300, &[0xac, 2]),
+            (u64::MAX >> 1, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]),
+            (u64::MAX, &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]),
+        ];
+        for (number, bytes) in cases {
+            assert_eq!(Encoder::new().number(number).0, bytes);
+            assert_eq!(decoder(bytes).number(), Ok(number));
+        }
+        for number in [0, -1, 1, i64::MIN, i64::MAX] {
+            assert_eq!(decoder(&Encoder::new().signed(number).0).signed(), Ok(number));
+        }
+    }
+
+    #[test]
+    fn only_the_shortest_form_of_a_number_is_read() {
+        refused("shortest", decoder(&[0x80, 0]).number());
+        refused("shortest", decoder(&[0xff, 0x80, 0]).number());
+        refused("64 bits", decoder(&[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2]).number());
+        refused("64 bits", decoder(&[0xff; 11]).number());
+        refused("too early", decoder(&[0x80]).number());
+        refused("count is 5, and must be 0 to 4", decoder(&[5]).within("count", 0..=4));
+    }
+
+    #[test]
+    fn c3_a_length_beyond_the_input_is_refused_before_memory_is_taken() {
+        let huge = Encoder::new().number(1u64 << 62).byte(7).0.clone();
+        refused("must be 0 to 1000", decoder(&huge).bytes("name", 1000));
+        refused("too few bytes", decoder(&huge).bytes("name", usize::MAX));
+        refused("too few bytes", decoder(&[9, 0, 0, 0]).count("entries", 100, 1));
+        refused("too few bytes", decoder(&[2, 0, 0, 0]).count("entries", 100, 2));
+        assert_eq!(decoder(&[2, 0, 0, 0, 0]).count("entries", 100, 2), Ok(2));
+        refused("too early", decoder(&[1, 2]).raw(3));
+        refused("too early", decoder(&[1, 2]).array::<3>());
+    }
+
+    #[test]
+    fn c4_an_unknown_version_is_refused_by_name() {
+        let header = |bytes: &[u8]| decoder(bytes).header(Document::Fact);
+        assert_eq!(header(b"tdgF\x01"), Ok(()));
+        refused("encoding version 2, and this program reads version 1", header(b"tdgF\x02"));
+        refused("encoding version 0, and this program reads version 1", header(b"tdgF\x00"));
+        refused("not as a Fact", header(b"tdgR\x01"));
+        refused("not as a Fact", header(b"\x7fELF\x01"));
+        refused("too early", header(b"tdgF"));
+    }
+
+    #[test]
+    fn nothing_may_follow_and_options_are_zero_or_one() {
+        refused("1 bytes follow", crate::UnixTime::decode(&[5, 0]));
+        refused("marked 2", decoder(&[2, 5]).option::<crate::UnixTime>());
+        assert_eq!(decoder(&[1, 5]).option(), Ok(Some(crate::UnixTime(5))));
+        assert_eq!(decoder(&[0]).option::<crate::UnixTime>(), Ok(None));
+    }
+
+    #[test]
+    fn text_is_utf8_without_control_characters() {
+        let text = |bytes: &[u8]| decoder(&Encoder::new().bytes(bytes).0).text("name", 8);
+        assert_eq!(
+            text("naïve ✓".as_bytes()).as_deref(),
+            Err(&Malformed::new("test", "the length of name is 10, and must be 0 to 8"))
+        );
+        assert_eq!(text("naïve".as_bytes()).as_deref(), Ok("naïve"));
+        refused("UTF-8", text(b"\xff"));
+        for control in ["\0", "\n", "\x1b[m", "\x7f", "\u{9b}"] {
+            refused("control character", text(control.as_bytes()));
+        }
+    }
+}

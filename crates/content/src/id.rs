@@ -222,3 +222,41 @@ impl Encode for UnixTime {
         from.number().map(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain() {
+        for good in ["a", "web", "7", "a.b_c-d", &"x".repeat(64)] {
+            assert!(AppName::new(good).is_ok() && Label::new(good).is_ok(), "{good}");
+        }
+        for bad in ["", ".a", "-a", "_a", "Web", "a b", "a/b", "é", "a\0", &"x".repeat(65)] {
+            assert!(AppName::new(bad).is_err() && Label::new(bad).is_err(), "{bad}");
+            let encoded = {
+                let mut to = Encoder::new();
+                to.text(bad);
+                to.finish()
+            };
+            assert!(<AppName as Encode>::decode(&encoded).is_err() && <Label as Encode>::decode(&encoded).is_err());
+        }
+    }
+
+    #[test]
+    fn labels_rise_by_key_and_are_few() {
+        let label = |text: &str| Label::new(text).expect("a plain label");
+        let labels: Labels = (10..10 + MAX_LABELS).map(|n| (label(&n.to_string()), label("v"))).collect();
+        assert_eq!(Labels::decode(&labels.encode()), Ok(labels.clone()));
+        let more: Labels = labels.into_iter().chain([(label("z"), label("v"))]).collect();
+        assert!(Labels::decode(&more.encode()).is_err());
+        for keys in [["b", "a"], ["a", "a"]] {
+            let mut to = Encoder::new();
+            to.count(2);
+            keys.iter().for_each(|key| {
+                to.text(key).text("v");
+            });
+            assert!(Labels::decode(&to.finish()).is_err(), "{keys:?}");
+        }
+    }
+}

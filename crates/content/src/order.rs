@@ -139,3 +139,76 @@ fn take_selector(from: &mut Decoder<'_>) -> Result<Vec<(Label, Label)>, Malforme
     let count = from.count("the number of selecting labels", Order::MAX_SELECTOR, 4)?;
     (0..count).map(|_| Ok((from.value()?, from.value()?))).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    fn label(text: &str) -> Label {
+        Label::new(text).expect("a plain label")
+    }
+
+    fn order() -> Order {
+        Order {
+            fleet: FleetId(Digest::of(b"fleet")),
+            app: AppName::new("web").expect("a plain name"),
+            epoch: 7,
+            release: ReleaseId(Digest::of(b"new")),
+            fallback: Some(ReleaseId(Digest::of(b"old"))),
+            selector: vec![(label("rack"), label("a1")), (label("zone"), label("x"))],
+            waves: vec![Wave::Count(1), Wave::PerMille(100), Wave::PerMille(500), Wave::PerMille(1000)],
+            budget: 2,
+            created: UnixTime(1_700_000_000),
+            message: "the tuesday build".to_owned(),
+        }
+    }
+
+    #[test]
+    fn an_order_round_trips() {
+        assert_eq!(Order::decode(&order().encode()), Ok(order()));
+        let bare = Order { fallback: None, selector: Vec::new(), waves: vec![Wave::PerMille(1000)], ..order() };
+        assert_eq!(Order::decode(&bare.encode()), Ok(bare));
+    }
+
+    #[test]
+    fn what_no_order_may_say_is_refused() {
+        let refused = |why: &str, change: &dyn Fn(&mut Order)| {
+            let mut bad = order();
+            change(&mut bad);
+            let error = Order::decode(&bad.encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(bad.check().is_err(), "{why}: refused before signing, too");
+        };
+        refused("first epoch", &|order| order.epoch = 0);
+        refused("do not rise", &|order| order.selector.swap(0, 1));
+        refused("do not rise", &|order| order.selector[1].0 = label("rack"));
+        refused("selecting labels", &|order| {
+            order.selector = (10..27).map(|n| (label(&format!("k{n}")), label("v"))).collect();
+        });
+        refused("the message", &|order| order.message = "x".repeat(1025));
+        refused("U+0007", &|order| order.message = "\u{7}".to_owned());
+    }
+
+    #[test]
+    fn waves_grow_until_everyone() {
+        use Wave::{Count, PerMille};
+        let refused = |why: &str, waves: &[Wave]| {
+            let bad = Order { waves: waves.to_vec(), ..order() };
+            let error = Order::decode(&bad.encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused("1 to 16 waves", &[]);
+        refused("must be everyone", &[Count(5)]);
+        refused("must be everyone", &[PerMille(999)]);
+        refused("must be everyone", &[PerMille(1000), Count(1)]);
+        refused("a wave is empty", &[Count(0), PerMille(1000)]);
+        refused("a wave is empty", &[PerMille(0), PerMille(1000)]);
+        refused("smaller than one before", &[Count(5), PerMille(1), Count(4), PerMille(1000)]);
+        refused("smaller than one before", &[PerMille(500), Count(9), PerMille(499), PerMille(1000)]);
+        refused("the number of waves", &[PerMille(1000); 17]);
+        refused("share", &[PerMille(1001), PerMille(1000)]);
+        let most = Order { waves: vec![PerMille(1000); 16], ..order() };
+        assert_eq!(Order::decode(&most.encode()), Ok(most));
+    }
+}

@@ -168,3 +168,92 @@ impl Encode for Release {
         Ok(release)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::{Header, PIECE_LEN};
+    use crate::{BlobRef, Digest, PayloadKind, SigningKey};
+
+    fn release() -> Release {
+        let blob = |len| BlobRef { root: Digest::of(b"root"), len };
+        Release {
+            fleet: FleetId(Digest::of(b"fleet")),
+            app: AppName::new("web").expect("a plain name"),
+            version: "1.2.3+déjà".to_owned(),
+            created: UnixTime(1_700_000_000),
+            content: ContentSpec { blob: blob(1000), pieces: 2, bytes: 100_000 },
+            attributes: Some(ContentSpec { blob: blob(50), pieces: 0, bytes: 0 }),
+            entries: 3,
+            size: 120_000,
+            instructions: Instructions { path: b"/srv/\xffapp".to_vec(), health_window_ms: 5000, keep: 3 },
+        }
+    }
+
+    #[test]
+    fn a_release_round_trips() {
+        assert_eq!(Release::decode(&release().encode()), Ok(release()));
+        let bare = Release { attributes: None, ..release() };
+        assert_eq!(Release::decode(&bare.encode()), Ok(bare));
+    }
+
+    #[test]
+    fn what_no_release_may_say_is_refused() {
+        let refused = |why: &str, change: &dyn Fn(&mut Release)| {
+            let mut bad = release();
+            change(&mut bad);
+            let error = Release::decode(&bad.encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(bad.check().is_err(), "{why}: refused before signing, too");
+        };
+        refused("the version", &|r| r.version = "v".repeat(65));
+        refused("the version is empty", &|r| r.version.clear());
+        refused("U+000A", &|r| r.version = "1\n2".to_owned());
+        refused("contradict", &|r| r.content.bytes = 1);
+        refused("contradict", &|r| r.content.bytes = 2 * 128 * 1024 + 1);
+        refused("no manifest of that length", &|r| r.content.blob.len = (Header::LEN + 2 * PIECE_LEN) as u64 - 1);
+        refused("no manifest of that length", &|r| r.content.blob.len = manifest::MAX_ENCODED + 1);
+        refused("no entries", &|r| r.entries = 0);
+        refused("no entries, or too many", &|r| r.entries = manifest::MAX_ENTRIES + 1);
+        refused("too long", &|r| r.size = manifest::MAX_SIZE + 1);
+        refused("not a plain blob", &|r| r.attributes = Some(r.content));
+        refused("not absolute", &|r| r.instructions.path = b"srv/app".to_vec());
+        refused("longer than a day", &|r| r.instructions.health_window_ms = 86_400_001);
+        refused("more than 100", &|r| r.instructions.keep = 101);
+    }
+
+    #[test]
+    fn f1_a_target_path_is_absolute_and_has_only_normal_components() {
+        let long = [b"/".as_slice(), &[b'x'; 256]].concat();
+        let longer = b"/abc".repeat(257);
+        let cases: &[(&[u8], BadTarget)] = &[
+            (b"", BadTarget::Relative),
+            (b"srv", BadTarget::Relative),
+            (b"../srv", BadTarget::Relative),
+            (b"/", BadTarget::RootDirectory),
+            (b"//", BadTarget::Climbs),
+            (b"//srv", BadTarget::Climbs),
+            (b"/srv/", BadTarget::Climbs),
+            (b"/srv//app", BadTarget::Climbs),
+            (b"/srv/./app", BadTarget::Climbs),
+            (b"/srv/../etc", BadTarget::Climbs),
+            (b"/srv/..", BadTarget::Climbs),
+            (b"/srv\0", BadTarget::Nul),
+            (&long, BadTarget::TooLong),
+            (&longer, BadTarget::TooLong),
+        ];
+        for (path, bad) in cases {
+            assert_eq!(check_target_path(path), Err(bad.clone()), "{}", path.escape_ascii());
+        }
+        for good in [&b"/srv/app"[..], b"/a", b"/srv/..app/...", b"/srv/\xff", &longer[..1024]] {
+            assert_eq!(check_target_path(good), Ok(()), "{}", good.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn g15_a_release_is_not_an_order() {
+        assert!(crate::Order::decode(&release().encode()).is_err());
+        let signed = SigningKey::from_secret(&[1; 32]).sign(PayloadKind::Release, release().encode());
+        assert!(Release::decode(&signed.encode()).is_err(), "nor is a signed one a bare one");
+    }
+}

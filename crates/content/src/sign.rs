@@ -242,10 +242,186 @@ impl Encode for Signed {
     }
 }
 
-/// `"DSSEv1" SP len(type) SP type SP len(payload) SP payload`, lengths in decimal.
 fn pre_authentication(kind: PayloadKind, payload: &[u8]) -> Vec<u8> {
-    let media_type = kind.media_type();
+    pre_authentication_of(kind.media_type(), payload)
+}
+
+/// `"DSSEv1" SP len(type) SP type SP len(payload) SP payload`, lengths in decimal.
+fn pre_authentication_of(media_type: &str, payload: &[u8]) -> Vec<u8> {
     let mut bytes = format!("DSSEv1 {} {media_type} {} ", media_type.len(), payload.len()).into_bytes();
     bytes.extend_from_slice(payload);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ed25519_dalek::{Signer, Verifier};
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_secret(&[n; 32])
+    }
+
+    fn unhex<const N: usize>(text: &str) -> [u8; N] {
+        let byte = |n: usize| u8::from_str_radix(&text[2 * n..2 * n + 2], 16).expect("test vectors are hexadecimal");
+        std::array::from_fn(byte)
+    }
+
+    #[test]
+    fn the_pre_authentication_encoding_is_that_of_dsse() {
+        let bytes = pre_authentication_of("http://example.com/HelloWorld", b"hello world");
+        assert_eq!(bytes, b"DSSEv1 29 http://example.com/HelloWorld 11 hello world");
+        assert_eq!(pre_authentication(PayloadKind::Root, b""), b"DSSEv1 30 application/vnd.tiding.root.v1 0 ");
+    }
+
+    #[test]
+    fn keys_and_signatures_are_those_of_rfc_8032_test_2() {
+        let secret = unhex("4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb");
+        let key = SigningKey::from_secret(&secret);
+        let public = unhex("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c");
+        assert_eq!(key.public().as_bytes(), &public);
+        let signature = unhex(concat!(
+            "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da",
+            "085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"
+        ));
+        assert_eq!(key.0.sign(&[0x72]).to_bytes(), signature);
+    }
+
+    #[test]
+    fn a_signed_payload_is_believed_and_round_trips() {
+        let mut signed = key(1).sign(PayloadKind::Order, b"go".to_vec());
+        key(2).co_sign(&mut signed);
+        key(1).co_sign(&mut signed);
+        assert_eq!(signed.signatures.len(), 2, "signing again replaces");
+        assert_eq!(signed.verify(PayloadKind::Order, &[key(2).public(), key(1).public()], 2), Ok(&b"go"[..]));
+        assert_eq!(Signed::decode(&signed.encode()), Ok(signed));
+    }
+
+    #[test]
+    fn g1_unsigned_or_wrongly_signed_documents_are_not_believed() {
+        let allowed = [key(1).public()];
+        let refused = |signed: &Signed| {
+            let refusal = NotBelieved::TooFewSignatures { valid: 0, needed: 1 };
+            assert_eq!(signed.verify(PayloadKind::Release, &allowed, 1), Err(refusal));
+        };
+        let good = key(1).sign(PayloadKind::Release, b"good".to_vec());
+        assert!(good.verify(PayloadKind::Release, &allowed, 1).is_ok());
+        refused(&Signed { signatures: Vec::new(), ..good.clone() });
+        refused(&Signed { payload: b"evil".to_vec(), ..good.clone() });
+        refused(&key(2).sign(PayloadKind::Release, b"good".to_vec()));
+        let mut renamed = key(2).sign(PayloadKind::Release, b"good".to_vec());
+        renamed.signatures[0].key = key(1).public().id();
+        refused(&renamed);
+        for bit in 0..512 {
+            let mut flipped = good.clone();
+            flipped.signatures[0].bytes[bit / 8] ^= 1 << (bit % 8);
+            refused(&flipped);
+        }
+    }
+
+    #[test]
+    fn g8_a_key_counts_once_and_a_threshold_of_zero_is_refused() {
+        let mut signed = key(1).sign(PayloadKind::Order, b"go".to_vec());
+        signed.signatures.push(signed.signatures[0].clone());
+        let twice = [key(1).public(), key(1).public()];
+        let once = NotBelieved::TooFewSignatures { valid: 1, needed: 2 };
+        assert_eq!(signed.verify(PayloadKind::Order, &twice, 2), Err(once));
+        assert_eq!(signed.verify(PayloadKind::Order, &twice, 0), Err(NotBelieved::ZeroThreshold));
+        assert!(Signed::decode(&signed.encode()).is_err(), "two signatures of one key are not canonical");
+    }
+
+    #[test]
+    fn g8_a_key_has_only_one_id() {
+        // y = 3 is a point of large order; y + p < 2^255 would be other bytes, and another id, of the same point.
+        let mut canonical = [0; 32];
+        canonical[0] = 3;
+        let mut alias = [0xff; 32];
+        (alias[0], alias[31]) = (0xed + 3, 0x7f);
+        let lax = |bytes| ed25519_dalek::VerifyingKey::from_bytes(bytes).map(|key| key.to_edwards());
+        assert_eq!(lax(&canonical).ok(), lax(&alias).ok(), "both are taken for the same point by the library");
+        assert!(PublicKey::from_bytes(&canonical).is_some());
+        assert_eq!(PublicKey::from_bytes(&alias), None);
+    }
+
+    #[test]
+    fn g15_a_signature_of_another_kind_is_refused() {
+        let release = key(1).sign(PayloadKind::Release, b"same bytes".to_vec());
+        let wrong = NotBelieved::WrongKind { wanted: PayloadKind::Order, found: PayloadKind::Release };
+        assert_eq!(release.verify(PayloadKind::Order, &[key(1).public()], 1), Err(wrong));
+        let relabelled = Signed { kind: PayloadKind::Order, ..release };
+        let invalid = NotBelieved::TooFewSignatures { valid: 0, needed: 1 };
+        assert_eq!(relabelled.verify(PayloadKind::Order, &[key(1).public()], 1), Err(invalid));
+    }
+
+    #[test]
+    fn g15_weak_keys_are_refused() {
+        let small_order = [
+            "0000000000000000000000000000000000000000000000000000000000000000",
+            "0000000000000000000000000000000000000000000000000000000000000080",
+            "0100000000000000000000000000000000000000000000000000000000000000",
+            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
+            "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
+            "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac03fa",
+        ];
+        for text in small_order {
+            let bytes = unhex(text);
+            assert!(ed25519_dalek::VerifyingKey::from_bytes(&bytes).is_ok(), "{text} is a point");
+            assert_eq!(PublicKey::from_bytes(&bytes), None, "{text}");
+            assert!(<PublicKey as Encode>::decode(&bytes).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn g15_a_malleable_signature_is_refused() {
+        // S + L is the same number modulo the group's order L, so lax verifiers take it for a second valid signature.
+        let order: [u8; 32] = unhex("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        let mut signed = key(1).sign(PayloadKind::Order, b"go".to_vec());
+        let mut carry = 0;
+        for (byte, add) in signed.signatures[0].bytes[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + u16::from(add) + carry;
+            (*byte, carry) = (sum as u8, sum >> 8);
+        }
+        assert_eq!(carry, 0);
+        assert!(signed.verify(PayloadKind::Order, &[key(1).public()], 1).is_err());
+    }
+
+    #[test]
+    fn g15_verification_is_strict_about_small_order_commitments() {
+        // With R = the neutral point and S = k a, the equation S B = R + k A holds, and lax verification says yes.
+        use ed25519_dalek::Digest as _;
+        let key = key(1);
+        let message = pre_authentication(PayloadKind::Order, b"go");
+        let mut bytes = [0; 64];
+        bytes[0] = 1;
+        let hash = ed25519_dalek::Sha512::new().chain_update(&bytes[..32]).chain_update(key.public().as_bytes());
+        let k = hash.chain_update(&message).finalize();
+        let a = key.0.to_scalar();
+        let mut product = a - a;
+        for bit in (0..512).rev() {
+            product += product;
+            if k[bit / 8] >> (bit % 8) & 1 == 1 {
+                product += a;
+            }
+        }
+        bytes[32..].copy_from_slice(product.as_bytes());
+        let lax = key.0.verifying_key();
+        assert!(lax.verify(&message, &ed25519_dalek::Signature::from_bytes(&bytes)).is_ok(), "the lax equation holds");
+        let signatures = vec![Signature { key: key.public().id(), bytes }];
+        let signed = Signed { kind: PayloadKind::Order, payload: b"go".to_vec(), signatures };
+        assert!(signed.verify(PayloadKind::Order, &[key.public()], 1).is_err());
+    }
+
+    #[test]
+    fn signatures_rise_and_are_at_most_sixteen() {
+        let mut signed = key(1).sign(PayloadKind::Order, b"go".to_vec());
+        (2..=16).for_each(|n| key(n).co_sign(&mut signed));
+        assert!(Signed::decode(&signed.encode()).is_ok());
+        let mut unsorted = signed.clone();
+        unsorted.signatures.swap(3, 4);
+        assert!(Signed::decode(&unsorted.encode()).is_err());
+        key(17).co_sign(&mut signed);
+        assert!(Signed::decode(&signed.encode()).is_err());
+    }
 }
