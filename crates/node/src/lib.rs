@@ -1,1 +1,15 @@
 //! Hangs the real world on the doors: sockets and TLS, files, timers, the control API.
+//!
+//! Nothing is decided here. The engine decides, the store remembers; this crate carries bytes between them, the network and
+//! the disk, and says who is on the other end of a connection.
+//!
+//! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
+//! * [`client`] asks an origin, [`publish`] brings it something new; [`api`] holds the words they exchange.
+//! * [`disk`] is the real file system, [`identity`] keys and certificates on it, [`tls`] who may talk through which door.
+
+pub mod api;
+pub mod client;
+pub mod daemon;
+pub mod founding;
+pub mod join;
+pub mod publish;

@@ -1,0 +1,543 @@
+//! What the control API says: JSON shapes of the engine's answers, for operators and their tools.
+//!
+//! Digests are hexadecimal, durations whole microseconds (fields that end in `_us`), wall-clock times seconds since 1970.
+//! Nothing is decided here; the shapes mirror [`engine::door`] so that a web page, a script and the command line read the
+//! same words.
+
+use content::fact;
+use engine::door;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// Where a fleet stands, as the origin that was asked knows it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct FleetStatus {
+    /// The fleet's id.
+    pub fleet: String,
+    /// The id of the origin that answers.
+    pub origin: String,
+    /// That origin's name.
+    pub origin_name: String,
+    /// The datacenter it speaks for.
+    pub datacenter: String,
+    /// The version of its software.
+    pub software: String,
+    /// The applications.
+    pub apps: Vec<RolloutStatus>,
+    /// The nodes.
+    pub nodes: Vec<NodeStatus>,
+    /// The fleet journal's position.
+    pub position: Option<Position>,
+}
+
+/// Where a fact stands in its journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The writer's generation.
+    pub generation: u64,
+    /// How many facts stand before.
+    pub index: u64,
+}
+
+/// Where an application stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RolloutStatus {
+    /// The application.
+    pub app: String,
+    /// The newest order.
+    pub order: Option<String>,
+    /// Its epoch; the next order needs a higher one.
+    pub epoch: u64,
+    /// The release that it wants, or that is being spread.
+    pub release: String,
+    /// What people call that release.
+    pub version: String,
+    /// Who gave the order.
+    pub by: String,
+    /// Why, in their words.
+    pub message: String,
+    /// How the rollout goes.
+    pub state: RolloutState,
+    /// Pieces of the content that the origin has.
+    pub origin_have: u32,
+    /// Pieces of the content in all.
+    pub origin_total: u32,
+    /// The length of the content in bytes.
+    pub content_bytes: u64,
+    /// Payload bytes the origin has sent of it.
+    pub origin_sent: u64,
+    /// Releases that an order may name, newest last.
+    pub releases: Vec<ReleaseStatus>,
+}
+
+/// A release that an order may name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReleaseStatus {
+    /// Its id.
+    pub release: String,
+    /// What people call it.
+    pub version: String,
+    /// When it was made, in seconds since 1970.
+    pub created: u64,
+    /// Whether it is live on a node.
+    pub runs: bool,
+}
+
+/// How a rollout goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "is")]
+pub enum RolloutState {
+    /// The release spreads; it is not ordered yet.
+    Spreading,
+    /// A wave is open.
+    Rolling {
+        /// Which, from 0.
+        wave: u8,
+    },
+    /// It stopped.
+    Halted {
+        /// Why.
+        why: String,
+    },
+    /// Every selected node that is known is confirmed.
+    Finished,
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    /// Its id.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// What is said of it.
+    pub labels: BTreeMap<String, String>,
+    /// Whether it is connected.
+    pub up: bool,
+    /// For how long it has been up or down.
+    pub since_us: u64,
+    /// Its software's version.
+    pub software: String,
+    /// Its applications.
+    pub apps: Vec<AppStatus>,
+}
+
+/// What a certificate lets its holder be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Receives and deploys.
+    Agent,
+    /// Holds the truth of its datacenter.
+    Origin,
+    /// Publishes and gives orders.
+    Operator,
+}
+
+/// How far a node is with the newest release of an application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Phase {
+    /// It knows of it.
+    Told,
+    /// Pieces are coming.
+    Fetching,
+    /// Every piece is here, durably.
+    Complete,
+    /// It is laid out and waits for its wave.
+    Staged,
+    /// The path points to it.
+    Live,
+    /// It was healthy for its window.
+    Confirmed,
+    /// It cannot go on; `trouble` says why.
+    Failed,
+    /// The node runs the order's fallback again.
+    FellBack,
+}
+
+/// Where a node stands with an application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppStatus {
+    /// The application.
+    pub app: String,
+    /// The release it works on, or runs.
+    pub release: String,
+    /// The order it has accepted last.
+    pub order: Option<String>,
+    /// How far it is.
+    pub phase: Phase,
+    /// Pieces that are here.
+    pub have: u32,
+    /// Pieces in all.
+    pub total: u32,
+    /// Payload bytes that came from an origin for this release.
+    pub from_origin: u64,
+    /// Payload bytes that came from peers.
+    pub from_peers: u64,
+    /// Bytes that were here already.
+    pub had: u64,
+    /// When what happened.
+    pub timeline: Timeline,
+    /// The release its path points to.
+    pub live: Option<String>,
+    /// The release it confirmed last.
+    pub confirmed: Option<String>,
+    /// What is in the way, in words.
+    pub trouble: Option<String>,
+}
+
+/// When a node got how far, in microseconds since it was told of the release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Timeline {
+    /// The first payload byte.
+    pub first_byte_us: Option<u64>,
+    /// Every piece, verified.
+    pub last_byte_us: Option<u64>,
+    /// Every piece, durable.
+    pub complete_us: Option<u64>,
+    /// Laid out.
+    pub staged_us: Option<u64>,
+    /// Switched.
+    pub live_us: Option<u64>,
+    /// Confirmed.
+    pub confirmed_us: Option<u64>,
+}
+
+/// What a verification found, node by node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// The nodes that were asked.
+    pub nodes: Vec<NodeVerification>,
+}
+
+/// What one node found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeVerification {
+    /// Its id.
+    pub node: String,
+    /// Its name.
+    pub name: String,
+    /// What it found; absent when it could not look.
+    pub report: Option<VerifyReport>,
+    /// Why it could not look.
+    pub error: Option<String>,
+}
+
+/// What reading a live tree again found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// The release that is live.
+    pub release: String,
+    /// How many entries were compared.
+    pub entries: u32,
+    /// How many bytes were hashed.
+    pub bytes: u64,
+    /// How many entries differ.
+    pub differing: u32,
+    /// The first few of them, for people.
+    pub first: Vec<String>,
+}
+
+/// An order to take: its signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrderRequest {
+    /// The encoded signed order, in base64.
+    pub order: String,
+}
+
+/// An order that stands in the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ordered {
+    /// The order.
+    pub order: String,
+    /// Its epoch.
+    pub epoch: u64,
+}
+
+/// A join line to make.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// How many nodes may join with it.
+    pub uses: u32,
+    /// For how long, in seconds.
+    pub valid_seconds: u64,
+    /// What those nodes become.
+    pub role: Role,
+    /// What is said of them.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A join line that was made.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenIssued {
+    /// The token's id, by which it can be taken back.
+    pub token: String,
+    /// The line, which holds a secret.
+    pub line: String,
+}
+
+impl std::fmt::Debug for TokenIssued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TokenIssued").field("token", &self.token).finish_non_exhaustive()
+    }
+}
+
+/// Why a request is refused, by what the asker can do about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "kebab-case", tag = "refused")]
+pub enum Refusal {
+    /// Another order came first, or a deploy of this application is under way.
+    #[error("conflict: {what} (epoch {epoch} is by {by})")]
+    Conflict {
+        /// The newest epoch.
+        epoch: u64,
+        /// Whose it is.
+        by: String,
+        /// What is going on.
+        what: String,
+    },
+    /// A signature does not hold, or the document is for another fleet.
+    #[error("not believed: {why}")]
+    NotBelieved {
+        /// In words.
+        why: String,
+    },
+    /// The thing asked for is not known there.
+    #[error("unknown: {why}")]
+    Unknown {
+        /// In words.
+        why: String,
+    },
+    /// The request makes no sense.
+    #[error("invalid: {why}")]
+    Invalid {
+        /// In words.
+        why: String,
+    },
+    /// The asker's role may not ask this, or the node's role cannot answer it.
+    #[error("not allowed: {why}")]
+    NotAllowed {
+        /// In words.
+        why: String,
+    },
+    /// It failed there for now.
+    #[error("failed: {why}")]
+    Failed {
+        /// In words.
+        why: String,
+    },
+}
+
+/// Something that happened, as a line of the event stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventLine {
+    /// Its kind, as the engine names it.
+    pub event: String,
+    /// All of it, for people.
+    pub text: String,
+    /// How many events were left out before this one because the reader was slow.
+    pub missed: u64,
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl From<fact::Position> for Position {
+    fn from(position: fact::Position) -> Self {
+        Self { generation: position.generation, index: position.index }
+    }
+}
+
+impl From<content::Role> for Role {
+    fn from(role: content::Role) -> Self {
+        match role {
+            content::Role::Agent => Self::Agent,
+            content::Role::Origin => Self::Origin,
+            content::Role::Operator => Self::Operator,
+        }
+    }
+}
+
+impl From<Role> for content::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Agent => Self::Agent,
+            Role::Origin => Self::Origin,
+            Role::Operator => Self::Operator,
+        }
+    }
+}
+
+impl From<door::Phase> for Phase {
+    fn from(phase: door::Phase) -> Self {
+        match phase {
+            door::Phase::Told => Self::Told,
+            door::Phase::Fetching => Self::Fetching,
+            door::Phase::Complete => Self::Complete,
+            door::Phase::Staged => Self::Staged,
+            door::Phase::Live => Self::Live,
+            door::Phase::Confirmed => Self::Confirmed,
+            door::Phase::Failed => Self::Failed,
+            door::Phase::FellBack => Self::FellBack,
+        }
+    }
+}
+
+impl From<door::RolloutState> for RolloutState {
+    fn from(state: door::RolloutState) -> Self {
+        match state {
+            door::RolloutState::Spreading => Self::Spreading,
+            door::RolloutState::Rolling { wave } => Self::Rolling { wave },
+            door::RolloutState::Halted { why } => Self::Halted { why },
+            door::RolloutState::Finished => Self::Finished,
+        }
+    }
+}
+
+impl From<door::RolloutStatus> for RolloutStatus {
+    fn from(status: door::RolloutStatus) -> Self {
+        let release = |(release, version, created): (content::ReleaseId, String, content::UnixTime)| ReleaseStatus {
+            release: release.to_string(),
+            version,
+            created: created.0,
+            runs: false,
+        };
+        Self {
+            app: status.app.to_string(),
+            order: status.order.map(|order| order.to_string()),
+            epoch: status.epoch,
+            release: status.release.to_string(),
+            version: status.version,
+            by: status.by,
+            message: status.message,
+            state: status.state.into(),
+            origin_have: status.origin_have.0,
+            origin_total: status.origin_have.1,
+            content_bytes: status.content_bytes,
+            origin_sent: status.origin_sent,
+            releases: status.releases.into_iter().map(release).collect(),
+        }
+    }
+}
+
+/// Labels as text.
+pub(crate) fn labels_to_text(labels: &content::Labels) -> BTreeMap<String, String> {
+    labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned())).collect()
+}
+
+/// Labels from text, refused when a key or value breaks the rule for names.
+pub(crate) fn labels_from_text(labels: &BTreeMap<String, String>) -> Result<content::Labels, content::BadName> {
+    labels.iter().map(|(key, value)| Ok((content::Label::new(key)?, content::Label::new(value)?))).collect()
+}
+
+impl From<door::NodeStatus> for NodeStatus {
+    fn from(status: door::NodeStatus) -> Self {
+        Self {
+            node: status.node.to_string(),
+            name: status.name,
+            role: status.role.into(),
+            labels: labels_to_text(&status.labels),
+            up: status.up,
+            since_us: micros(status.since),
+            software: status.software,
+            apps: status.apps.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl FleetStatus {
+    /// The engine's answer, said by the origin that `me` describes.
+    pub(crate) fn of(status: door::FleetStatus, me: &FleetStatus) -> Self {
+        let nodes: Vec<NodeStatus> = status.nodes.into_iter().map(Into::into).collect();
+        let mut apps: Vec<RolloutStatus> = status.apps.into_iter().map(Into::into).collect();
+        let live: BTreeSet<&String> =
+            nodes.iter().flat_map(|node| &node.apps).filter_map(|app| app.live.as_ref()).collect();
+        for release in apps.iter_mut().flat_map(|app| &mut app.releases) {
+            release.runs = live.contains(&release.release);
+        }
+        Self { apps, nodes, position: status.position.map(Into::into), ..me.clone() }
+    }
+}
+
+impl From<door::Timeline> for Timeline {
+    fn from(timeline: door::Timeline) -> Self {
+        Self {
+            first_byte_us: timeline.first_byte.map(micros),
+            last_byte_us: timeline.last_byte.map(micros),
+            complete_us: timeline.complete.map(micros),
+            staged_us: timeline.staged.map(micros),
+            live_us: timeline.live.map(micros),
+            confirmed_us: timeline.confirmed.map(micros),
+        }
+    }
+}
+
+impl From<door::AppStatus> for AppStatus {
+    fn from(status: door::AppStatus) -> Self {
+        Self {
+            app: status.app.to_string(),
+            release: status.release.to_string(),
+            order: status.order.map(|order| order.to_string()),
+            phase: status.phase.into(),
+            have: status.have,
+            total: status.total,
+            from_origin: status.from_origin,
+            from_peers: status.from_peers,
+            had: status.had,
+            timeline: status.timeline.into(),
+            live: status.live.map(|release| release.to_string()),
+            confirmed: status.confirmed.map(|release| release.to_string()),
+            trouble: status.trouble,
+        }
+    }
+}
+
+impl From<door::VerifyReport> for VerifyReport {
+    fn from(report: door::VerifyReport) -> Self {
+        Self {
+            release: report.release.to_string(),
+            entries: report.entries,
+            bytes: report.bytes,
+            differing: report.differing,
+            first: report.first,
+        }
+    }
+}
+
+impl From<(content::NodeId, String, Result<door::VerifyReport, String>)> for NodeVerification {
+    fn from((node, name, outcome): (content::NodeId, String, Result<door::VerifyReport, String>)) -> Self {
+        let (report, error) = match outcome {
+            Ok(report) => (Some(report.into()), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self { node: node.to_string(), name, report, error }
+    }
+}
+
+impl From<door::Refusal> for Refusal {
+    fn from(refusal: door::Refusal) -> Self {
+        match refusal {
+            door::Refusal::Conflict { epoch, by, what } => Self::Conflict { epoch, by, what },
+            door::Refusal::NotBelieved(why) => Self::NotBelieved { why },
+            door::Refusal::Unknown(why) => Self::Unknown { why },
+            door::Refusal::Invalid(why) => Self::Invalid { why },
+            door::Refusal::NotAllowed(why) => Self::NotAllowed { why },
+            door::Refusal::Failed(why) => Self::Failed { why },
+        }
+    }
+}
+
+impl From<door::Event> for EventLine {
+    fn from(event: door::Event) -> Self {
+        let text = format!("{event:?}");
+        let name = text.split([' ', '{', '(']).next().unwrap_or_default().to_owned();
+        Self { event: name, text, missed: 0 }
+    }
+}
