@@ -20,11 +20,15 @@ pub struct Options {
     pub reserve: u64,
     /// How many payload bytes may be lost to a kill: progress is made durable this often (64 MiB at most).
     pub checkpoint: u64,
+    /// Whether owners are given to what is laid out: only a process that runs as root can.
+    pub apply_owners: bool,
+    /// What people call the store's directory, for messages.
+    pub home: String,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reserve: 64 << 20, checkpoint: 48 << 20 }
+        Self { reserve: 64 << 20, checkpoint: 48 << 20, apply_owners: false, home: "the store's directory".to_owned() }
     }
 }
 
@@ -124,6 +128,18 @@ impl<D: Disk> Store<D> {
         todo!()
     }
 
+    /// Makes the progress of every content that is under way durable. The driver calls this whenever
+    /// [`Pieces::checkpoint_due`] says so. Returns the pieces that were believed to be here and had to be thrown away
+    /// because their file could not be synced: each is `Input::Lost` for the engine.
+    pub fn checkpoint(&mut self) -> Result<Vec<(ContentId, PieceNo)>, JobError> {
+        todo!()
+    }
+
+    /// What people should know of how the store was found when it was opened, each a sentence; loud.
+    pub fn notes(&self) -> &[String] {
+        todo!()
+    }
+
     /// Remembers the newest trust root, durably.
     pub fn set_root(&mut self, _root: &Signed) -> Result<(), JobError> {
         todo!()
@@ -131,6 +147,11 @@ impl<D: Disk> Store<D> {
 }
 
 impl<D: Disk> Pieces<D> {
+    /// Whether so much was written since the last checkpoint that [`Store::checkpoint`] should be called now.
+    pub fn checkpoint_due(&self) -> bool {
+        todo!()
+    }
+
     /// Verifies a payload and writes it into staging: [`JobDone::Written`], or [`JobError::Corrupt`].
     pub fn write(&self, _content: ContentId, _piece: PieceNo, _payload: &[u8]) -> Result<JobDone, JobError> {
         todo!()
