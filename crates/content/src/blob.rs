@@ -211,3 +211,107 @@ fn pages_of(bytes: &[u8]) -> Vec<Vec<u8>> {
         _ => bytes.chunks(PAGE).map(<[u8]>::to_vec).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const P: u64 = PAGE as u64;
+    /// What one page of digests covers: 128 MiB.
+    const ONE_LEVEL: u64 = P * FAN_OUT as u64;
+
+    fn check_shape(len: u64) {
+        let shape = Shape::of(len);
+        let mut offset = 0;
+        for page in 0..shape.pages() {
+            let bytes = shape.page_len(page);
+            assert!(bytes <= PAGE && (bytes > 0 || len == 0));
+            assert_eq!(shape.offset(page), offset);
+            offset += bytes as u64;
+            for child in shape.children(page) {
+                let slot = child - shape.children(page).start;
+                assert_eq!(shape.parent(child), Some(Parent { page, slot }));
+            }
+        }
+        assert_eq!(shape.offset(shape.pages()), offset, "beyond the last page");
+        assert_eq!(shape.leaves().map(|page| shape.page_len(page) as u64).sum::<u64>(), len);
+        assert!(shape.leaves().all(|page| shape.children(page).is_empty()));
+        assert!((1..shape.pages()).all(|page| {
+            shape.parent(page).is_some_and(|parent| parent.page < page && shape.children(parent.page).contains(&page))
+        }));
+        assert_eq!((shape.parent(0), shape.leaves().end), (None, shape.pages()));
+    }
+
+    #[test]
+    fn shapes_at_the_edges() {
+        let levels = |len| Shape::of(len).levels.iter().map(|level| level.pages).collect::<Vec<_>>();
+        assert_eq!(levels(0), [1]);
+        assert_eq!(levels(1), [1]);
+        assert_eq!(levels(P), [1]);
+        assert_eq!(levels(P + 1), [1, 2]);
+        assert_eq!(levels(ONE_LEVEL), [1, 2048]);
+        assert_eq!(levels(ONE_LEVEL + 1), [1, 2, 2049]);
+        assert_eq!(levels(ONE_LEVEL * FAN_OUT as u64), [1, 2048, 2048 * 2048]);
+        assert_eq!(levels(BlobRef::MAX_LEN), [1, 128, 1 << 18, 1 << 29]);
+        for near in [0, P, 2 * P, ONE_LEVEL - P, ONE_LEVEL, ONE_LEVEL + P, 3 * ONE_LEVEL] {
+            (near.saturating_sub(2)..near + 3).for_each(check_shape);
+        }
+    }
+
+    #[test]
+    fn a_page_that_does_not_exist_is_empty() {
+        let shape = Shape::of(P + 1);
+        for page in [3, 4, u32::MAX] {
+            assert_eq!((shape.page_len(page), shape.parent(page), shape.children(page)), (0, None, 0..0));
+            assert_eq!(check_page(&shape, page, b"", Digest::of(b"")), Err(BadPage::Number));
+        }
+    }
+
+    #[test]
+    fn f11_a_blob_longer_than_any_is_refused_when_it_is_declared() {
+        let declared = |len| BlobRef::decode(&BlobRef { root: Digest::of(b""), len }.encode());
+        assert!(declared(BlobRef::MAX_LEN).is_ok());
+        assert!(declared(BlobRef::MAX_LEN + 1).is_err());
+        assert!(declared(u64::MAX).is_err());
+    }
+
+    #[test]
+    fn c7_every_page_is_checked_against_its_parent() {
+        let bytes: Vec<u8> = (0..3 * PAGE + 5).map(|n| (n / 7) as u8).collect();
+        let (blob, pages) = build(&bytes);
+        let shape = blob.shape();
+        assert_eq!(pages.len(), shape.pages() as usize);
+        assert_eq!(check_page(&shape, 0, &pages[0], blob.root), Ok(()));
+        for page in 1..shape.pages() {
+            let Parent { page: above, slot } = shape.parent(page).expect("only the root has none");
+            let digest = digest_at(&pages[above as usize], slot).expect("a digest for every child");
+            let mut bytes = pages[page as usize].clone();
+            assert_eq!(check_page(&shape, page, &bytes, digest), Ok(()));
+            bytes[4] ^= 1;
+            assert_eq!(check_page(&shape, page, &bytes, digest), Err(BadPage::Digest));
+            bytes.push(0);
+            assert_eq!(check_page(&shape, page, &bytes, digest), Err(BadPage::Length));
+        }
+        assert_eq!(digest_at(&pages[0], 4), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_length_has_a_shape(len in 0..4 * ONE_LEVEL) {
+            check_shape(len);
+        }
+
+        #[test]
+        fn the_leaves_are_the_bytes(len in prop_oneof![0..300usize, PAGE - 2..PAGE + 3, 2 * PAGE - 2..4 * PAGE], salt: u8) {
+            let bytes: Vec<u8> = (0..len).map(|n| (n as u8).wrapping_mul(31) ^ salt).collect();
+            let (blob, pages) = build(&bytes);
+            let shape = blob.shape();
+            prop_assert_eq!(pages.len(), shape.pages() as usize);
+            let lens_match = (0..shape.pages()).zip(&pages).all(|(page, bytes)| shape.page_len(page) == bytes.len());
+            prop_assert!(lens_match);
+            prop_assert_eq!(pages[shape.leaves().start as usize..].concat(), bytes);
+            prop_assert_eq!(Digest::of(&pages[0]), blob.root);
+        }
+    }
+}

@@ -79,3 +79,124 @@ impl Packer {
         self.len = 0;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Bytes that are the same for ever (xorshift64).
+    fn generated(len: usize) -> Vec<u8> {
+        let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+        let words = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state.to_le_bytes()
+        });
+        words.flatten().take(len).collect()
+    }
+
+    fn cuts(mut bytes: &[u8]) -> Vec<usize> {
+        let mut cuts = Vec::new();
+        while !bytes.is_empty() {
+            let len = next_cut(&bytes[..bytes.len().min(MAX_PIECE)]);
+            assert!(len == bytes.len() || (MIN_PIECE..=MAX_PIECE).contains(&len));
+            cuts.push(len);
+            bytes = &bytes[len..];
+        }
+        cuts
+    }
+
+    #[test]
+    fn golden_cuts_never_change() {
+        let golden = [44_750, 131_072, 88_890, 100_125, 69_513, 78_783, 131_072, 90_844, 66_867, 131_072, 115_588];
+        assert_eq!(cuts(&generated(1 << 20)), golden);
+    }
+
+    #[test]
+    fn a_longer_window_cuts_at_the_same_place() {
+        let bytes = generated(1 << 18);
+        assert_eq!(next_cut(&bytes), next_cut(&bytes[..MAX_PIECE]));
+    }
+
+    #[test]
+    fn cuts_follow_the_content_after_an_insertion() {
+        let old = generated(1 << 20);
+        let new = [&old[..100_000], b"inserted", &old[100_000..]].concat();
+        let ends = |bytes: &[u8]| {
+            let from_end = cuts(bytes).into_iter().rev().scan(0, |sum, len| {
+                *sum += len;
+                Some(*sum)
+            });
+            from_end.collect::<std::collections::BTreeSet<_>>()
+        };
+        let (old, new) = (ends(&old), ends(&new));
+        assert!(old.intersection(&new).count() + 3 >= old.len(), "{old:?} {new:?}");
+    }
+
+    #[test]
+    fn f22_pieces_are_neither_tiny_nor_giant() {
+        let period: Vec<u8> = (0..=255).cycle().take(1 << 20).collect();
+        for bytes in [vec![0; 1 << 20], vec![0xff; 1 << 20], period] {
+            assert!(cuts(&bytes).iter().rev().skip(1).all(|len| (MIN_PIECE..=MAX_PIECE).contains(len)));
+        }
+        assert_eq!(cuts(&[0; 3 * MAX_PIECE + 1]), [MAX_PIECE, MAX_PIECE, MAX_PIECE, 1], "zeros are the longest pieces");
+        assert_eq!(next_cut(&[]), 0);
+        assert_eq!(next_cut(&[1; MIN_PIECE]), MIN_PIECE);
+    }
+
+    #[test]
+    fn zeros_are_seen_wherever_they_end() {
+        for len in [0, 1, 255, 256, 257, 1000] {
+            let mut bytes = vec![0; len];
+            assert!(is_zero(&bytes));
+            for at in [0, len / 2, len.saturating_sub(1)] {
+                if let Some(byte) = bytes.get_mut(at) {
+                    *byte = 1;
+                    assert!(!is_zero(&bytes), "{at} of {len}");
+                    bytes[at] = 0;
+                }
+            }
+        }
+    }
+
+    /// The packs of files `f0`, `f1` ... of these lengths.
+    fn packs(lens: &[usize]) -> Vec<Vec<usize>> {
+        let (mut packer, mut packs) = (Packer::new(), vec![Vec::new()]);
+        let end = |packer: &mut Packer, packs: &mut Vec<Vec<usize>>| {
+            packer.begin();
+            packs.push(Vec::new());
+        };
+        for (n, &len) in lens.iter().enumerate() {
+            if packer.must_end_before(len) {
+                end(&mut packer, &mut packs);
+            }
+            packs.last_mut().expect("a pack is open").push(n);
+            if packer.add(format!("f{n}").as_bytes(), len) {
+                end(&mut packer, &mut packs);
+            }
+        }
+        packs.retain(|pack| !pack.is_empty());
+        packs
+    }
+
+    #[test]
+    fn packs_are_bounded_and_end_at_paths() {
+        let lens: Vec<usize> = (0..300).map(|n| n * 997 % SMALL).collect();
+        let old = packs(&lens);
+        for pack in &old {
+            let len: usize = pack.iter().map(|&n| lens[n]).sum();
+            assert!(len <= AIM_PIECE, "{len}");
+        }
+        assert_eq!(old.concat(), (0..300).collect::<Vec<_>>(), "every file is in one pack");
+        let longer: Vec<usize> = lens.iter().enumerate().map(|(n, len)| len + usize::from(n == 100) * 5000).collect();
+        let new = packs(&longer);
+        let moved = old.iter().filter(|pack| !new.contains(pack)).count();
+        assert!(moved * 10 < old.len(), "{moved} of {} packs changed because one file grew", old.len());
+        let by_path = old.iter().filter(|pack| {
+            let last = format!("f{}", pack.last().expect("no pack is empty"));
+            crate::Digest::of(last.as_bytes()).as_bytes()[0] < PACK_ENDS
+        });
+        assert!(by_path.count() > 10, "paths end packs");
+    }
+}

@@ -183,3 +183,87 @@ pub(super) fn merged(a: Extent, b: Extent) -> Option<Extent> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+
+    fn piece(n: u8, len: u32) -> Piece {
+        Piece { digest: Digest::of(&[n]), len }
+    }
+
+    fn extents(manifest: &Manifest, index: u32) -> &[Extent] {
+        match &manifest.entries[index as usize].kind {
+            Kind::File { extents, .. } => extents,
+            other => panic!("{other:?} is no file"),
+        }
+    }
+
+    #[test]
+    fn packs_get_their_digest_after_their_files() {
+        let mut builder = Builder::new();
+        builder.directory(b"", 0o755);
+        let pack = builder.open();
+        let small = builder.file(b"a", 0o644);
+        builder.part(pack, 0, 5);
+        let large = builder.file(b"b", 0o644);
+        builder.piece(piece(1, 100));
+        builder.piece(piece(2, 200));
+        builder.hole(0);
+        builder.hole(7);
+        builder.hole(8);
+        builder.piece(piece(1, 100));
+        let rest = builder.file(b"c", 0o644);
+        builder.part(pack, 5, 4);
+        let empty = builder.file(b"d", 0o644);
+        builder.hard_link(b"e", small);
+        builder.symlink(b"f", b"a");
+        builder.close(pack, piece(9, 9));
+        let manifest = builder.finish().expect("a tree");
+        assert_eq!(manifest.pieces, [piece(9, 9), piece(1, 100), piece(2, 200)]);
+        assert_eq!(extents(&manifest, small), [Extent::Part { piece: 0, offset: 0, len: 5 }]);
+        assert_eq!(extents(&manifest, rest), [Extent::Part { piece: 0, offset: 5, len: 4 }]);
+        assert_eq!(extents(&manifest, empty), []);
+        let [run, hole, again] = extents(&manifest, large) else { panic!("{manifest:?}") };
+        assert_eq!((*run, *hole), (Extent::Pieces { first: 1, count: 2 }, Extent::Hole { len: 15 }));
+        assert_eq!(*again, Extent::Pieces { first: 1, count: 1 });
+        assert_eq!(Manifest::decode(&manifest.encode()), Ok(manifest.clone()));
+        let totals = manifest.totals();
+        assert_eq!((totals.entries, totals.size, totals.pieces, totals.bytes), (7, 5 + 415 + 4, 3, 309));
+    }
+
+    #[test]
+    fn equal_packs_are_one_piece_and_a_part_that_is_all_of_it_is_a_run() {
+        let mut builder = Builder::new();
+        builder.directory(b"", 0o755);
+        for name in [b"a", b"b"] {
+            let pack = builder.open();
+            builder.file(name, 0o644);
+            builder.part(pack, 0, 3);
+            builder.part(pack, 3, 2);
+            builder.close(pack, piece(5, 5));
+        }
+        let manifest = builder.finish().expect("a tree");
+        assert_eq!(manifest.pieces, [piece(5, 5)]);
+        for index in [1, 2] {
+            assert_eq!(extents(&manifest, index), [Extent::Pieces { first: 0, count: 1 }]);
+        }
+    }
+
+    #[test]
+    fn only_trees_are_finished() {
+        let mut out_of_order = Builder::new();
+        out_of_order.directory(b"", 0o755);
+        out_of_order.file(b"b", 0o644);
+        out_of_order.file(b"a", 0o644);
+        assert!(out_of_order.finish().is_err());
+        let mut left_open = Builder::new();
+        let pack = left_open.open();
+        left_open.file(b"", 0o644);
+        left_open.part(pack, 0, 3);
+        let error = left_open.finish().expect_err("the pack has no digest").to_string();
+        assert!(error.contains("a pack was not closed"), "{error}");
+        assert!(Builder::new().finish().is_err());
+    }
+}

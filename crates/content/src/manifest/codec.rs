@@ -124,3 +124,58 @@ impl Encode for Extent {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Digest, Piece};
+
+    fn manifest() -> Manifest {
+        let piece = |n: u8| Piece { digest: Digest::of(&[n]), len: 100 + u32::from(n) };
+        let extents = vec![Extent::Pieces { first: 0, count: 3 }];
+        let file = Kind::File { mode: 0o600, len: 303, extents };
+        Manifest { entries: vec![Entry { path: Vec::new(), kind: file }], pieces: (0..3).map(piece).collect() }
+    }
+
+    #[test]
+    fn pieces_are_read_without_the_entries() {
+        let (manifest, bytes) = (manifest(), manifest().encode());
+        let header = Header::decode(&bytes[..Header::LEN]).expect("a header");
+        assert_eq!((header.entries, header.pieces), (1, 3));
+        assert_eq!(header.encoded_len(), bytes.len() as u64);
+        for (index, piece) in manifest.pieces.iter().enumerate() {
+            let at = header.piece_offset(index as u32) as usize;
+            assert_eq!(table::piece_at(&bytes[at..at + PIECE_LEN]).as_ref(), Ok(piece));
+        }
+    }
+
+    #[test]
+    fn c3_what_the_header_declares_is_compared_with_what_is_there() {
+        let refused = |why: &str, at: usize, declared: &[u8]| {
+            let mut bytes = manifest().encode();
+            bytes[at..at + declared.len()].copy_from_slice(declared);
+            let error = Manifest::decode(&bytes).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused("declares more than", 5, &u32::MAX.to_le_bytes());
+        refused("too few bytes follow", 5, &(1u32 << 24).to_le_bytes());
+        refused("bytes follow its end", 5, &0u32.to_le_bytes());
+        refused("declares more than", 9, &u32::MAX.to_le_bytes());
+        refused("and declares", 9, &(1u32 << 30).to_le_bytes());
+        refused("and declares", 9, &2u32.to_le_bytes());
+        refused("declares more than", 13, &u64::MAX.to_le_bytes());
+        refused("and declares", 13, &(1u64 << 30).to_le_bytes());
+        refused("it ends too early", 5, &2u32.to_le_bytes());
+    }
+
+    #[test]
+    fn c4_a_manifest_of_another_version_is_refused_by_name() {
+        let mut bytes = manifest().encode();
+        bytes[4] = 2;
+        let error = Manifest::decode(&bytes).expect_err("version 2").to_string();
+        assert_eq!(
+            error,
+            "malformed manifest: it is in encoding version 2, and this program reads version 1; a newer program may read it"
+        );
+    }
+}

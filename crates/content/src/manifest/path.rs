@@ -61,3 +61,69 @@ pub(super) fn parent(path: &[u8]) -> Option<&[u8]> {
     }
     Some(&path[..path.iter().rposition(|&byte| byte == b'/').unwrap_or(0)])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn f1_names_that_no_tree_of_ours_has_are_refused() {
+        let long = [b'x'; MAX_NAME + 1];
+        let deep = [b"d/".repeat(MAX_DEPTH), b"d".to_vec()].concat();
+        let wide = [[b'x'; 254].as_slice(); 17].join(&b'/');
+        let cases: &[(&[u8], BadPath)] = &[
+            (b"", BadPath::Climbs),
+            (b".", BadPath::Climbs),
+            (b"..", BadPath::Climbs),
+            (b"../a", BadPath::Climbs),
+            (b"a/../b", BadPath::Climbs),
+            (b"a/..", BadPath::Climbs),
+            (b"a/./b", BadPath::Climbs),
+            (b"a//b", BadPath::Climbs),
+            (b"a/", BadPath::Climbs),
+            (b"/", BadPath::Absolute),
+            (b"/etc/passwd", BadPath::Absolute),
+            (b"a\0b", BadPath::Nul),
+            (b"a\\b", BadPath::Backslash),
+            (b"..\\b", BadPath::Backslash),
+            (&long, BadPath::TooLong),
+            (&deep, BadPath::TooLong),
+            (&wide, BadPath::TooLong),
+        ];
+        for (path, bad) in cases {
+            assert_eq!(check_path(path), Err(bad.clone()), "{}", path.escape_ascii());
+        }
+        let good: &[&[u8]] =
+            &[b"a", b"a/b", b"...", b"..a", b".git", b"a b", b"\xff\xfe", b"\n", &long[1..], &deep[2..]];
+        for path in good {
+            assert_eq!(check_path(path), Ok(()), "{}", path.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_directory_comes_right_before_what_is_in_it() {
+        let rising: &[&[u8]] = &[b"", b"a", b"a/b", b"a/b/c", b"a/b-", b"a/b.c", b"a-", b"a.txt", b"aa", b"b", b"\xff"];
+        for (n, a) in rising.iter().enumerate() {
+            for (m, b) in rising.iter().enumerate() {
+                assert_eq!(compare_paths(a, b), n.cmp(&m), "{} {}", a.escape_ascii(), b.escape_ascii());
+            }
+        }
+    }
+
+    #[test]
+    fn parents() {
+        assert_eq!(parent(b""), None);
+        assert_eq!(parent(b"a"), Some(&b""[..]));
+        assert_eq!(parent(b"a/b/c"), Some(&b"a/b"[..]));
+    }
+
+    proptest! {
+        #[test]
+        fn the_order_is_that_of_components(a in "[-a./\u{ff}]{0,6}", b in "[-a./\u{ff}]{0,6}") {
+            let (a, b) = (a.as_bytes(), b.as_bytes());
+            prop_assume!(check_path(a).is_ok() && check_path(b).is_ok());
+            prop_assert_eq!(compare_paths(a, b), components(a).cmp(components(b)));
+        }
+    }
+}
