@@ -10,6 +10,7 @@
 pub mod api;
 pub mod client;
 pub mod daemon;
+pub mod disk;
 pub mod founding;
 pub mod join;
 pub mod publish;
