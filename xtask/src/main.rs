@@ -1,2 +1,45 @@
-//! Filled by its own commit.
-fn main() {}
+//! Automates what people and CI do with this repository; it is no part of the program.
+//!
+//! `cargo xtask help` says what there is. Every command is a short file here, and `test` is made of the others.
+
+mod bench;
+mod fuzz;
+mod hashes;
+mod mutants;
+mod sim;
+mod step;
+mod test;
+mod tidy;
+
+use anyhow::{Result, bail};
+
+const HELP: &str = "\
+cargo xtask COMMAND
+
+  test [--quick]              everything CI runs; --quick leaves out the release build, the sweep and the mutants
+  tidy                        the walls between crates and modules, and other rules that no compiler checks
+  sim [--seed N | --seeds N]  one world, or a sweep of worlds, in the simulator
+  mutants [--all]             plants known faults and sees whether the sweep catches them
+  hashes                      a seed gives the same events in two processes, in debug and in release
+  bench [...]                 measures beside a bare relay; arguments go to the bench program
+  fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
+";
+
+fn main() -> Result<()> {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let rest = words.get(1..).unwrap_or_default();
+    match words.first().map(String::as_str) {
+        Some("test") => test::run(rest),
+        Some("tidy") => tidy::run(),
+        Some("sim") => sim::run(rest),
+        Some("mutants") => mutants::run(rest),
+        Some("hashes") => hashes::run(),
+        Some("bench") => bench::run(rest),
+        Some("fuzz") => fuzz::run(rest),
+        None | Some("help" | "--help" | "-h") => {
+            print!("{HELP}");
+            Ok(())
+        }
+        Some(other) => bail!("there is no `cargo xtask {other}`\n\n{HELP}"),
+    }
+}
