@@ -1,0 +1,67 @@
+//! Files without a network: what it costs to read, cut and hash them, and what it costs merely to create them.
+
+use anyhow::{Context, Result};
+use node::disk::RealDisk;
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use store::disk::Name;
+
+/// Writes `len` bytes that do not compress and hold no repetition.
+pub fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
+    let mut state = seed | 1;
+    let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
+    let mut block = vec![0u8; 1 << 16];
+    let mut left = len;
+    while left > 0 {
+        for word in block.chunks_exact_mut(8) {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            word.copy_from_slice(&state.to_le_bytes());
+        }
+        let part = left.min(block.len());
+        file.write_all(&block[..part])?;
+        left -= part;
+    }
+    Ok(())
+}
+
+/// Makes a tree of `count` files of `len` bytes, 100 to a directory.
+pub fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
+    for number in 0..count {
+        let sub = dir.join(format!("d{:04}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&sub)?;
+        }
+        random_file(&sub.join(format!("f{number:06}")), len, number as u64 * 2 + 1)?;
+    }
+    Ok(())
+}
+
+/// Reads, cuts and hashes `path` on one thread, as a publisher does, and says how long it took.
+pub fn import(path: &Path) -> Result<Duration> {
+    let disk = RealDisk::new();
+    let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
+    let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
+    let start = Instant::now();
+    store::import::import(Arc::new(disk), parent, &name, &mut |_| ())?;
+    Ok(start.elapsed())
+}
+
+/// The bare loop: create, write, and one `syncfs` at the end, in a directory per hundred files as above.
+pub fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration> {
+    let bytes = vec![7u8; len];
+    let start = Instant::now();
+    for number in 0..count {
+        let sub = dir.join(format!("d{:04}", number / 100));
+        if number % 100 == 0 {
+            fs::create_dir_all(&sub)?;
+        }
+        fs::File::create(sub.join(format!("f{number:06}")))?.write_all(&bytes)?;
+    }
+    rustix::fs::syncfs(fs::File::open(dir)?)?;
+    Ok(start.elapsed())
+}
