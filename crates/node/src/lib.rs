@@ -12,5 +12,8 @@ pub mod client;
 pub mod daemon;
 pub mod disk;
 pub mod founding;
+mod home;
+mod identity;
 pub mod join;
 pub mod publish;
+mod tls;

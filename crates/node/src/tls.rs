@@ -1,0 +1,424 @@
+//! Who may talk through which door: TLS 1.3 on one port, where ALPN names the door.
+//!
+//! Every door but *join* asks for a certificate of the fleet's CA, so a stranger gets a TLS alert and nothing else. Who the
+//! other side is (its key) and what it may be (its role) come from its certificate after the handshake; addresses and names
+//! prove nothing. What is said through a door is for others.
+
+use crate::identity::{self, ANY_NODE, Identity, pin_of, role_name};
+use content::{Digest, NodeId, Role};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
+
+/// How long a handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long an address may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(5);
+/// Handshakes that may be under way at once, and of one address.
+const STRANGERS: usize = 256;
+const STRANGERS_PER_ADDRESS: usize = 32;
+/// What may wait in a kernel buffer unsent: it cannot be overtaken any more.
+const NOTSENT_LOWAT: u32 = 128 * 1024;
+
+/// What a connection is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Door {
+    /// Messages between peers.
+    Control,
+    /// Payloads between peers.
+    Bulk,
+    /// The control API, HTTP.
+    Api,
+    /// Joining: the only door that answers a stranger.
+    Join,
+}
+
+impl Door {
+    const ALL: [Self; 4] = [Self::Control, Self::Bulk, Self::Api, Self::Join];
+
+    /// What stands in the ALPN extension.
+    pub(crate) const fn alpn(self) -> &'static [u8] {
+        match self {
+            Self::Control => b"tiding-control/1",
+            Self::Bulk => b"tiding-bulk/1",
+            Self::Api => b"http/1.1",
+            Self::Join => b"tiding-join/1",
+        }
+    }
+
+    fn of_alpn(alpn: &[u8]) -> Option<Self> {
+        Self::ALL.into_iter().find(|door| door.alpn() == alpn)
+    }
+}
+
+/// Who is on the other side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Its key.
+    pub(crate) node: NodeId,
+    /// What it may be.
+    pub(crate) role: Role,
+}
+
+/// A connection through a door.
+pub(crate) type Stream = TlsStream<TcpStream>;
+
+/// A connection that was let in.
+pub(crate) struct Accepted {
+    /// For what.
+    pub(crate) door: Door,
+    /// Who, unless it came to join.
+    pub(crate) peer: Option<Peer>,
+    /// The connection.
+    pub(crate) stream: Stream,
+}
+
+/// Why a connection did not come to be.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsError {
+    /// Nothing answers, or the connection broke.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// Too slow.
+    #[error("no answer within {} s", .0.as_secs())]
+    Slow(Duration),
+    /// The certificates or protocols do not fit. In words.
+    #[error("{0}")]
+    Unfit(String),
+    /// Another node answers than was expected.
+    #[error("node {} answers there, not {}", found.0.short(), expected.0.short())]
+    AnotherNode {
+        /// Who was expected.
+        expected: NodeId,
+        /// Who answers.
+        found: NodeId,
+    },
+    /// Too many handshakes are under way.
+    #[error("too many handshakes are under way")]
+    Busy,
+}
+
+fn unfit(why: impl std::fmt::Display) -> TlsError {
+    TlsError::Unfit(why.to_string())
+}
+
+/// The cryptography, named explicitly so that no other choice in the program can change it.
+fn provider() -> Arc<CryptoProvider> {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    // AES-128 first: half the work of AES-256 and no less safe for what passes here.
+    provider.cipher_suites = vec![
+        rustls::crypto::aws_lc_rs::cipher_suite::TLS13_AES_128_GCM_SHA256,
+        rustls::crypto::aws_lc_rs::cipher_suite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    Arc::new(provider)
+}
+
+const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+
+fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, TlsError> {
+    let mut roots = RootCertStore::empty();
+    roots.add(ca.clone()).map_err(unfit)?;
+    Ok(Arc::new(roots))
+}
+
+/// The two sides of TLS for one identity.
+pub(crate) struct Tls {
+    members: Arc<ServerConfig>,
+    joiners: Arc<ServerConfig>,
+    client: ClientConfig,
+    strangers: Strangers,
+}
+
+impl Tls {
+    /// Both sides, for a node or an operator.
+    pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
+        let roots = roots(identity.ca())?;
+        let client = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .map_err(unfit)?
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(identity.chain.clone(), identity.key())
+            .map_err(unfit)?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(unfit)?;
+        let members =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
+        let members = members.with_client_cert_verifier(verifier);
+        let joiners =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
+        let joiners = joiners.with_no_client_auth();
+        let server = |builder: rustls::ConfigBuilder<ServerConfig, _>, doors: &[Door]| {
+            let config = builder.with_single_cert(identity.chain.clone(), identity.key()).map_err(unfit)?;
+            Ok::<_, TlsError>(serving(config, doors))
+        };
+        Ok(Self {
+            members: server(members, &[Door::Control, Door::Bulk, Door::Api])?,
+            joiners: server(joiners, &[Door::Join])?,
+            client,
+            strangers: Strangers::default(),
+        })
+    }
+
+    /// Lets a connection in, or not. What it is for is the first thing it says; who it is, the last.
+    pub(crate) async fn accept(&self, tcp: TcpStream, from: SocketAddr) -> Result<Accepted, TlsError> {
+        let _counted = self.strangers.admit(from.ip()).ok_or(TlsError::Busy)?;
+        tune(&tcp)?;
+        timeout(HANDSHAKE, self.handshake(tcp)).await.map_err(|_| TlsError::Slow(HANDSHAKE))?
+    }
+
+    async fn handshake(&self, tcp: TcpStream) -> Result<Accepted, TlsError> {
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let doors: Vec<Door> = match hello.client_hello().alpn() {
+            Some(offered) => offered.filter_map(Door::of_alpn).collect(),
+            None => Vec::new(),
+        };
+        // Whoever names no door of ours meets the strict side, and its alert.
+        let config = if doors == [Door::Join] { &self.joiners } else { &self.members };
+        let stream = hello.into_stream(config.clone()).await?;
+        let door = stream.get_ref().1.alpn_protocol().and_then(Door::of_alpn);
+        let door = door.ok_or_else(|| unfit("it names no door"))?;
+        let peer = match stream.get_ref().1.peer_certificates() {
+            Some([leaf, ..]) => Some(peer_of(leaf)?),
+            _ if door == Door::Join => None,
+            _ => return Err(unfit("it shows no certificate")),
+        };
+        Ok(Accepted { door, peer, stream: TlsStream::Server(stream) })
+    }
+
+    /// Connects to a node of the fleet; `expect` is who must answer, if that is known.
+    pub(crate) async fn dial(
+        &self,
+        address: SocketAddr,
+        door: Door,
+        expect: Option<NodeId>,
+    ) -> Result<(Stream, Peer), TlsError> {
+        self.dial_as(address, door, ANY_NODE.to_owned(), expect).await
+    }
+
+    /// Connects to an origin of the fleet.
+    pub(crate) async fn dial_origin(&self, address: SocketAddr, door: Door) -> Result<(Stream, Peer), TlsError> {
+        self.dial_as(address, door, role_name(Role::Origin), None).await
+    }
+
+    async fn dial_as(
+        &self,
+        address: SocketAddr,
+        door: Door,
+        name: String,
+        expect: Option<NodeId>,
+    ) -> Result<(Stream, Peer), TlsError> {
+        let mut config = self.client.clone();
+        config.alpn_protocols = vec![door.alpn().to_vec()];
+        config.resumption = Resumption::disabled();
+        let stream = connect(address, config, name).await?;
+        let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+        let peer = peer_of(leaf.ok_or_else(|| unfit("it shows no certificate"))?)?;
+        match expect {
+            Some(expected) if expected != peer.node => Err(TlsError::AnotherNode { expected, found: peer.node }),
+            _ => Ok((stream, peer)),
+        }
+    }
+}
+
+fn serving(mut config: ServerConfig, doors: &[Door]) -> Arc<ServerConfig> {
+    config.alpn_protocols = doors.iter().map(|door| door.alpn().to_vec()).collect();
+    // Every connection proves its key anew, so that nobody is let in by a ticket of an earlier day.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.send_tls13_tickets = 0;
+    Arc::new(config)
+}
+
+fn peer_of(leaf: &CertificateDer<'_>) -> Result<Peer, TlsError> {
+    let (node, role) = identity::who(leaf).map_err(unfit)?;
+    Ok(Peer { node, role })
+}
+
+async fn connect(address: SocketAddr, config: ClientConfig, name: String) -> Result<Stream, TlsError> {
+    let name = ServerName::try_from(name).map_err(unfit)?;
+    let tcp = timeout(CONNECT, TcpStream::connect(address)).await.map_err(|_| TlsError::Slow(CONNECT))??;
+    tune(&tcp)?;
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| TlsError::Slow(HANDSHAKE))??;
+    Ok(TlsStream::Client(stream))
+}
+
+/// No waiting for fuller packets, and no deep kernel buffer that later words would have to wait behind.
+fn tune(tcp: &TcpStream) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT)
+}
+
+/// Counts the handshakes that are under way, so that idle strangers cannot use up memory or descriptors.
+#[derive(Default, Clone)]
+struct Strangers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
+
+/// One handshake that is counted until it is dropped.
+struct Counted {
+    strangers: Strangers,
+    from: IpAddr,
+}
+
+impl Strangers {
+    fn admit(&self, from: IpAddr) -> Option<Counted> {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all: usize = counts.values().sum();
+        let own = counts.get(&from).copied().unwrap_or_default();
+        let fits = all < STRANGERS && (own < STRANGERS_PER_ADDRESS || from.to_canonical().is_loopback());
+        fits.then(|| {
+            counts.insert(from, own + 1);
+            Counted { strangers: self.clone(), from }
+        })
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        let mut counts = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match counts.get_mut(&self.from) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(counts.remove(&self.from)),
+        }
+    }
+}
+
+/// Connects to the join door of whoever has a certificate for an origin from the CA with this pin. The chain is checked
+/// against the pinned CA inside the handshake: nothing is said to anyone else. Clocks are the caller's to compare; a
+/// certificate that is out of date only by this machine's clock passes here and must be [`Pinned::recheck`]ed.
+pub(crate) async fn dial_join(address: SocketAddr, pin: Digest) -> Result<(Stream, Pinned), TlsError> {
+    let verifier = Arc::new(PinVerifier { pin, provider: provider() });
+    let mut config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(VERSIONS)
+        .map_err(unfit)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![Door::Join.alpn().to_vec()];
+    config.resumption = Resumption::disabled();
+    let stream = connect(address, config, role_name(Role::Origin)).await?;
+    let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let chain: Vec<_> = chain.iter().map(|certificate| certificate.clone().into_owned()).collect();
+    Ok((stream, Pinned { verifier, chain }))
+}
+
+/// A chain that ends in the pinned CA.
+pub(crate) struct Pinned {
+    verifier: Arc<PinVerifier>,
+    chain: Vec<CertificateDer<'static>>,
+}
+
+impl Pinned {
+    /// The pinned CA itself.
+    pub(crate) fn ca(&self) -> Option<CertificateDer<'static>> {
+        self.chain.iter().find(|certificate| pin_of(certificate) == self.verifier.pin).cloned()
+    }
+
+    /// Whether the chain is valid now, by this machine's clock.
+    pub(crate) fn recheck(&self) -> Result<(), TlsError> {
+        let (leaf, rest) = self.chain.split_first().ok_or_else(|| unfit("it shows no certificate"))?;
+        let name = ServerName::try_from(role_name(Role::Origin)).map_err(unfit)?;
+        self.verifier.check(leaf, rest, &name, UnixTime::now()).map(drop).map_err(unfit)
+    }
+}
+
+/// Believes exactly the CA with one digest, and of its certificates only origins'.
+#[derive(Debug)]
+struct PinVerifier {
+    pin: Digest,
+    provider: Arc<CryptoProvider>,
+}
+
+impl PinVerifier {
+    fn check(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let pinned = rest.iter().find(|certificate| pin_of(certificate) == self.pin);
+        let unknown = rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer);
+        let ca = pinned.ok_or(unknown)?.clone().into_owned();
+        let mut roots = RootCertStore::empty();
+        roots.add(ca)?;
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), self.provider.clone())
+            .build()
+            .map_err(|error| rustls::Error::General(error.to_string()))?;
+        webpki.verify_server_cert(leaf, &[], name, &[], now)
+    }
+}
+
+impl ServerCertVerifier for PinVerifier {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        _ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        use rustls::CertificateError::{ExpiredContext, NotValidYetContext};
+        match self.check(leaf, rest, name, now) {
+            // Either the clock here is wrong or the certificate is old: who is right is found out before the secret is sent.
+            Err(rustls::Error::InvalidCertificate(NotValidYetContext { not_before, .. })) => {
+                self.check(leaf, rest, name, not_before)
+            }
+            Err(rustls::Error::InvalidCertificate(ExpiredContext { not_after, .. })) => {
+                self.check(leaf, rest, name, not_after)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _cert: &CertificateDer<'_>,
+        _dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken".to_owned()))
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn b5_handshakes_under_way_are_counted_by_address_and_in_all() {
+        let strangers = Strangers::default();
+        let far: IpAddr = [203, 0, 113, 1].into();
+        let held: Vec<_> =
+            (0..STRANGERS_PER_ADDRESS).map(|_| strangers.admit(far).expect("within its share")).collect();
+        assert!(strangers.admit(far).is_none(), "one address has no more than its share");
+        let near: Vec<_> = std::iter::from_fn(|| strangers.admit([127, 0, 0, 1].into())).collect();
+        assert_eq!(held.len() + near.len(), STRANGERS);
+        drop(held);
+        assert!(strangers.admit(far).is_some(), "what ended is not counted");
+        drop(near);
+        assert!(strangers.0.lock().expect("not poisoned").is_empty());
+    }
+}
