@@ -1,0 +1,21 @@
+//! Everything that fuzzing starts from, or once found, goes through the patch reader without a panic, on stable Rust.
+#![allow(clippy::disallowed_methods, reason = "a test of the repository's files reads them")]
+
+#[allow(unreachable_pub, reason = "the fuzz targets use it as a library")]
+#[path = "../../../fuzz/src/patch.rs"]
+mod target;
+
+use std::path::Path;
+
+#[test]
+fn f20_c12_patches() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/patch");
+    let files: Vec<_> = std::fs::read_dir(&directory).expect("the target has seeds").collect();
+    assert!(!files.is_empty(), "there are no seeds");
+    for file in files {
+        let path = file.expect("the directory is readable").path();
+        let bytes = std::fs::read(&path).expect("a corpus file is readable");
+        target::patch(&bytes);
+        (0..bytes.len()).for_each(|end| target::patch(&bytes[..end]));
+    }
+}

@@ -1,0 +1,155 @@
+//! Writes the seeds of the corpus: a small valid input or two for every target, from which fuzzing starts.
+
+use std::path::Path;
+use tiding_content::attributes::{Attribute, Attributes};
+use tiding_content::manifest::Builder;
+use tiding_content::order::Wave;
+use tiding_content::release::Instructions;
+use tiding_content::root::Operator;
+use tiding_content::{
+    AppName, BlobRef, ContentSpec, Digest, Fact, FleetId, Label, Labels, Manifest, NodeId, Order, OrderId, PayloadKind,
+    Piece, Release, ReleaseId, Role, Root, SigningKey, TokenId, UnixTime,
+};
+use tiding_delta::{Effort, diff};
+
+fn main() {
+    let tree = tree();
+    write("manifest", "tree", &tree.encode());
+    write("manifest", "file", &file().encode());
+    write("attributes", "two", &attributes().encode());
+    let key = SigningKey::from_secret(&[1; 32]);
+    let root = key.sign(PayloadKind::Root, root(&key).encode());
+    let release = key.sign(PayloadKind::Release, release(&tree).encode());
+    let order = key.sign(PayloadKind::Order, order().encode());
+    for (name, signed) in [("root", &root), ("release", &release), ("order", &order)] {
+        write("signed", name, &signed.encode());
+        write("signed", &format!("{name}-payload"), &signed.payload);
+    }
+    let facts = facts().into_iter().chain([Fact::Rooted { root }]);
+    for (n, fact) in facts.enumerate() {
+        write("fact", &n.to_string(), &fact.encode());
+    }
+    let (old, new) = (b"tidings of magpies and of news", b"tidings of news and of magpies, twice");
+    let patch = diff(old, new, Effort::Best);
+    write("patch", "words", &[&[old.len() as u8], &old[..], &patch].concat());
+    write("patch", "empty", &[0]);
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus").join(target);
+    std::fs::create_dir_all(&directory).expect("the corpus can be written");
+    std::fs::write(directory.join(format!("seed-{name}")), bytes).expect("the corpus can be written");
+}
+
+fn piece(n: u8, len: u32) -> Piece {
+    Piece { digest: Digest::of(&[n]), len }
+}
+
+fn tree() -> Manifest {
+    let mut builder = Builder::new();
+    builder.directory(b"", 0o755);
+    let pack = builder.open();
+    builder.directory(b"bin", 0o755);
+    let large = builder.file(b"bin/large", 0o755);
+    builder.piece(piece(1, 70_000));
+    builder.hole(131_072);
+    builder.piece(piece(2, 50_000));
+    builder.hard_link(b"bin/same", large);
+    builder.symlink(b"bin/soft", b"../small");
+    builder.file(b"small", 0o644);
+    builder.part(pack, 0, 10);
+    builder.file(b"smaller", 0o600);
+    builder.part(pack, 10, 5);
+    builder.close(pack, piece(3, 15));
+    builder.finish().expect("a tree was fed")
+}
+
+fn file() -> Manifest {
+    let mut builder = Builder::new();
+    builder.file(b"", 0o644);
+    builder.piece(piece(1, 40_000));
+    builder.finish().expect("a file was fed")
+}
+
+fn attributes() -> Attributes {
+    Attributes(vec![Attribute { seconds: 1_700_000_000, nanos: 5, uid: 0, gid: 1000 }, Attribute::nearest(-1, 0, 1, 1)])
+}
+
+fn app() -> AppName {
+    AppName::new("web").expect("a plain name")
+}
+
+fn fleet() -> FleetId {
+    FleetId(Digest::of(b"fleet"))
+}
+
+fn root(key: &SigningKey) -> Root {
+    Root {
+        version: 1,
+        nonce: [7; 16],
+        created: UnixTime(1_700_000_000),
+        root_keys: vec![key.public()],
+        root_threshold: 1,
+        operators: vec![Operator { name: "alice".to_owned(), key: key.public() }],
+        operator_threshold: 1,
+    }
+}
+
+fn release(tree: &Manifest) -> Release {
+    let totals = tree.totals();
+    let encoded = tree.encode();
+    let blob = |bytes: &[u8]| BlobRef { root: Digest::of(bytes), len: bytes.len() as u64 };
+    Release {
+        fleet: fleet(),
+        app: app(),
+        version: "1.0".to_owned(),
+        created: UnixTime(1_700_000_000),
+        content: tree.spec(blob(&encoded)),
+        attributes: Some(ContentSpec { blob: blob(&attributes().encode()), pieces: 0, bytes: 0 }),
+        entries: totals.entries,
+        size: totals.size,
+        instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 5000, keep: 3 },
+    }
+}
+
+fn order() -> Order {
+    Order {
+        fleet: fleet(),
+        app: app(),
+        epoch: 2,
+        release: ReleaseId(Digest::of(b"new")),
+        fallback: Some(ReleaseId(Digest::of(b"old"))),
+        selector: labels().into_iter().collect(),
+        waves: vec![Wave::Count(1), Wave::PerMille(1000)],
+        budget: 1,
+        created: UnixTime(1_700_000_000),
+        message: "tuesday".to_owned(),
+    }
+}
+
+fn labels() -> Labels {
+    let label = |text| Label::new(text).expect("a plain label");
+    Labels::from([(label("rack"), label("a1")), (label("zone"), label("x"))])
+}
+
+fn facts() -> Vec<Fact> {
+    let (token, node, order) = (TokenId(Digest::of(b"t")), NodeId(Digest::of(b"n")), OrderId(Digest::of(b"o")));
+    let (role, labels) = (Role::Agent, labels());
+    vec![
+        Fact::TokenIssued {
+            token,
+            secret: Digest::of(b"s"),
+            uses: 100,
+            expires: UnixTime(9),
+            role,
+            labels: labels.clone(),
+        },
+        Fact::TokenRevoked { token },
+        Fact::Enrolled { node, name: "n1".to_owned(), role, labels, token: Some(token) },
+        Fact::Revoked { node },
+        Fact::WaveOpened { app: app(), order, wave: 1 },
+        Fact::Halted { app: app(), order, why: "too many failed".to_owned() },
+        Fact::FellBack { app: app(), order, to: ReleaseId(Digest::of(b"old")) },
+        Fact::Finished { app: app(), order },
+    ]
+}
