@@ -56,13 +56,18 @@ impl Encode for BlobRef {
 }
 
 /// How a blob of some length is cut into levels and pages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
-    /// Root first; never empty.
-    levels: Vec<Level>,
+    /// Root first; those from `depth` on are not used.
+    levels: [Level; MAX_DEPTH],
+    /// How many levels there are; at least one.
+    depth: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The levels of the longest blob.
+const MAX_DEPTH: usize = 4;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Level {
     /// The number of its first page.
     first: u32,
@@ -107,17 +112,30 @@ impl Shape {
     /// When `len` is above [`BlobRef::MAX_LEN`], which every decoder of a [`BlobRef`] refuses.
     pub fn of(len: u64) -> Self {
         assert!(len <= BlobRef::MAX_LEN, "a blob of {len} bytes was let in, and {} are the most", BlobRef::MAX_LEN);
-        let pages = |len: u64| len.div_ceil(PAGE as u64).max(1);
-        let above = |len: &u64| Some(pages(*len)).filter(|pages| *pages > 1).map(|pages| pages * Digest::LEN as u64);
-        let mut lens: Vec<u64> = std::iter::successors(Some(len), above).collect();
-        lens.reverse();
+        let mut shape = Self { levels: [Level::default(); MAX_DEPTH], depth: 0 };
+        let mut above = Some(len);
+        while let Some(len) = above {
+            let pages = len.div_ceil(PAGE as u64).max(1);
+            shape.levels[shape.depth] = Level { pages: pages as u32, len, ..Level::default() };
+            shape.depth += 1;
+            above = (pages > 1).then_some(pages * Digest::LEN as u64);
+        }
+        shape.levels[..shape.depth].reverse();
+        shape.number();
+        shape
+    }
+
+    /// Gives every level its first page's number and offset.
+    fn number(&mut self) {
         let (mut first, mut offset) = (0, 0);
-        let levels = lens.into_iter().map(|len| {
-            let level = Level { first, pages: pages(len) as u32, len, offset };
-            (first, offset) = (first + level.pages, offset + len);
-            level
-        });
-        Self { levels: levels.collect() }
+        for level in &mut self.levels[..self.depth] {
+            (level.first, level.offset) = (first, offset);
+            (first, offset) = (first + level.pages, offset + level.len);
+        }
+    }
+
+    fn levels(&self) -> &[Level] {
+        &self.levels[..self.depth]
     }
 
     /// How many pages there are on all levels.
@@ -140,7 +158,7 @@ impl Shape {
 
     /// The pages whose digests stand in `page`; empty for a page of the lowest level.
     pub fn children(&self, page: u32) -> Range<u32> {
-        let below = self.level(page).and_then(|level| Some((self.levels[level], self.levels.get(level + 1)?)));
+        let below = self.level(page).and_then(|level| Some((self.levels[level], self.levels().get(level + 1)?)));
         let Some((level, below)) = below else { return 0..0 };
         let first = below.first + (page - level.first) * FAN_OUT as u32;
         first..first + (level.page_len(page) / Digest::LEN as u64) as u32
@@ -148,19 +166,19 @@ impl Shape {
 
     /// The pages of the lowest level: the bytes themselves.
     pub fn leaves(&self) -> Range<u32> {
-        self.levels.last().expect("a shape has at least the level of its root").range()
+        self.levels[self.depth - 1].range()
     }
 
     /// The offset of a page, were all pages written one after another by number (used by stores for their files).
     pub fn offset(&self, page: u32) -> u64 {
         match self.level(page) {
             Some(level) => self.levels[level].offset + self.levels[level].start(page),
-            None => self.levels.iter().map(|level| level.len).sum(),
+            None => self.levels().iter().map(|level| level.len).sum(),
         }
     }
 
     fn level(&self, page: u32) -> Option<usize> {
-        self.levels.iter().position(|level| level.range().contains(&page))
+        self.levels().iter().position(|level| level.range().contains(&page))
     }
 }
 
@@ -245,7 +263,7 @@ mod tests {
 
     #[test]
     fn shapes_at_the_edges() {
-        let levels = |len| Shape::of(len).levels.iter().map(|level| level.pages).collect::<Vec<_>>();
+        let levels = |len| Shape::of(len).levels().iter().map(|level| level.pages).collect::<Vec<_>>();
         assert_eq!(levels(0), [1]);
         assert_eq!(levels(1), [1]);
         assert_eq!(levels(P), [1]);

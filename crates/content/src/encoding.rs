@@ -300,8 +300,10 @@ impl<'a> Decoder<'a> {
 
     /// A byte string of at most `max` bytes.
     pub fn bytes(&mut self, name: &str, max: usize) -> Result<&'a [u8], Malformed> {
-        let len = self.count(&format!("the length of {name}"), max, 1)?;
-        self.raw(len)
+        match self.number()? {
+            len if len <= max as u64 => self.raw(len as usize),
+            len => Err(self.wrong(format!("{name} has {len} bytes, and at most {max} are allowed"))),
+        }
     }
 
     /// Text of at most `max` bytes: UTF-8 without control characters.
@@ -389,8 +391,8 @@ mod tests {
     #[test]
     fn c3_a_length_beyond_the_input_is_refused_before_memory_is_taken() {
         let huge = Encoder::new().number(1u64 << 62).byte(7).0.clone();
-        refused("must be 0 to 1000", decoder(&huge).bytes("name", 1000));
-        refused("too few bytes", decoder(&huge).bytes("name", usize::MAX));
+        refused("at most 1000 are allowed", decoder(&huge).bytes("name", 1000));
+        refused("too early", decoder(&huge).bytes("name", usize::MAX));
         refused("too few bytes", decoder(&[9, 0, 0, 0]).count("entries", 100, 1));
         refused("too few bytes", decoder(&[2, 0, 0, 0]).count("entries", 100, 2));
         assert_eq!(decoder(&[2, 0, 0, 0, 0]).count("entries", 100, 2), Ok(2));
@@ -422,7 +424,7 @@ mod tests {
         let text = |bytes: &[u8]| decoder(&Encoder::new().bytes(bytes).0).text("name", 8);
         assert_eq!(
             text("naïve ✓".as_bytes()).as_deref(),
-            Err(&Malformed::new("test", "the length of name is 10, and must be 0 to 8"))
+            Err(&Malformed::new("test", "name has 10 bytes, and at most 8 are allowed"))
         );
         assert_eq!(text("naïve".as_bytes()).as_deref(), Ok("naïve"));
         refused("UTF-8", text(b"\xff"));

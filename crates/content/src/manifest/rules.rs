@@ -278,8 +278,8 @@ mod tests {
         refused("backslash", &manifest(0, &[empty("a\\b")]));
         refused("too long", &manifest(0, &[empty(&"x".repeat(256))]));
         let longest = "x".repeat(MAX_LINK + 1);
-        refused("the length of a path", &manifest(0, &[empty(&(longest.clone() + "x"))]));
-        refused("the length of a link's target", &manifest(0, &[link("a", longest.as_bytes())]));
+        refused("a path has 4097 bytes", &manifest(0, &[empty(&(longest.clone() + "x"))]));
+        refused("a link's target has 4096 bytes", &manifest(0, &[link("a", longest.as_bytes())]));
     }
 
     #[test]
