@@ -145,8 +145,14 @@ pub trait Disk: Send + Sync + 'static {
     /// The next range of a file that holds data, from `offset` on; `None` when only a hole is left.
     fn next_data(&self, file: &Self::File, offset: u64) -> io::Result<Option<Range<u64>>>;
     /// Shares `len` bytes of `from` with `to` without copying; `Unsupported` where the file system cannot.
-    fn share_range(&self, from: &Self::File, from_offset: u64, to: &Self::File, to_offset: u64, len: u64)
-    -> io::Result<()>;
+    fn share_range(
+        &self,
+        from: &Self::File,
+        from_offset: u64,
+        to: &Self::File,
+        to_offset: u64,
+        len: u64,
+    ) -> io::Result<()>;
     /// Takes an exclusive advisory lock that ends with the handle; `WouldBlock` when another process has it.
     fn lock(&self, file: &Self::File) -> io::Result<()>;
 

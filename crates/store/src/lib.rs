@@ -3,14 +3,56 @@
 //! [`Store`] takes the steps that change names and state, one at a time, on whatever single thread owns it. [`Pieces`] is
 //! its shared half: reading, hashing and writing into private staging, from as many threads as the driver likes.
 
+//!
+//! ```text
+//! home/
+//!     format                     "tiding store 1"
+//!     lock                       who has the store
+//!     state.redb                 applications, orders, releases, journals, progress of contents
+//!     staging/<content>.pages    a content under way: the pages of its blob, one after another
+//!     staging/<content>.pieces   and the pieces that its manifest names
+//!     blobs/<content>.pages      the same once it is complete: the name implies that it is durable and was verified
+//!     blobs/<content>.pieces
+//! ```
+//!
+//! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
+//! writes pieces; `assemble` and `layout` make trees; `switch` swings paths; `verify` reads trees again; `collect` forgets.
+//!
+//! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
+//! [`Pieces::checkpoint_due`] says so, and tells the engine `Input::Lost` for every piece that a checkpoint returns and
+//! every [`PieceSource::read`] that is [`ReadError::Damaged`].
+
+mod assemble;
+mod backend;
+mod collect;
 pub mod disk;
+mod ground;
+mod holding;
 pub mod import;
+mod journal;
+mod keep;
+mod layout;
+mod places;
+mod record;
+mod recover;
+mod shelves;
+mod state;
+mod switch;
+mod take_over;
+mod target;
+mod tree;
+mod verify;
+pub mod words;
 
 pub use disk::Disk;
 
 use content::fact::{JournalName, Position};
-use content::{ContentId, Fact, PieceNo, Signed};
+use content::{AppName, ContentId, Fact, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered};
+use record::{AppState, Change};
+use shelves::Shelves;
+use state::State;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// How a store behaves.
@@ -81,85 +123,110 @@ pub trait PieceSource: Send + Sync + 'static {
 
 /// The half of a store that changes names and state.
 pub struct Store<D: Disk> {
-    disk: Arc<D>,
+    shelves: Arc<Shelves<D>>,
+    state: State<D>,
+    /// Where paths of releases begin.
+    targets: D::Dir,
+    /// Who we are, as the owner of the store's directory.
+    uid: u32,
+    apps: BTreeMap<AppName, AppState>,
+    /// The releases that are laid out.
+    releases: BTreeMap<ReleaseId, Signed>,
+    positions: BTreeMap<JournalName, Position>,
+    notes: Vec<String>,
 }
 
 /// The half of a store that many threads share.
 pub struct Pieces<D: Disk> {
-    disk: Arc<D>,
+    shelves: Arc<Shelves<D>>,
 }
 
 impl<D: Disk> Clone for Pieces<D> {
     fn clone(&self) -> Self {
-        Self { disk: self.disk.clone() }
+        Self { shelves: self.shelves.clone() }
     }
 }
 
 impl<D: Disk> Store<D> {
     /// Opens (or makes) the store in the directory `home`. Paths of releases are resolved inside `targets`. `process` is
-    /// written into the lock for the next who tries.
+    /// written into the lock for the next who tries. The lock ends when the store and all its [`Pieces`] are dropped.
     pub fn open(
-        _disk: Arc<D>,
-        _home: D::Dir,
-        _targets: D::Dir,
-        _process: &str,
-        _options: Options,
+        disk: Arc<D>,
+        home: D::Dir,
+        targets: D::Dir,
+        process: &str,
+        options: Options,
     ) -> Result<(Self, Recovered), OpenError> {
-        todo!()
+        Self::recover(disk, home, targets, process, options)
     }
 
     /// The shared half.
     pub fn pieces(&self) -> Pieces<D> {
-        Pieces { disk: self.disk.clone() }
+        Pieces { shelves: self.shelves.clone() }
     }
 
-    /// Does one job; every job but [`Job::Write`], which is [`Pieces::write`].
-    pub fn run(&mut self, _job: &Job) -> Result<JobDone, JobError> {
-        todo!()
+    /// Does one job; every job but [`Job::Write`], which is [`Pieces::write`]. A job that failed left nothing half done
+    /// that the same job, run again, would not finish.
+    pub fn run(&mut self, job: &Job) -> Result<JobDone, JobError> {
+        self.settle();
+        match job {
+            Job::Open { content } => self.open_content(content),
+            Job::Write { .. } => Err(keep::refused("a payload is written through the shared half of the store")),
+            Job::Index { content } => self.index_content(*content),
+            Job::Complete { content } => self.complete_content(*content),
+            Job::Assemble { release } => self.assemble(release),
+            Job::Accept { order } => self.accept(order),
+            Job::Switch { app, release } => self.switch(app, *release),
+            Job::Confirm { app, release } => self.confirm(app, *release),
+            Job::Verify { app } => self.verify(app),
+            Job::Collect { contents, releases } => self.collect(contents, releases),
+        }
     }
 
     /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing.
-    pub fn append(
-        &mut self,
-        _journal: &JournalName,
-        _expect: Position,
-        _facts: &[Fact],
-    ) -> Result<Position, AppendError> {
-        todo!()
+    pub fn append(&mut self, journal: &JournalName, expect: Position, facts: &[Fact]) -> Result<Position, AppendError> {
+        self.append_facts(journal, expect, facts)
     }
 
     /// Makes the progress of every content that is under way durable. The driver calls this whenever
     /// [`Pieces::checkpoint_due`] says so. Returns the pieces that were believed to be here and had to be thrown away
     /// because their file could not be synced: each is `Input::Lost` for the engine.
     pub fn checkpoint(&mut self) -> Result<Vec<(ContentId, PieceNo)>, JobError> {
-        todo!()
+        self.checkpoint_all()
     }
 
-    /// What people should know of how the store was found when it was opened, each a sentence; loud.
+    /// What people should know of the state of this store, each a sentence: what was found damaged or changed when it was
+    /// opened, and since.
     pub fn notes(&self) -> &[String] {
-        todo!()
+        &self.notes
     }
 
     /// Remembers the newest trust root, durably.
-    pub fn set_root(&mut self, _root: &Signed) -> Result<(), JobError> {
-        todo!()
+    pub fn set_root(&mut self, root: &Signed) -> Result<(), JobError> {
+        self.commit(&[Change::root(root)])
     }
 }
 
 impl<D: Disk> Pieces<D> {
     /// Whether so much was written since the last checkpoint that [`Store::checkpoint`] should be called now.
     pub fn checkpoint_due(&self) -> bool {
-        todo!()
+        self.shelves.checkpoint_due()
     }
 
     /// Verifies a payload and writes it into staging: [`JobDone::Written`], or [`JobError::Corrupt`].
-    pub fn write(&self, _content: ContentId, _piece: PieceNo, _payload: &[u8]) -> Result<JobDone, JobError> {
-        todo!()
+    pub fn write(&self, content: ContentId, piece: PieceNo, payload: &[u8]) -> Result<JobDone, JobError> {
+        self.shelves.write(content, piece, payload).map(|()| JobDone::Written)
     }
 }
 
 impl<D: Disk> PieceSource for Pieces<D> {
-    fn read(&self, _content: ContentId, _piece: PieceNo) -> Result<Vec<u8>, ReadError> {
-        todo!()
+    /// A piece that is here, verified again. One that is damaged is not here any more when this returns; the next job
+    /// takes its content out of use.
+    fn read(&self, content: ContentId, piece: PieceNo) -> Result<Vec<u8>, ReadError> {
+        let holding = self.shelves.find(content).ok_or(ReadError::Missing)?;
+        match piece.0.checked_sub(holding.pages()) {
+            None => self.shelves.read_page(&holding, piece.0),
+            Some(index) => self.shelves.read_piece(&holding, index),
+        }
     }
 }

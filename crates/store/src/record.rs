@@ -1,0 +1,185 @@
+//! What the state file holds, as keys and values: one letter and an id, and canonical bytes.
+//!
+//! ```text
+//! R                                         the newest trust root
+//! c content id                              a content that is here, whole or in part
+//! a application name                        what is known of an application
+//! l release id                              a signed release that is laid out
+//! p journal name                            where a journal stands
+//! f journal name, generation, index         a fact (numbers big-endian, so that keys rise with them)
+//! V                                         the version; stands there only once everything else does
+//! ```
+
+use content::encoding::{Decoder, Encode, Encoder, Malformed};
+use content::fact::{JournalName, Position};
+use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, ReleaseId, Signed};
+use engine::door::AppRecord;
+use std::collections::BTreeMap;
+
+/// One key of the state file and its new value; no value takes the key out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Change {
+    pub(crate) key: Vec<u8>,
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// A content that is here, whole or in part, as far as it is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ContentRecord {
+    pub(crate) spec: ContentSpec,
+    /// Whether its pages were read as a manifest and held against the declaration.
+    pub(crate) indexed: bool,
+    /// The pieces that are durable; all of them when it is complete.
+    pub(crate) have: Option<Bitmap>,
+}
+
+impl Encode for ContentRecord {
+    const WHAT: &'static str = "record of a content";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.spec).byte(self.indexed.into()).option(self.have.as_ref());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let (spec, indexed) = (from.value::<ContentSpec>()?, from.byte()?);
+        let have: Option<Bitmap> = from.option()?;
+        let fits = have.as_ref().is_none_or(|have| have.len() == spec.total());
+        match indexed <= 1 && fits {
+            true => Ok(Self { spec, indexed: indexed == 1, have }),
+            false => Err(from.wrong("its flags or its pieces do not fit the content")),
+        }
+    }
+}
+
+/// What is known of an application, besides its releases.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AppState {
+    pub(crate) order: Option<Signed>,
+    pub(crate) live: Option<ReleaseId>,
+    pub(crate) confirmed: Option<ReleaseId>,
+    pub(crate) intent: Option<ReleaseId>,
+}
+
+impl AppState {
+    pub(crate) const NONE: Self = Self { order: None, live: None, confirmed: None, intent: None };
+
+    /// The releases that must stay whatever anyone says.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = ReleaseId> {
+        [self.live, self.confirmed, self.intent].into_iter().flatten()
+    }
+
+    pub(crate) fn record(self, app: AppName, laid_out: Vec<Signed>) -> AppRecord {
+        let Self { order, live, confirmed, intent } = self;
+        AppRecord { app, order, laid_out, live, confirmed, intent }
+    }
+}
+
+impl Encode for AppState {
+    const WHAT: &'static str = "record of an application";
+
+    fn put(&self, to: &mut Encoder) {
+        to.option(self.order.as_ref()).option(self.live.as_ref());
+        to.option(self.confirmed.as_ref()).option(self.intent.as_ref());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { order: from.option()?, live: from.option()?, confirmed: from.option()?, intent: from.option()? })
+    }
+}
+
+/// Everything that the state file holds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Records {
+    pub(crate) root: Option<Signed>,
+    pub(crate) contents: Vec<ContentRecord>,
+    pub(crate) apps: BTreeMap<AppName, AppState>,
+    pub(crate) releases: BTreeMap<ReleaseId, Signed>,
+    pub(crate) positions: BTreeMap<JournalName, Position>,
+    pub(crate) facts: Vec<(JournalName, Position, Fact)>,
+}
+
+const WHAT: &str = "key of the state file";
+
+impl Records {
+    /// Takes in one key and its value.
+    pub(crate) fn add(&mut self, key: &[u8], value: &[u8]) -> Result<(), Malformed> {
+        let (&letter, id) = key.split_first().ok_or_else(|| Malformed::new(WHAT, "it is empty"))?;
+        match letter {
+            b'R' => self.root = Some(Signed::decode(value)?),
+            b'c' => self.contents.push(ContentRecord::decode(value)?),
+            b'a' => {
+                self.apps.insert(AppName::decode(id)?, AppState::decode(value)?);
+            }
+            b'l' => {
+                let release = Signed::decode(value)?;
+                self.releases.insert(ReleaseId(release.payload_digest()), release);
+            }
+            b'p' => {
+                self.positions.insert(JournalName::decode(id)?, Position::decode(value)?);
+            }
+            b'f' => {
+                let (journal, position) = fact_key(id)?;
+                self.facts.push((journal, position, Fact::decode(value)?));
+            }
+            b'V' => {}
+            other => return Err(Malformed::new(WHAT, format!("there is no sort of record {other}"))),
+        }
+        Ok(())
+    }
+}
+
+fn fact_key(id: &[u8]) -> Result<(JournalName, Position), Malformed> {
+    let mut from = Decoder::new(WHAT, id);
+    let journal = from.value()?;
+    let position = Position { generation: u64::from_be_bytes(from.array()?), index: u64::from_be_bytes(from.array()?) };
+    from.finish()?;
+    Ok((journal, position))
+}
+
+impl Change {
+    /// The key that says that the state is whole, and in which version.
+    pub(crate) fn ready() -> Self {
+        Self { key: b"V".to_vec(), value: Some(b"1".to_vec()) }
+    }
+
+    pub(crate) fn root(root: &Signed) -> Self {
+        Self { key: b"R".to_vec(), value: Some(root.encode()) }
+    }
+
+    pub(crate) fn content(record: &ContentRecord) -> Self {
+        Self { key: key(b'c', &record.spec.id()), value: Some(record.encode()) }
+    }
+
+    pub(crate) fn no_content(id: ContentId) -> Self {
+        Self { key: key(b'c', &id), value: None }
+    }
+
+    pub(crate) fn app(app: &AppName, state: &AppState) -> Self {
+        Self { key: key(b'a', app), value: Some(state.encode()) }
+    }
+
+    pub(crate) fn release(release: &Signed) -> Self {
+        Self { key: key(b'l', &ReleaseId(release.payload_digest())), value: Some(release.encode()) }
+    }
+
+    pub(crate) fn no_release(id: ReleaseId) -> Self {
+        Self { key: key(b'l', &id), value: None }
+    }
+
+    pub(crate) fn position(journal: &JournalName, position: Position) -> Self {
+        Self { key: key(b'p', journal), value: Some(position.encode()) }
+    }
+
+    pub(crate) fn fact(journal: &JournalName, at: Position, fact: &Fact) -> Self {
+        let mut key = key(b'f', journal);
+        key.extend_from_slice(&at.generation.to_be_bytes());
+        key.extend_from_slice(&at.index.to_be_bytes());
+        Self { key, value: Some(fact.encode()) }
+    }
+}
+
+fn key(letter: u8, id: &impl Encode) -> Vec<u8> {
+    let mut to = Encoder::new();
+    to.byte(letter).value(id);
+    to.finish()
+}

@@ -1,0 +1,95 @@
+//! Accepting orders, swinging a path to a release, and confirming it.
+//!
+//! A switch is a durable intent, a rename of a symlink over the path, a sync of the directory, and a durable word. It can
+//! be cut anywhere and done again: readers see the old release or the new one, and where the symlink points is the truth.
+
+use crate::Store;
+use crate::assemble::decode;
+use crate::disk::Disk;
+use crate::ground::{if_there, ours};
+use crate::keep::refused;
+use crate::record::{AppState, Change};
+use crate::target::{Target, Way};
+use content::{AppName, Order, PayloadKind, ReleaseId, Signed};
+use engine::door::{JobDone, JobError};
+use std::io;
+
+impl<D: Disk> Store<D> {
+    /// Remembers an order, durably; one below the floor is refused even if the engine let it through.
+    pub(crate) fn accept(&mut self, signed: &Signed) -> Result<JobDone, JobError> {
+        let order = decode_order(signed)?;
+        let known = self.apps.get(&order.app).and_then(|state| state.order.as_ref()).map(decode_order).transpose()?;
+        if let Some(known) = known.filter(|known| known.epoch > order.epoch) {
+            return Err(refused(format!(
+                "order {} of {} has epoch {}, and epoch {} was accepted here",
+                signed.payload_digest().short(),
+                order.app,
+                order.epoch,
+                known.epoch
+            )));
+        }
+        self.update(&order.app, |state| state.order = Some(signed.clone()))?;
+        Ok(JobDone::Accepted)
+    }
+
+    /// Swings the path of an application to a laid-out release.
+    pub(crate) fn switch(&mut self, app: &AppName, release: ReleaseId) -> Result<JobDone, JobError> {
+        let target = self.target_of(app, release)?;
+        let previous = target.ours()?;
+        self.update(app, |state| state.intent = Some(release))?;
+        if previous != Some(release) {
+            self.swing(&target, release)
+                .map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
+        }
+        // Also when the path pointed there already: whoever swung it may not have lived to make it durable.
+        let synced = self.shelves.disk.sync_dir(target.parent.dir());
+        synced.map_err(target.parent.failed(format_args!("making the switch of {} durable", target.path), 0))?;
+        self.update(app, |state| state.live = Some(release))?;
+        Ok(JobDone::Switched { previous })
+    }
+
+    fn swing(&self, target: &Target<D>, release: ReleaseId) -> io::Result<()> {
+        let disk = &self.shelves.disk;
+        let side = target.side()?.ok_or(io::ErrorKind::NotFound)?;
+        disk.metadata(&side, &ours(&release.to_string()))?;
+        let next = ours("next");
+        if_there(disk.remove_file(&side, &next))?;
+        disk.symlink(&side, &next, &target.link_to(release))?;
+        disk.rename(&side, &next, target.parent.dir(), &target.name)
+    }
+
+    fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<Target<D>, JobError> {
+        let laid_out = self.releases.get(&release).map(decode).transpose()?.filter(|found| found.app == *app);
+        let laid_out = laid_out.ok_or_else(|| refused(format!("release {release} of {app} is not laid out here")))?;
+        let target = Target::find(&self.shelves.disk, &self.targets, &laid_out.instructions.path, Way::Find)?;
+        target.ok_or_else(|| refused(format!("the directory of {app} is gone; deploy it again")))
+    }
+
+    /// Remembers that the live release is healthy, durably, and ends the intent.
+    pub(crate) fn confirm(&mut self, app: &AppName, release: ReleaseId) -> Result<JobDone, JobError> {
+        let live = self.apps.get(app).and_then(|state| state.live);
+        if live != Some(release) {
+            return Err(refused(format!("release {release} of {app} is not live here, so it cannot be confirmed")));
+        }
+        self.update(app, |state| (state.confirmed, state.intent) = (Some(release), None))?;
+        Ok(JobDone::Confirmed)
+    }
+
+    /// Changes what is remembered of an application: on disk first.
+    pub(crate) fn update(&mut self, app: &AppName, change: impl FnOnce(&mut AppState)) -> Result<(), JobError> {
+        let mut state = self.apps.get(app).cloned().unwrap_or(AppState::NONE);
+        change(&mut state);
+        if self.apps.get(app) != Some(&state) {
+            self.commit(&[Change::app(app, &state)])?;
+            self.apps.insert(app.clone(), state);
+        }
+        Ok(())
+    }
+}
+
+fn decode_order(signed: &Signed) -> Result<Order, JobError> {
+    match signed.kind {
+        PayloadKind::Order => Order::decode(&signed.payload).map_err(|why| refused(why.to_string())),
+        _ => Err(refused("what was to be accepted is no order")),
+    }
+}
