@@ -1,8 +1,18 @@
 //! Publishing: a tree on a disk becomes a manifest, attributes and pieces, which are read from the tree itself.
+//!
+//! Nothing is copied: what is kept is a table of where each piece stands, so a tree is published with memory for its names
+//! and pieces, not for its bytes. The tree is looked at twice, so that one that changed meanwhile is never published as a
+//! mixture; and every piece is verified again when it is served, so that one that changes later harms nobody.
+
+mod cutting;
+mod judge;
+mod source;
+mod walk;
+
+pub use source::Source;
 
 use crate::disk::{Disk, Name};
-use crate::{PieceSource, ReadError};
-use content::{ContentId, ContentSpec, PieceNo};
+use content::ContentSpec;
 use std::sync::Arc;
 
 /// What was found when a tree was read: everything a release says of its content.
@@ -39,26 +49,17 @@ pub enum ImportError {
     },
 }
 
-/// A tree that was read, and from which its pieces are served.
-pub struct Source<D: Disk> {
-    disk: Arc<D>,
-}
-
 /// Reads the file or directory `name` in `parent`: cuts, hashes, and keeps only where each piece stands. `progress` is
 /// called with the bytes read so far.
 pub fn import<D: Disk>(
-    _disk: Arc<D>,
-    _parent: D::Dir,
-    _name: &Name,
-    _progress: &mut dyn FnMut(u64),
+    disk: Arc<D>,
+    parent: D::Dir,
+    name: &Name,
+    progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    todo!()
-}
-
-impl<D: Disk> PieceSource for Source<D> {
-    /// Reads a page or a piece. A piece whose bytes are no longer what was published is [`ReadError::Damaged`].
-    fn read(&self, _content: ContentId, _piece: PieceNo) -> Result<Vec<u8>, ReadError> {
-        let _ = &self.disk;
-        todo!()
-    }
+    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), progress);
+    walk.read_tree()?;
+    walk.look_again()?;
+    let read = walk.finish()?;
+    Ok(source::make(disk, parent, name.clone(), read))
 }

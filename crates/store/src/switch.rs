@@ -55,7 +55,9 @@ impl<D: Disk> Store<D> {
         let next = ours("next");
         if_there(disk.remove_file(&side, &next))?;
         disk.symlink(&side, &next, &target.link_to(release))?;
-        disk.rename(&side, &next, target.parent.dir(), &target.name)
+        disk.rename(&side, &next, target.parent.dir(), &target.name)?;
+        disk.sync_dir(target.parent.dir())?;
+        disk.sync_dir(&side)
     }
 
     fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<Target<D>, JobError> {

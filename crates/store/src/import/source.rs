@@ -1,0 +1,139 @@
+//! Serving what was published, from the tree itself, verified every time.
+
+use super::Found;
+use crate::disk::{Disk, Name};
+use crate::tree::Tree;
+use crate::{PieceSource, ReadError};
+use content::attributes::Attributes;
+use content::{ContentId, ContentSpec, Digest, Manifest, Piece, PieceNo, blob};
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// How many files stay open between pieces.
+const OPEN: usize = 32;
+
+/// Where the bytes of a piece stand.
+#[derive(Debug, Clone)]
+pub(super) enum Spot {
+    /// In one file, by its entry, from an offset on.
+    File { entry: u32, offset: u64 },
+    /// In whole small files, one after another: their entries and lengths.
+    Pack(Box<[(u32, u32)]>),
+}
+
+/// A tree that was read.
+pub(super) struct Read {
+    pub(super) manifest: Manifest,
+    pub(super) attributes: Attributes,
+    pub(super) spots: BTreeMap<Digest, Spot>,
+    /// The paths of the entries.
+    pub(super) paths: Vec<Box<[u8]>>,
+    pub(super) notes: Vec<String>,
+}
+
+/// A tree that was read, and from which its pieces are served.
+pub struct Source<D: Disk> {
+    disk: Arc<D>,
+    parent: D::Dir,
+    name: Name,
+    content: ContentId,
+    attributes: ContentId,
+    manifest_pages: Vec<Vec<u8>>,
+    attribute_pages: Vec<Vec<u8>>,
+    pieces: Vec<(Piece, Spot)>,
+    paths: Vec<Box<[u8]>>,
+    /// The files read last, the latest last.
+    open: Mutex<VecDeque<(u32, Arc<D::File>)>>,
+}
+
+pub(super) fn make<D: Disk>(disk: Arc<D>, parent: D::Dir, name: Name, read: Read) -> (Found, Source<D>) {
+    let Read { manifest, attributes, mut spots, paths, notes } = read;
+    let (blob, manifest_pages) = blob::build(&manifest.encode());
+    let (attributes, attribute_pages) = blob::build(&attributes.encode());
+    let (content, totals) = (manifest.spec(blob), manifest.totals());
+    let attributes = ContentSpec { blob: attributes, pieces: 0, bytes: 0 };
+    let mut spot =
+        |piece: &Piece| spots.remove(&piece.digest).expect("every piece was cut from somewhere, and stands once");
+    let pieces = manifest.pieces.iter().map(|piece| (*piece, spot(piece))).collect();
+    let found = Found { content, attributes, entries: totals.entries, size: totals.size, notes };
+    let source = Source {
+        disk,
+        parent,
+        name,
+        content: content.id(),
+        attributes: attributes.id(),
+        manifest_pages,
+        attribute_pages,
+        pieces,
+        paths,
+        open: Mutex::default(),
+    };
+    (found, source)
+}
+
+impl<D: Disk> Source<D> {
+    fn read_piece(&self, index: usize) -> Result<Vec<u8>, ReadError> {
+        let (piece, spot) = self.pieces.get(index).ok_or(ReadError::Missing)?;
+        let bytes = match spot {
+            Spot::File { entry, offset } => self.read_file(*entry, *offset, piece.len as usize),
+            Spot::Pack(files) => self.read_pack(files),
+        };
+        match bytes {
+            Ok(bytes) if bytes.len() == piece.len as usize && Digest::of(&bytes) == piece.digest => Ok(bytes),
+            Ok(_) => Err(ReadError::Damaged),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReadError::Damaged),
+            Err(error) => Err(ReadError::Disk(format!("reading what is published: {error}"))),
+        }
+    }
+
+    fn read_pack(&self, files: &[(u32, u32)]) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(files.iter().map(|(_, len)| *len as usize).sum());
+        for &(entry, len) in files {
+            bytes.extend_from_slice(&self.read_file(entry, 0, len as usize)?);
+        }
+        Ok(bytes)
+    }
+
+    fn read_file(&self, entry: u32, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = self.file(entry)?;
+        let mut bytes = vec![0; len];
+        let read = self.disk.read_at(&file, &mut bytes, offset)?;
+        bytes.truncate(read);
+        Ok(bytes)
+    }
+
+    fn file(&self, entry: u32) -> io::Result<Arc<D::File>> {
+        let open = || self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, file)) = open().iter().find(|(other, _)| *other == entry) {
+            return Ok(file.clone());
+        }
+        let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
+        let (dir, name) = tree.place(&self.paths[entry as usize])?;
+        let file = Arc::new(self.disk.open(&dir, &name)?);
+        let mut open = open();
+        open.push_back((entry, file.clone()));
+        if open.len() > OPEN {
+            open.pop_front();
+        }
+        Ok(file)
+    }
+}
+
+impl<D: Disk> PieceSource for Source<D> {
+    /// Reads a page or a piece. A piece whose bytes are no longer what was published is [`ReadError::Damaged`].
+    fn read(&self, content: ContentId, piece: PieceNo) -> Result<Vec<u8>, ReadError> {
+        let page = |pages: &[Vec<u8>]| pages.get(piece.0 as usize).cloned();
+        // An empty tree's two blobs could be one; pages of either are the same bytes then.
+        if content == self.attributes {
+            return page(&self.attribute_pages).ok_or(ReadError::Missing);
+        }
+        if content != self.content {
+            return Err(ReadError::Missing);
+        }
+        match page(&self.manifest_pages) {
+            Some(bytes) => Ok(bytes),
+            None => self.read_piece(piece.0 as usize - self.manifest_pages.len()),
+        }
+    }
+}
