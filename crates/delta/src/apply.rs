@@ -234,9 +234,12 @@ mod tests {
         refused(Malformed::Sums, &patch(&[instruction(0, 1, 2)], 1, 1));
         refused(Malformed::Sums, &patch(&[], 1, 0));
         refused(Malformed::Sums, &patch(&[instruction(0, 1, u64::MAX)], 1, 1));
-        let more = Draft { literals: vec![b'x'; 5], ..Draft::default() };
-        refused(Malformed::Sums, &more.write(Declared { old_len: 10, new_len: 6 }, 3));
-        refused(Malformed::Sums, &more.write(Declared { old_len: 10, new_len: 4 }, 3));
+        let mut draft = Draft { literals: vec![b'x'; 5], ..Draft::default() };
+        instruction(0, 0, 5).write(&mut draft.instructions);
+        let declaring = |new_len| draft.write(Declared { old_len: 10, new_len }, 3);
+        assert_eq!(apply(OLD, &declaring(5), AMPLE).as_deref(), Ok(&b"xxxxx"[..]));
+        refused(Malformed::Sums, &declaring(6));
+        refused(Malformed::Sums, &declaring(4));
     }
 
     #[test]

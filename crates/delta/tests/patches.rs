@@ -159,3 +159,16 @@ fn c12_zeros_and_periods_take_linear_time() {
         assert_eq!(apply(old, &patch, Budget::for_output(new.len() as u64)).as_deref(), Ok(&new[5..]));
     }
 }
+
+#[test]
+fn what_nearly_matches_before_an_exact_match_is_copied_too() {
+    // After an insertion, 3,000 bytes in which no 30 in a row are equal; only behind them an exact match can be found.
+    let old = generated(4, 20_000);
+    let mut tail = old[8000..].to_vec();
+    tail[..3000].iter_mut().step_by(15).for_each(|byte| *byte = byte.wrapping_add(8));
+    let new = [&old[..8000], &generated(5, 500), &tail].concat();
+    for effort in [Effort::Fast, Effort::Best] {
+        let patch = diff(&old, &new, effort);
+        assert!(patch.len() < 1000, "{effort:?}: {}", patch.len());
+    }
+}
