@@ -223,9 +223,9 @@ fn locked(state: &Mutex<State>) -> MutexGuard<'_, State> {
 
 impl Image {
     fn resolve(&self, path: &[u8]) -> Option<Ino> {
-        path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()).try_fold(ROOT, |dir, name| {
-            self.lookup(dir, &Name::new(name).ok()?).ok()
-        })
+        path.split(|byte| *byte == b'/')
+            .filter(|name| !name.is_empty())
+            .try_fold(ROOT, |dir, name| self.lookup(dir, &Name::new(name).ok()?).ok())
     }
 
     fn seen(&self, ino: Ino) -> Option<Seen> {

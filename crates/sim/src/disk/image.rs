@@ -176,7 +176,8 @@ impl Image {
     pub(crate) fn share(&mut self, from: Ino, from_offset: u64, to: Ino, to_offset: u64, len: u64) -> Result<()> {
         let source = self.file(from)?.clone();
         let whole = len.is_multiple_of(PAGE) || from_offset + len == source.len();
-        if !(from_offset.is_multiple_of(PAGE) && to_offset.is_multiple_of(PAGE) && whole) || from_offset + len > source.len()
+        if !(from_offset.is_multiple_of(PAGE) && to_offset.is_multiple_of(PAGE) && whole)
+            || from_offset + len > source.len()
         {
             return fail(io::ErrorKind::InvalidInput);
         }
@@ -207,9 +208,8 @@ impl Image {
         let mut durable = vec![false; self.pending.len()];
         for at in (0..self.pending.len()).rev() {
             let covered = self.pending[at].covered_by == dir;
-            let needed = (at + 1..self.pending.len()).any(|later| {
-                durable[later] && self.pending[later].touches(&self.pending[at])
-            });
+            let needed = (at + 1..self.pending.len())
+                .any(|later| durable[later] && self.pending[later].touches(&self.pending[at]));
             durable[at] = covered || needed;
         }
         let pending = std::mem::take(&mut self.pending);
@@ -393,7 +393,8 @@ impl Image {
             inode.links = names.get(ino).copied().unwrap_or(0);
             inode.links > 0
         });
-        self.used = self.inodes.values().map(|inode| if let Node::File(f) = &inode.node { f.pages() * PAGE } else { 0 }).sum();
+        self.used =
+            self.inodes.values().map(|inode| if let Node::File(f) = &inode.node { f.pages() * PAGE } else { 0 }).sum();
     }
 
     /// Visits everything below a directory, names rising, with paths relative to it. `visit` may end it.

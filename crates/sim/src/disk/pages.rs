@@ -110,8 +110,7 @@ impl FileBytes {
         while at < end {
             let (page, within) = (at / PAGE, (at % PAGE) as usize);
             let step = (PAGE as usize - within).min((end - at) as usize);
-            self.seen.page_mut(page)[within..within + step]
-                .copy_from_slice(&bytes[(at - offset) as usize..][..step]);
+            self.seen.page_mut(page)[within..within + step].copy_from_slice(&bytes[(at - offset) as usize..][..step]);
             self.dirty.insert(page);
             at += step as u64;
         }

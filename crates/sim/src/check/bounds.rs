@@ -1,0 +1,35 @@
+//! Memory and queues are bounded, and back at their baseline when all is quiet.
+
+use crate::host::Run;
+use crate::net::Nr;
+
+/// The window that engines are given: payload bytes under way to a node at once.
+pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
+
+/// Beyond the window: one piece from each sender may be on its way while the engine changes its mind.
+const SLACK_BYTES: u64 = 16 * 128 * 1024;
+/// Jobs that may wait for a store's single thread.
+const MAX_JOBS: usize = 64;
+/// Pieces that may wait to be sent.
+const MAX_BULK: usize = 1024;
+
+/// What is too much on a node that works.
+pub(crate) fn wrong(nr: Nr, run: &Run) -> Option<String> {
+    let buffered = run.buffered();
+    if buffered > WINDOW_BYTES + SLACK_BYTES {
+        return Some(format!("node {nr} holds {buffered} bytes of payloads, and its window is {WINDOW_BYTES}"));
+    }
+    if run.work.len() > MAX_JOBS {
+        return Some(format!("node {nr} has {} jobs waiting: {:?}", run.work.len(), run.work.back()));
+    }
+    (run.bulk.len() > MAX_BULK).then(|| format!("node {nr} has {} pieces waiting to be sent", run.bulk.len()))
+}
+
+/// What is left on a node when all is quiet.
+pub(crate) fn left(nr: Nr, run: &Run) -> Option<String> {
+    let (buffers, idle) = (run.buffers.len(), run.is_idle());
+    if buffers > 0 {
+        return Some(format!("node {nr} still holds {buffers} payloads though all is quiet"));
+    }
+    (!idle).then(|| format!("node {nr} still has something to do though all is quiet: {:?}", run.work.front()))
+}

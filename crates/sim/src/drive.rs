@@ -1,0 +1,508 @@
+//! The driver of a pretend machine: carries what engines put out to disks and network, and back.
+//!
+//! This is what the real driver does with sockets and threads. Every control message passes through the engine's wire
+//! encoding; every payload is read from a real store and written to one.
+
+use crate::check::Promise;
+use crate::host::{Bulk, Evil, Host, WRITERS, Work, Write};
+use crate::net::{ConnId, Fate, Lane, Nr};
+use crate::plan::ORIGIN;
+use crate::strikes::Strike;
+use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
+use content::{ContentId, Fact, NodeId, PieceNo};
+use engine::door::{AppendError, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time};
+use std::net::SocketAddr;
+use std::time::Duration;
+use store::ReadError;
+
+/// Bytes that a control message costs on the wire besides its own.
+const FRAME: u64 = 60;
+/// How long it takes to find out that nobody answers.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// After so much silence a connection is given up.
+pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// What a TLS handshake costs besides its round trips.
+const HANDSHAKE: Duration = Duration::from_micros(800);
+
+impl World {
+    /// Gives an engine an input, and does what it asks for.
+    pub(crate) fn input(&mut self, nr: Nr, input: Input) {
+        let now = Time(self.now);
+        self.note(nr, &input);
+        let Some(run) = self.hosts[nr].run.as_mut() else { return };
+        run.engine.handle(now, input);
+        self.drain(nr);
+    }
+
+    /// Does what an engine asks for.
+    pub(crate) fn drain(&mut self, nr: Nr) {
+        let start = self.hosts[nr].starts;
+        while self.is_alive(nr, start)
+            && let Some(output) = self.hosts[nr].run.as_mut().and_then(|run| run.engine.poll())
+        {
+            self.note(nr, &output);
+            self.output(nr, output);
+        }
+        self.set_tick(nr);
+    }
+
+    fn set_tick(&mut self, nr: Nr) {
+        let (now, start) = (self.now, self.hosts[nr].starts);
+        let Some(run) = self.hosts[nr].run.as_mut() else { return };
+        let Some(Time(deadline)) = run.engine.deadline() else { return };
+        let at = deadline.max(now);
+        if run.tick.is_none_or(|tick| at < tick) {
+            run.tick = Some(at);
+            self.at(at, Happening::Tick { nr, start });
+        }
+    }
+
+    pub(crate) fn tick(&mut self, nr: Nr) {
+        let now = self.now;
+        let Some(run) = self.hosts[nr].run.as_mut() else { return };
+        if run.tick.is_none_or(|tick| tick > now) {
+            return;
+        }
+        run.tick = None;
+        match run.engine.deadline() {
+            Some(deadline) if deadline.0 <= now => self.input(nr, Input::Tick),
+            _ => self.set_tick(nr),
+        }
+    }
+
+    fn output(&mut self, nr: Nr, output: Output) {
+        match output {
+            Output::Connect { address, expect } => self.dial(nr, address, expect),
+            Output::Close { peer, .. } => self.close(nr, peer),
+            Output::Send { to, message } => self.send(nr, to, message),
+            Output::SendPiece { to, content, piece } => self.queue_piece(nr, to, content, piece),
+            Output::Drop { buffer } => {
+                let run = self.hosts[nr].run.as_mut();
+                run.map(|run| run.buffers.remove(&buffer));
+            }
+            Output::Job { id, job: Job::Write { content, piece, buffer } } => {
+                let run = self.hosts[nr].run.as_mut();
+                run.map(|run| run.writes.push_back(Write { job: id, content, piece, buffer }));
+                self.start_writes(nr);
+            }
+            Output::Job { id, job } => self.queue_work(nr, Work::Job(id, job)),
+            Output::Append { id, journal, expect, facts } => {
+                self.queue_work(nr, Work::Append { id, journal, expect, facts });
+            }
+            Output::Answer { client, answer } => self.answered(nr, client, answer),
+            Output::Event(event) => self.observe(&event),
+        }
+    }
+
+    fn observe(&mut self, event: &Event) {
+        if let Event::Convicted { .. } = event {
+            self.strikes.add(Strike::Convicted);
+        }
+    }
+
+    // Connections.
+
+    fn dial(&mut self, from: Nr, address: SocketAddr, expect: Option<NodeId>) {
+        let start = self.hosts[from].starts;
+        let to = Host::at(address).filter(|to| *to < self.hosts.len() && *to != from);
+        let cut = to.is_some_and(|to| self.net.is_cut(from, to) || self.net.is_cut(to, from));
+        let wait = match (to, cut) {
+            (_, true) => DIAL_TIMEOUT,
+            (Some(to), _) => HANDSHAKE + Duration::from_nanos(6 * self.net.delay(from, to)),
+            (None, _) => HANDSHAKE,
+        };
+        self.after(wait, Happening::Dialled { from, start, address, expect });
+    }
+
+    pub(crate) fn dialled(&mut self, from: Nr, address: SocketAddr, expect: Option<NodeId>) {
+        let to = Host::at(address).filter(|to| *to < self.hosts.len() && *to != from);
+        let why = match to {
+            None => "nobody is there",
+            Some(to) if self.hosts[to].run.is_none() => "connection refused",
+            Some(to) if self.net.is_cut(from, to) || self.net.is_cut(to, from) => "timed out",
+            Some(to) if expect.is_some_and(|id| id != self.hosts[to].id) => "another node answers there",
+            Some(to) => return self.connected(from, to, address),
+        };
+        self.input(from, Input::Unreachable { address, why: why.to_owned() });
+    }
+
+    fn connected(&mut self, from: Nr, to: Nr, address: SocketAddr) {
+        self.net.connect(from, to);
+        self.repeat_old_messages(from, to);
+        self.repeat_old_messages(to, from);
+        self.peer_up(to, from, None);
+        self.peer_up(from, to, Some(address));
+    }
+
+    fn peer_up(&mut self, nr: Nr, peer: Nr, dialled: Option<SocketAddr>) {
+        let Host { id, role, address, .. } = self.hosts[peer];
+        self.input(nr, Input::PeerUp { peer: id, role, seen: address.ip(), dialled });
+    }
+
+    fn close(&mut self, nr: Nr, peer: NodeId) {
+        let Some(&peer) = self.by_id.get(&peer) else { return };
+        if self.net.disconnect(nr, peer) {
+            self.tell_down(nr, peer, DownReason::Asked, Duration::ZERO);
+            let delay = Duration::from_nanos(self.net.delay(nr, peer));
+            self.tell_down(peer, nr, DownReason::Closed, delay);
+        }
+    }
+
+    /// Breaks a connection: both sides notice.
+    pub(crate) fn break_connection(&mut self, a: Nr, b: Nr, why: &str) {
+        if self.net.disconnect(a, b) {
+            let delay = Duration::from_nanos(self.net.delay(a, b));
+            self.tell_down(a, b, DownReason::Broken(why.to_owned()), delay);
+            self.tell_down(b, a, DownReason::Broken(why.to_owned()), delay);
+        }
+    }
+
+    fn tell_down(&mut self, nr: Nr, peer: Nr, why: DownReason, wait: Duration) {
+        let start = self.hosts[nr].starts;
+        let input = Box::new(Input::PeerDown { peer: self.hosts[peer].id, why });
+        self.after(wait, Happening::Down { nr, start, peer, input });
+    }
+
+    pub(crate) fn timed_out(&mut self, (a, b): (Nr, Nr), conn: ConnId) {
+        let silent = self.hosts[a].run.is_none() || self.hosts[b].run.is_none() || self.net.is_stalled(a, b);
+        if self.net.connection(a, b) == Some(conn) && silent {
+            self.strikes.add(Strike::ConnectionTimedOut);
+            self.break_connection(a, b, "timed out");
+        }
+    }
+
+    // Control.
+
+    fn send(&mut self, nr: Nr, to: NodeId, message: Message) {
+        let Some(&to) = self.by_id.get(&to) else { return };
+        let message = self.bend(nr, message);
+        let frame = crate::wire::encode(&message);
+        self.remember(nr, to, &message, &frame);
+        let left = self.net.carry_up(nr, Lane::Control, frame.len() as u64 + FRAME, self.now);
+        self.ship(nr, to, Lane::Control, left, Parcel::Control(frame));
+    }
+
+    /// What an evil machine says instead.
+    fn bend(&mut self, nr: Nr, message: Message) -> Message {
+        match (self.hosts[nr].evil, message) {
+            (Some(Evil::Lies), Message::Holding { content, have: Some(_), wants }) => {
+                self.strikes.add(Strike::Lie);
+                Message::Holding { content, have: None, wants }
+            }
+            (_, message) => message,
+        }
+    }
+
+    /// Sends a parcel that leaves its sender's link at `left`.
+    pub(crate) fn ship(&mut self, from: Nr, to: Nr, lane: Lane, left: u64, parcel: Parcel) {
+        let bytes = match &parcel {
+            Parcel::Control(frame) => frame.len() as u64 + FRAME,
+            Parcel::Piece(_, _, payload) => payload.len() as u64 + FRAME,
+        };
+        match self.net.send((from, to), lane, bytes, left, parcel) {
+            Fate::Arrives(at, conn, parcel) => self.at(at, Happening::Arrive { conn, from, to, parcel }),
+            Fate::Held => {
+                let one_way = !self.net.is_cut(to, from);
+                self.strikes.add(if one_way { Strike::OneWayPartition } else { Strike::Partition });
+                self.watch_connection(from, to);
+            }
+            Fate::Lost => (),
+        }
+    }
+
+    /// Gives a connection up when it is still silent after a while.
+    pub(crate) fn watch_connection(&mut self, a: Nr, b: Nr) {
+        if let Some(conn) = self.net.connection(a, b) {
+            self.after(KEEP_ALIVE, Happening::TimedOut { pair: (a, b), conn });
+        }
+    }
+
+    pub(crate) fn arrive(&mut self, conn: ConnId, from: Nr, to: Nr, parcel: Parcel) {
+        if self.net.connection(from, to) != Some(conn) {
+            return;
+        }
+        let sender = self.hosts[from].id;
+        match parcel {
+            Parcel::Control(frame) => match crate::wire::decode(&frame) {
+                Ok(message) => self.input(to, Input::Message { from: sender, message }),
+                Err(why) => self.break_connection(from, to, &why.to_string()),
+            },
+            Parcel::Piece(content, piece, payload) => {
+                let len = payload.len() as u32;
+                let Some(run) = self.hosts[to].run.as_mut() else { return };
+                let buffer = run.keep(payload);
+                self.input(to, Input::Piece { from: sender, content, piece, buffer, len });
+            }
+        }
+    }
+
+    // Payloads.
+
+    fn queue_piece(&mut self, nr: Nr, peer: NodeId, content: ContentId, piece: PieceNo) {
+        let to = self.by_id.get(&peer).copied();
+        let conn = to.and_then(|to| Some((to, self.net.connection(nr, to)?)));
+        match (conn, self.hosts[nr].run.as_mut()) {
+            (Some((to, conn)), Some(run)) => run.bulk.push_back(Bulk { to, conn, peer, content, piece }),
+            _ => self.not_sent(nr, peer, content, piece),
+        }
+        self.pump(nr);
+    }
+
+    fn not_sent(&mut self, nr: Nr, to: NodeId, content: ContentId, piece: PieceNo) {
+        let input = Box::new(Input::Sent { to, content, piece, bytes: 0, took: Duration::ZERO });
+        let start = self.hosts[nr].starts;
+        self.after(Duration::ZERO, Happening::Input { nr, start, input });
+    }
+
+    /// Puts the next piece on the link, if the link is free.
+    pub(crate) fn pump(&mut self, nr: Nr) {
+        while let Some(bulk) = self.next_bulk(nr) {
+            if self.net.connection(nr, bulk.to) != Some(bulk.conn) {
+                self.not_sent(nr, bulk.peer, bulk.content, bulk.piece);
+                continue;
+            }
+            if self.put_on_link(nr, bulk) {
+                return;
+            }
+        }
+    }
+
+    /// The first piece whose connection is not stuck in a cut.
+    fn next_bulk(&mut self, nr: Nr) -> Option<Bulk> {
+        let net = &self.net;
+        let run = self.hosts[nr].run.as_mut().filter(|run| !run.sending)?;
+        let moves = |bulk: &Bulk| net.connection(nr, bulk.to) != Some(bulk.conn) || !net.is_cut(nr, bulk.to);
+        let at = run.bulk.iter().position(moves)?;
+        run.bulk.remove(at)
+    }
+
+    /// Reads a piece and begins to send it; false when it cannot be sent.
+    fn put_on_link(&mut self, nr: Nr, bulk: Bulk) -> bool {
+        let Bulk { to, conn, peer, content, piece } = bulk;
+        let Some(source) = self.hosts[nr].run.as_ref().map(|run| run.source.clone()) else { return false };
+        let read = source.read(content, piece);
+        if self.crashed_in_call(nr) {
+            return false;
+        }
+        let took = self.hosts[nr].took();
+        match read {
+            Ok(payload) => {
+                let payload = self.spoil(nr, payload);
+                let left = self.net.carry_up(nr, Lane::Bulk, payload.len() as u64, self.now + nanos(took));
+                let took = Duration::from_nanos(left - self.now);
+                let leaving = Box::new(Leaving { to, conn, peer, content, piece, payload, took });
+                let start = self.hosts[nr].starts;
+                self.at(left, Happening::Left { nr, start, leaving });
+                self.hosts[nr].run.as_mut().map(|run| run.sending = true).is_some()
+            }
+            Err(why) => {
+                self.could_not_read(nr, bulk, &why);
+                false
+            }
+        }
+    }
+
+    fn could_not_read(&mut self, nr: Nr, bulk: Bulk, why: &ReadError) {
+        let Bulk { peer, content, piece, .. } = bulk;
+        let wrong = self.durability.unread(nr, content, why);
+        self.judge(Promise::Durability, wrong);
+        if !matches!(why, ReadError::Disk(_)) {
+            self.lost(nr, content, piece);
+        }
+        self.not_sent(nr, peer, content, piece);
+    }
+
+    fn lost(&mut self, nr: Nr, content: ContentId, piece: PieceNo) {
+        if self.durability.is_rotten(nr, content) {
+            self.strikes.add(Strike::RotNoticed);
+        }
+        let (start, input) = (self.hosts[nr].starts, Box::new(Input::Lost { content, piece }));
+        self.after(Duration::ZERO, Happening::Input { nr, start, input });
+    }
+
+    /// What an evil machine sends instead.
+    fn spoil(&mut self, nr: Nr, mut payload: Vec<u8>) -> Vec<u8> {
+        match self.hosts[nr].evil {
+            Some(Evil::Corrupts(every)) if self.dice.chance(1, every) && !payload.is_empty() => {
+                let at = self.dice.below(payload.len() as u64) as usize;
+                payload[at] ^= 1 << self.dice.below(8);
+                self.strikes.add(Strike::CorruptPiece);
+            }
+            Some(Evil::WrongLength(every)) if self.dice.chance(1, every) => {
+                let len = if self.dice.chance(1, 2) { payload.len() / 2 } else { payload.len() + 7 };
+                payload.resize(len, 0);
+                self.strikes.add(Strike::WrongLength);
+            }
+            _ => (),
+        }
+        payload
+    }
+
+    pub(crate) fn left(&mut self, nr: Nr, leaving: Leaving) {
+        let Leaving { to, conn, peer, content, piece, payload, took } = leaving;
+        if let Some(run) = self.hosts[nr].run.as_mut() {
+            run.sending = false;
+        }
+        let bytes = payload.len() as u32;
+        if nr == ORIGIN {
+            self.sent_once.sent(content, bytes.into());
+        }
+        if self.net.connection(nr, to) == Some(conn) {
+            self.ship(nr, to, Lane::Bulk, self.now, Parcel::Piece(content, piece, payload));
+        }
+        self.input(nr, Input::Sent { to: peer, content, piece, bytes, took });
+        self.pump(nr);
+    }
+
+    // Writes: several at once.
+
+    fn start_writes(&mut self, nr: Nr) {
+        loop {
+            let Some(run) = self.hosts[nr].run.as_mut().filter(|run| run.writing < WRITERS) else { return };
+            let Some(write) = run.writes.pop_front() else { return };
+            run.writing += 1;
+            if !self.write(nr, write) {
+                return;
+            }
+        }
+    }
+
+    fn write(&mut self, nr: Nr, write: Write) -> bool {
+        let Some(run) = self.hosts[nr].run.as_mut() else { return false };
+        let payload = run.buffers.remove(&write.buffer);
+        let result = match (&run.pieces, payload) {
+            (Some(pieces), Some(payload)) => pieces.write(write.content, write.piece, &payload),
+            (None, _) => Err(JobError::Refused { why: "a publisher writes nothing".to_owned() }),
+            (_, None) => return self.no_such_payload(nr, write),
+        };
+        let due = run.pieces.as_ref().is_some_and(|pieces| pieces.checkpoint_due());
+        if self.crashed_in_call(nr) {
+            return false;
+        }
+        if due && !self.has_checkpoint_waiting(nr) {
+            self.queue_work(nr, Work::Checkpoint);
+        }
+        let (wait, start) = (self.hosts[nr].took(), self.hosts[nr].starts);
+        self.after(wait, Happening::Wrote { nr, start, job: write.job, result });
+        true
+    }
+
+    fn no_such_payload(&mut self, nr: Nr, write: Write) -> bool {
+        self.breaks(Promise::Bounds, format!("node {nr} writes a payload twice, or one it dropped: {write:?}"));
+        false
+    }
+
+    pub(crate) fn wrote(&mut self, nr: Nr, job: JobId, result: Result<JobDone, JobError>) {
+        if let Some(run) = self.hosts[nr].run.as_mut() {
+            run.writing -= 1;
+        }
+        self.input(nr, Input::Done { job, result });
+        self.start_writes(nr);
+    }
+
+    // Work: one thing at a time.
+
+    pub(crate) fn queue_work(&mut self, nr: Nr, work: Work) {
+        let run = self.hosts[nr].run.as_mut();
+        run.map(|run| run.work.push_back(work));
+        self.start_work(nr);
+    }
+
+    fn start_work(&mut self, nr: Nr) {
+        let Some(run) = self.hosts[nr].run.as_mut().filter(|run| !run.working) else { return };
+        let Some(work) = run.work.pop_front() else { return };
+        run.working = true;
+        let worked = match work {
+            Work::Job(id, job) => self.work_job(nr, id, &job),
+            Work::Append { id, journal, expect, facts } => {
+                self.durability.appends(nr, &journal, &facts);
+                let run = self.hosts[nr].run.as_mut();
+                let store = run.and_then(|run| run.store.as_mut());
+                let outcome = match store {
+                    Some(store) => store.append(&journal, expect, &facts),
+                    None => Err(AppendError::Unavailable("a publisher has no journal".to_owned())),
+                };
+                if !self.hosts[nr].platter.is_on() {
+                    self.crashed_in_call(nr);
+                    return;
+                }
+                self.durability.appended(nr, &journal, &facts, outcome.is_ok());
+                self.note_facts(nr, &facts, outcome.is_ok());
+                Worked::Append(id, outcome)
+            }
+            Work::Checkpoint => Worked::Checkpoint(self.work_checkpoint(nr)),
+        };
+        if self.crashed_in_call(nr) {
+            return;
+        }
+        let (wait, start) = (self.hosts[nr].took(), self.hosts[nr].starts);
+        self.after(wait, Happening::Worked { nr, start, worked });
+    }
+
+    fn note_facts(&mut self, nr: Nr, facts: &[Fact], fine: bool) {
+        if nr != ORIGIN || !fine {
+            return;
+        }
+        for fact in facts {
+            let wrong = self.orders.noted(&self.truth, fact);
+            self.judge(Promise::Orders, wrong);
+            self.wanted.noted(&self.truth, fact);
+            if let Fact::Halted { .. } = fact {
+                self.strikes.add(Strike::FellBack);
+            }
+        }
+    }
+
+    fn work_checkpoint(&mut self, nr: Nr) -> Vec<(ContentId, PieceNo)> {
+        let store = self.hosts[nr].run.as_mut().and_then(|run| run.store.as_mut());
+        store.map_or_else(Vec::new, |store| store.checkpoint().unwrap_or_default())
+    }
+
+    fn work_job(&mut self, nr: Nr, id: JobId, job: &Job) -> Worked {
+        self.durability.begins(nr, job);
+        self.before_job(nr, job);
+        let store = self.hosts[nr].run.as_mut().and_then(|run| run.store.as_mut());
+        let result = match store {
+            Some(store) => store.run(job),
+            None => Err(JobError::Refused { why: "a publisher stores nothing".to_owned() }),
+        };
+        if self.hosts[nr].platter.is_on() {
+            self.after_job(nr, job, &result);
+        }
+        Worked::Job(id, result)
+    }
+
+    fn after_job(&mut self, nr: Nr, job: &Job, result: &Result<JobDone, JobError>) {
+        let wrong = self.durability.ended(nr, job, result);
+        self.judge(Promise::Durability, wrong);
+        if let Err(JobError::Missing { content, .. }) = result
+            && self.durability.is_rotten(nr, *content)
+        {
+            self.strikes.add(Strike::RotNoticed);
+        }
+        if self.hosts[nr].slowness > 1 {
+            self.strikes.add(Strike::SlowNode);
+        }
+        let wrong = match (job, result) {
+            (Job::Accept { order }, Ok(JobDone::Accepted)) => self.orders.accepted(&self.truth, nr, order),
+            (Job::Switch { release, .. }, Ok(JobDone::Switched { .. })) => {
+                self.look_at_path(nr);
+                self.orders.switched(&self.truth, nr, *release)
+            }
+            _ => None,
+        };
+        self.judge(Promise::Orders, wrong);
+    }
+
+    pub(crate) fn worked(&mut self, nr: Nr, worked: Worked) {
+        if let Some(run) = self.hosts[nr].run.as_mut() {
+            run.working = false;
+        }
+        match worked {
+            Worked::Job(job, result) => self.input(nr, Input::Done { job, result }),
+            Worked::Append(append, outcome) => self.input(nr, Input::Appended { append, outcome }),
+            Worked::Checkpoint(lost) => lost.into_iter().for_each(|(content, piece)| self.lost(nr, content, piece)),
+        }
+        self.start_work(nr);
+    }
+}

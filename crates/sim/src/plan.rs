@@ -1,0 +1,276 @@
+//! What a seed decides before a world begins: machines, links, the operators' script, and the bad days.
+
+use crate::dice::Dice;
+use crate::host::Evil;
+use crate::net::{Link, Nr};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// What worlds are drawn from.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The fewest and the most agents of a world.
+    pub agents: (u64, u64),
+    /// How many kinds of fault a world has; none in one world of eight.
+    pub kinds: (u64, u64),
+    /// The bytes of a tree, fewest and most.
+    pub tree_bytes: (u64, u64),
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { agents: (4, 7), kinds: (3, 6), tree_bytes: (150_000, 1_200_000) }
+    }
+}
+
+/// A kind of fault that a world may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    CrashAgents,
+    CrashOrigin,
+    CrashPublisher,
+    CrashAtSwitch,
+    Partition,
+    OneWay,
+    PartitionAtSwitch,
+    Resets,
+    Slow,
+    Full,
+    Rot,
+    SyncFails,
+    Corrupter,
+    Liar,
+    WrongLength,
+    Wipe,
+    Replay,
+    Forgery,
+    Duplicates,
+}
+
+const KINDS: [Kind; 19] = [
+    Kind::CrashAgents,
+    Kind::CrashOrigin,
+    Kind::CrashPublisher,
+    Kind::CrashAtSwitch,
+    Kind::Partition,
+    Kind::OneWay,
+    Kind::PartitionAtSwitch,
+    Kind::Resets,
+    Kind::Slow,
+    Kind::Full,
+    Kind::Rot,
+    Kind::SyncFails,
+    Kind::Corrupter,
+    Kind::Liar,
+    Kind::WrongLength,
+    Kind::Wipe,
+    Kind::Replay,
+    Kind::Forgery,
+    Kind::Duplicates,
+];
+
+/// Something bad that happens at a time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The power goes now.
+    Crash(Nr),
+    /// The power goes in the n-th call of the disk from now.
+    CrashInCall(Nr, u64),
+    /// The power goes in the n-th call of the disk after the next switch begins.
+    CrashAtSwitch(Nr, u64),
+    /// These are cut off from the others.
+    CutOff(Vec<Nr>, Duration),
+    /// Nothing from these reaches the others.
+    OneWay(Vec<Nr>, Duration),
+    /// When the node switches next, it is cut off.
+    CutAtSwitch(Nr, Duration),
+    /// Some connections break.
+    Reset(u64),
+    /// Disk and link of a node become slow.
+    Slow(Nr, u64, Duration),
+    /// Only this many bytes are left on a disk.
+    Full(Nr, u64, Duration),
+    /// A stored piece rots.
+    Rot(Nr),
+    /// The next syncs fail.
+    SyncFails(Nr, u32),
+    /// Store and identity are deleted.
+    Wipe(Nr),
+    /// Someone sends an old order to a node.
+    Replay(Nr),
+    /// Someone sends documents that no operator signed to a node.
+    Forgery(Nr),
+}
+
+/// Something that an operator does at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Publishes the next version and orders it; twice at once if so drawn.
+    Deploy { twice: bool },
+    /// Orders an older release.
+    RollBack,
+}
+
+/// Everything that is drawn before a world begins.
+#[derive(Debug)]
+pub(crate) struct Blueprint {
+    pub(crate) agents: usize,
+    pub(crate) links: Vec<Link>,
+    pub(crate) reflinks: bool,
+    pub(crate) loss_per_mille: u64,
+    pub(crate) jitter: Duration,
+    pub(crate) tree_bytes: u64,
+    pub(crate) health_window_ms: u32,
+    pub(crate) budget: u32,
+    pub(crate) selective: bool,
+    pub(crate) steps: Vec<(Duration, Step)>,
+    pub(crate) faults: Vec<(Duration, Fault)>,
+    pub(crate) evil: BTreeMap<Nr, Evil>,
+    pub(crate) duplicates: bool,
+    /// When faults stop.
+    pub(crate) calm_at: Duration,
+    /// Whether there are no faults at all.
+    pub(crate) is_calm: bool,
+}
+
+/// The number of the one origin.
+pub(crate) const ORIGIN: Nr = 0;
+
+impl Blueprint {
+    pub(crate) fn draw(plan: &Plan, dice: &mut Dice) -> Self {
+        let agents = dice.within(plan.agents.0..plan.agents.1 + 1) as usize;
+        let steps = draw_steps(dice);
+        let publishers: usize = steps.iter().map(|(_, step)| step.publishers()).sum();
+        let is_calm = dice.chance(1, 8);
+        let last = steps.last().map_or(Duration::ZERO, |(at, _)| *at);
+        let mut drawn = Self {
+            agents,
+            links: draw_links(dice, 1 + agents + publishers),
+            reflinks: dice.chance(1, 2),
+            loss_per_mille: if is_calm { 0 } else { *dice.pick(&[0, 1, 10, 30]) },
+            jitter: Duration::from_micros(dice.within(0..1000)),
+            tree_bytes: dice.within(plan.tree_bytes.0..plan.tree_bytes.1),
+            health_window_ms: *dice.pick(&[0, 50, 300]),
+            budget: if dice.chance(1, 8) { 0 } else { agents as u32 },
+            selective: dice.chance(1, 6),
+            steps,
+            faults: Vec::new(),
+            evil: BTreeMap::new(),
+            duplicates: false,
+            calm_at: last + Duration::from_secs(4),
+            is_calm,
+        };
+        if !is_calm {
+            let kinds = dice.within(plan.kinds.0..plan.kinds.1 + 1);
+            drawn.add_kinds(dice, kinds as usize);
+        }
+        drawn
+    }
+
+    fn add_kinds(&mut self, dice: &mut Dice, count: usize) {
+        let mut kinds = KINDS;
+        dice.shuffle(&mut kinds);
+        for kind in kinds.into_iter().take(count) {
+            for _ in 0..dice.within(1..4) {
+                let at = self.bad_moment(dice);
+                self.add(dice, kind, at);
+            }
+        }
+        self.faults.sort_by_key(|(at, _)| *at);
+    }
+
+    /// A moment soon after an operator did something, while much is under way.
+    fn bad_moment(&self, dice: &mut Dice) -> Duration {
+        let (step, _) = dice.pick(&self.steps);
+        let within = *dice.pick(&[30, 300, 1500]);
+        (*step + Duration::from_millis(dice.within(0..within))).min(self.calm_at)
+    }
+
+    fn add(&mut self, dice: &mut Dice, kind: Kind, at: Duration) {
+        let agent = 1 + dice.below(self.agents as u64) as usize;
+        let anyone = dice.below(1 + self.agents as u64) as usize;
+        let a_while = Duration::from_millis(dice.within(50..3000));
+        let fault = match kind {
+            Kind::CrashAgents if dice.chance(1, 4) => Fault::Crash(agent),
+            Kind::CrashAgents => Fault::CrashInCall(agent, dice.within(1..120)),
+            Kind::CrashOrigin if dice.chance(1, 2) => Fault::Crash(ORIGIN),
+            Kind::CrashOrigin => Fault::CrashInCall(ORIGIN, dice.within(1..200)),
+            Kind::CrashPublisher => Fault::Crash(self.publisher(dice)),
+            Kind::CrashAtSwitch => Fault::CrashAtSwitch(agent, dice.within(1..90)),
+            Kind::Partition => Fault::CutOff(self.some(dice), a_while),
+            Kind::OneWay => Fault::OneWay(self.some(dice), a_while),
+            Kind::PartitionAtSwitch => Fault::CutAtSwitch(agent, a_while),
+            Kind::Resets => Fault::Reset(dice.within(1..6)),
+            Kind::Slow => Fault::Slow(anyone, dice.within(10..200), a_while * 2),
+            Kind::Full => Fault::Full(anyone, dice.below(self.tree_bytes), a_while),
+            Kind::Rot => Fault::Rot(anyone),
+            Kind::SyncFails => Fault::SyncFails(anyone, dice.within(1..4) as u32),
+            Kind::Wipe => Fault::Wipe(agent),
+            Kind::Replay => Fault::Replay(agent),
+            Kind::Forgery => Fault::Forgery(agent),
+            Kind::Corrupter => return self.turn(agent, Evil::Corrupts(dice.within(1..4))),
+            Kind::WrongLength => return self.turn(agent, Evil::WrongLength(dice.within(1..4))),
+            Kind::Liar => return self.turn(agent, Evil::Lies),
+            Kind::Duplicates => return self.duplicate(dice, at),
+        };
+        self.faults.push((at, fault));
+    }
+
+    /// Two honest agents at least stay in every world.
+    fn turn(&mut self, agent: Nr, evil: Evil) {
+        if self.evil.len() + 2 < self.agents {
+            self.evil.insert(agent, evil);
+        }
+    }
+
+    /// Duplicates arrive over new connections, so there must be some.
+    fn duplicate(&mut self, dice: &mut Dice, at: Duration) {
+        self.duplicates = true;
+        self.faults.push((at, Fault::Reset(dice.within(1..6))));
+    }
+
+    fn publisher(&self, dice: &mut Dice) -> Nr {
+        let first = 1 + self.agents;
+        first + dice.below((self.links.len() - first) as u64) as usize
+    }
+
+    /// Some of the nodes, at least one and not all.
+    fn some(&self, dice: &mut Dice) -> Vec<Nr> {
+        let all = 1 + self.agents as u64;
+        let some: BTreeSet<Nr> = (0..dice.within(1..all / 2 + 1)).map(|_| dice.below(all) as usize).collect();
+        some.into_iter().collect()
+    }
+}
+
+impl Step {
+    pub(crate) fn publishers(self) -> usize {
+        match self {
+            Self::Deploy { twice: true } => 2,
+            Self::Deploy { twice: false } => 1,
+            Self::RollBack => 0,
+        }
+    }
+}
+
+fn draw_steps(dice: &mut Dice) -> Vec<(Duration, Step)> {
+    let mut at = Duration::from_millis(dice.within(0..300));
+    let mut steps = Vec::new();
+    for nth in 0..dice.within(1..4) {
+        let back = nth >= 2 || (nth == 1 && dice.chance(1, 4));
+        let step = if back && dice.chance(1, 2) { Step::RollBack } else { Step::Deploy { twice: dice.chance(1, 5) } };
+        steps.push((at, step));
+        at += Duration::from_millis(dice.within(500..4000));
+    }
+    steps
+}
+
+/// Links of 4 to 60 MB/s: slow enough that small trees take a while, so that faults find something under way.
+fn draw_links(dice: &mut Dice, nodes: usize) -> Vec<Link> {
+    let base = dice.within(4..40) * 1_000_000;
+    let link = |dice: &mut Dice| Link {
+        up: base + dice.below(base / 2),
+        down: base + dice.below(base / 2),
+        delay: Duration::from_micros(dice.within(20..1000)),
+    };
+    (0..nodes).map(|_| link(dice)).collect()
+}

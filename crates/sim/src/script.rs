@@ -1,0 +1,313 @@
+//! The operators: they publish, order, go back, deploy two things at once, and hand in again what was not answered.
+
+use crate::check::Promise;
+use crate::dice::Dice;
+use crate::net::Nr;
+use crate::plan::{ORIGIN, Step};
+use crate::strikes::Strike;
+use crate::tree::Tree;
+use crate::truth::{Wish, label};
+use crate::world::{Happening, World};
+use content::fact::{JournalName, Position};
+use content::{Fact, OrderId, ReleaseId, Signed, UnixTime};
+use engine::door::{Answer, ClientId, Input, Refusal, Request};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+use store::disk::Name;
+use store::import::Found;
+
+/// What an operator wants done, until it is answered.
+#[derive(Debug)]
+struct Deployment {
+    /// The machine that has the tree; `None` for an order about an older release.
+    publisher: Option<Nr>,
+    /// The release and the order as signed last.
+    documents: Option<(Option<Signed>, Signed)>,
+    wish: Option<Wish>,
+    state: State,
+    /// The start of the machine that was asked last.
+    asked: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum State {
+    Waiting,
+    Ordered,
+    /// It was refused for good.
+    GaveUp,
+}
+
+/// What operators want, and how far it is.
+#[derive(Debug)]
+pub(crate) struct Script {
+    dice: Dice,
+    deployments: Vec<Deployment>,
+    clients: BTreeMap<ClientId, Asker>,
+    next_client: u64,
+    tree: Option<Rc<Tree>>,
+    versions: u64,
+    steps_to_come: usize,
+    ordered: Vec<(OrderId, ReleaseId)>,
+}
+
+/// Who waits for an answer.
+#[derive(Debug, Clone, Copy)]
+enum Asker {
+    Operator(usize),
+    Joiner(Nr, u64),
+}
+
+/// How long an operator waits before asking again.
+const AGAIN: Duration = Duration::from_millis(500);
+/// How long until an operator takes silence for a lost request.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a publisher stays after its answer.
+const STAYS: Duration = Duration::from_millis(200);
+
+impl Script {
+    pub(crate) fn new(dice: Dice) -> Self {
+        Self {
+            dice,
+            deployments: Vec::new(),
+            clients: BTreeMap::new(),
+            next_client: 0,
+            tree: None,
+            versions: 0,
+            steps_to_come: usize::MAX,
+            ordered: Vec::new(),
+        }
+    }
+
+    /// What has no answer yet, in words.
+    pub(crate) fn unanswered(&self) -> Option<String> {
+        if self.steps_to_come > 0 {
+            return Some("the operators are not done".to_owned());
+        }
+        let waiting = self.deployments.iter().position(|deployment| deployment.state == State::Waiting);
+        waiting.map(|nth| format!("deploy {nth} has no answer: {:?}", self.deployments[nth].wish))
+    }
+
+    fn client(&mut self, asker: Asker) -> ClientId {
+        self.next_client += 1;
+        let client = ClientId(self.next_client);
+        self.clients.insert(client, asker);
+        client
+    }
+
+    /// The first order that was answered as ordered and is not in the journal, in words.
+    pub(crate) fn missing_from(&self, facts: &[(JournalName, Position, Fact)]) -> Option<String> {
+        let stands = |wanted: &OrderId| {
+            facts.iter().any(
+                |(_, _, fact)| matches!(fact, Fact::Ordered { order } if OrderId(order.payload_digest()) == *wanted),
+            )
+        };
+        let missing = self.ordered.iter().find(|(order, _)| !stands(order))?;
+        Some(format!("an operator was told that {:?} is ordered, and the journal does not hold it", missing.0))
+    }
+}
+
+impl World {
+    /// An operator begins something.
+    pub(crate) fn step(&mut self, nth: usize) {
+        let (_, step) = self.blueprint.steps[nth];
+        self.script.steps_to_come = self.blueprint.steps.len() - nth - 1;
+        match step {
+            Step::Deploy { twice } => {
+                if twice {
+                    self.strikes.add(Strike::TwoAtOnce);
+                }
+                (0..step.publishers()).for_each(|_| self.begin_deploy());
+            }
+            Step::RollBack => self.begin_rollback(),
+        }
+    }
+
+    fn begin_deploy(&mut self) {
+        let publishers = self.script.deployments.iter().filter(|deployment| deployment.publisher.is_some()).count();
+        let nr = 1 + self.blueprint.agents + publishers;
+        let tree = Rc::new(match &self.script.tree {
+            Some(tree) => tree.next_version(&mut self.script.dice),
+            None => Tree::draw(&mut self.script.dice, self.blueprint.tree_bytes),
+        });
+        self.script.tree = Some(tree.clone());
+        let (disk, root) = self.hosts[nr].platter.boot();
+        let planted = tree.plant(&disk, &root, &Name::new("build").expect("a plain name"));
+        self.judge(Promise::Liveness, planted.err().map(|why| format!("a tree could not be planted: {why}")));
+        self.hosts[nr].publishes = Some(tree);
+        let state = State::Waiting;
+        self.script.deployments.push(Deployment {
+            publisher: Some(nr),
+            documents: None,
+            wish: None,
+            state,
+            asked: None,
+        });
+        self.boot(nr);
+    }
+
+    /// A publisher has read its tree: it signs, once, and hands in.
+    pub(crate) fn hand_in(&mut self, nr: Nr, found: &Found) {
+        let Some(nth) = self.script.deployments.iter().position(|it| it.publisher == Some(nr)) else { return };
+        if self.script.deployments[nth].documents.is_none() {
+            let Some(tree) = self.hosts[nr].publishes.clone() else { return };
+            self.script.versions += 1;
+            let version = format!("v{}", self.script.versions);
+            let signed = self.truth.publish(&version, found, tree, self.blueprint.health_window_ms);
+            let release = ReleaseId(signed.payload_digest());
+            self.sign_order(nth, Some(signed), release, 0);
+        } else {
+            self.strikes.add(Strike::Resubmission);
+        }
+        self.ask(nth);
+    }
+
+    /// Signs an order for what is next, above `floor`.
+    fn sign_order(&mut self, nth: usize, signed: Option<Signed>, release: ReleaseId, floor: u64) {
+        let running = self.wanted.order(&self.truth);
+        let fallback =
+            running.and_then(|order| if self.wanted.is_halted() { order.fallback } else { Some(order.release) });
+        let selector = if self.blueprint.selective { vec![(label("rack"), label("a"))] } else { Vec::new() };
+        let wish = Wish {
+            epoch: self.wanted.epoch().max(floor) + 1,
+            release,
+            fallback: fallback.filter(|fallback| *fallback != release),
+            selector,
+            budget: self.blueprint.budget,
+            message: format!("deployment {nth}"),
+        };
+        let order = self.truth.order(&wish);
+        self.script.deployments[nth].wish = Some(wish);
+        self.script.deployments[nth].documents = Some((signed, order));
+    }
+
+    fn begin_rollback(&mut self) {
+        let newest = self.wanted.order(&self.truth).map(|order| order.release);
+        let older = self.script.ordered.iter().map(|(_, release)| *release).filter(|release| Some(*release) != newest);
+        let Some(release) = older.last() else { return };
+        let nth = self.script.deployments.len();
+        let state = State::Waiting;
+        self.script.deployments.push(Deployment { publisher: None, documents: None, wish: None, state, asked: None });
+        self.sign_order(nth, None, release, 0);
+        self.ask(nth);
+    }
+
+    /// Asks (again), unless an answer came meanwhile or the same machine still has the question.
+    pub(crate) fn ask(&mut self, nth: usize) {
+        let deployment = &self.script.deployments[nth];
+        let whom = deployment.publisher.unwrap_or(ORIGIN);
+        let Some((release, order)) = deployment.documents.clone() else { return };
+        if deployment.state != State::Waiting {
+            return;
+        }
+        if self.hosts[whom].run.is_some() && deployment.asked != Some(self.hosts[whom].starts) {
+            if deployment.asked.is_some() && deployment.publisher.is_none() {
+                self.strikes.add(Strike::Resubmission);
+            }
+            self.script.deployments[nth].asked = Some(self.hosts[whom].starts);
+            let client = self.script.client(Asker::Operator(nth));
+            let request = match release {
+                Some(release) => Request::Deploy { release, order },
+                None => Request::Order { order },
+            };
+            self.input(whom, Input::Request { client, request });
+        }
+        self.after(PATIENCE, Happening::Ask(nth));
+    }
+
+    /// An engine answers a client.
+    pub(crate) fn answered(&mut self, nr: Nr, client: ClientId, answer: Answer) {
+        match self.script.clients.remove(&client) {
+            Some(Asker::Operator(nth)) => self.operator_answered(nr, nth, answer),
+            Some(Asker::Joiner(joiner, life)) => self.joiner_answered(joiner, life, &answer),
+            None => self.breaks(Promise::Bounds, format!("node {nr} answers {client:?}, who did not ask (any more)")),
+        }
+    }
+
+    fn operator_answered(&mut self, nr: Nr, nth: usize, answer: Answer) {
+        self.script.deployments[nth].asked = None;
+        match answer {
+            Answer::Ordered { order, epoch } => self.deploy_ordered(nr, nth, order, epoch),
+            Answer::Refused(Refusal::Conflict { epoch, .. }) => self.conflict(nth, epoch),
+            Answer::Refused(Refusal::Failed(_)) => self.after(AGAIN, Happening::Ask(nth)),
+            other => {
+                self.script.deployments[nth].state = State::GaveUp;
+                self.breaks(Promise::Liveness, format!("an honest deploy was answered {other:?}"));
+            }
+        }
+    }
+
+    fn deploy_ordered(&mut self, nr: Nr, nth: usize, order: OrderId, epoch: u64) {
+        let deployment = &mut self.script.deployments[nth];
+        deployment.state = State::Ordered;
+        let Some(wish) = &deployment.wish else { return };
+        let right = deployment.documents.as_ref().is_some_and(|(_, mine)| OrderId(mine.payload_digest()) == order);
+        let words = format!("epoch {} was asked for, and the answer says {order:?} of epoch {epoch}", wish.epoch);
+        self.script.ordered.push((order, wish.release));
+        if !right || self.script.deployments[nth].wish.as_ref().is_none_or(|wish| wish.epoch != epoch) {
+            self.breaks(Promise::Orders, words);
+        }
+        if nr != ORIGIN {
+            self.after(STAYS, Happening::Retire(nr));
+        }
+    }
+
+    /// Another order came first: look what is there now, sign anew, ask again.
+    fn conflict(&mut self, nth: usize, epoch: u64) {
+        self.strikes.add(Strike::Conflict);
+        let wait = AGAIN + Duration::from_millis(self.script.dice.below(300));
+        let deployment = &self.script.deployments[nth];
+        let Some((signed, order)) = deployment.documents.clone() else { return };
+        let release = deployment.wish.as_ref().map(|wish| wish.release);
+        let mine = OrderId(order.payload_digest());
+        if self.wanted.order(&self.truth) == self.truth.orders.get(&mine) {
+            return self.after(wait, Happening::Ask(nth));
+        }
+        if let Some(release) = release {
+            self.sign_order(nth, signed, release, epoch);
+        }
+        self.after(wait, Happening::Ask(nth));
+    }
+
+    // Joining again.
+
+    /// A machine without identity asks the origin to be enrolled.
+    pub(crate) fn ask_to_join(&mut self, nr: Nr) {
+        self.hosts[nr].retired = true;
+        let client = self.script.client(Asker::Joiner(nr, self.hosts[nr].lives));
+        if self.hosts[ORIGIN].run.is_none() {
+            return self.after(AGAIN, Happening::Join(nr));
+        }
+        let request = Request::Enrol {
+            token: self.truth.token,
+            secret: self.truth.secret,
+            node: self.hosts[nr].id,
+            name: self.hosts[nr].name.clone(),
+            now: UnixTime(1_700_000_100),
+        };
+        self.input(ORIGIN, Input::Request { client, request });
+        self.after(PATIENCE, Happening::Join(nr));
+    }
+
+    fn joiner_answered(&mut self, nr: Nr, life: u64, answer: &Answer) {
+        if self.hosts[nr].lives != life || !self.hosts[nr].retired {
+            return;
+        }
+        match answer {
+            Answer::Enrolled { labels, name, .. } => {
+                self.hosts[nr].name.clone_from(name);
+                self.hosts[nr].labels.clone_from(labels);
+                self.after(Duration::ZERO, Happening::Joined(nr));
+            }
+            Answer::Refused(Refusal::Failed(_)) => (),
+            other => self.breaks(Promise::Liveness, format!("a machine that joins again is answered {other:?}")),
+        }
+    }
+
+    /// The joiner asks again when it was not answered.
+    pub(crate) fn join_again(&mut self, nr: Nr) {
+        if self.hosts[nr].retired && self.hosts[nr].run.is_none() {
+            self.ask_to_join(nr);
+        }
+    }
+}
