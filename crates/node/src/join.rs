@@ -1,11 +1,28 @@
 //! Joining a fleet: the line that says where and whom to believe, and the exchange that follows.
+//!
+//! The line pins the digests of the fleet's CA and trust root. The joiner checks the CA inside the TLS handshake, before it
+//! says a word; only then does it show the secret and ask for a certificate for its key. What it becomes was decided when
+//! the line was made; nothing it asks for changes that. The exchange is three frames, each bounded and timed.
 
-use content::{Digest, FleetId, Labels, Role, UnixTime};
+use crate::api::{Refusal, labels_to_text};
+use crate::driver::Handle;
+use crate::home::{self, NodeFile};
+use crate::identity::{self, Authority, Identity, RequestedKey, new_key, node_of_key, random, wall_clock};
+use crate::tls::{self, Pinned, Stream, TlsError};
+use content::encoding::{Decoder, Encode, Encoder, Malformed};
+use content::{Digest, FleetId, Label, Labels, Role, Root, Signed, TokenId, UnixTime};
+use data_encoding::BASE64URL_NOPAD;
+use engine::door::{Answer, Request};
+use rustls::pki_types::CertificateDer;
 use std::fmt;
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
 
 /// What a join line allows.
 #[derive(Debug, Clone)]
@@ -63,9 +80,98 @@ pub enum BadJoinLine {
     Damaged,
 }
 
+/// What a join line begins with: a word and the version of what follows.
+const PREFIX: &str = "tiding1.";
+/// How many bytes of a digest guard against mistyping.
+const CHECKSUM: usize = 4;
+/// The most addresses a line or an answer holds.
+const MAX_ADDRESSES: usize = 16;
+/// The longest address as text.
+const MAX_ADDRESS: usize = 64;
+
+impl JoinLine {
+    /// A line with a new token.
+    pub(crate) fn new(
+        terms: &JoinTerms,
+        addresses: Vec<SocketAddr>,
+        ca: Digest,
+        fleet: FleetId,
+        now: UnixTime,
+    ) -> Self {
+        Self {
+            addresses,
+            ca,
+            fleet,
+            token: random(),
+            secret: random(),
+            expires: UnixTime(now.0.saturating_add(terms.valid.as_secs())),
+            uses: terms.uses,
+            role: terms.role,
+            labels: terms.labels.clone(),
+        }
+    }
+
+    /// The id of its token.
+    pub fn token_id(&self) -> TokenId {
+        TokenId(Digest::of(&self.token))
+    }
+
+    /// What the origin keeps of the secret.
+    pub(crate) fn secret_hash(&self) -> Digest {
+        hash_secret(self.token_id(), &self.secret)
+    }
+}
+
+/// The keyed hash by which a secret is stored and compared: useless to whoever reads it, and different for every token.
+fn hash_secret(token: TokenId, secret: &[u8; 16]) -> Digest {
+    Digest::from_bytes(*blake3::keyed_hash(token.0.as_bytes(), secret).as_bytes())
+}
+
+impl Encode for JoinLine {
+    const WHAT: &'static str = "join line";
+
+    fn put(&self, to: &mut Encoder) {
+        put_addresses(&self.addresses, to);
+        to.value(&self.ca).value(&self.fleet).raw(&self.token).raw(&self.secret);
+        to.value(&self.expires).number(self.uses).value(&self.role).value(&self.labels);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            addresses: take_addresses(from)?,
+            ca: from.value()?,
+            fleet: from.value()?,
+            token: from.array()?,
+            secret: from.array()?,
+            expires: from.value()?,
+            uses: from.number32("the number of uses")?,
+            role: from.value()?,
+            labels: from.value()?,
+        })
+    }
+}
+
+fn put_addresses(addresses: &[SocketAddr], to: &mut Encoder) {
+    to.count(addresses.len());
+    for address in addresses {
+        to.text(&address.to_string());
+    }
+}
+
+fn take_addresses(from: &mut Decoder<'_>) -> Result<Vec<SocketAddr>, Malformed> {
+    let count = from.count("the number of addresses", MAX_ADDRESSES, 1)?;
+    let one = |from: &mut Decoder<'_>| {
+        let text = from.text("an address", MAX_ADDRESS)?;
+        text.parse().map_err(|_| from.wrong("an address is no IP address and port"))
+    };
+    (0..count).map(|_| one(from)).collect()
+}
+
 impl fmt::Display for JoinLine {
-    fn fmt(&self, _f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        todo!()
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut bytes = self.encode();
+        bytes.extend_from_slice(&Digest::of(&bytes).as_bytes()[..CHECKSUM]);
+        write!(f, "{PREFIX}{}", BASE64URL_NOPAD.encode(&bytes))
     }
 }
 
@@ -78,9 +184,26 @@ impl fmt::Debug for JoinLine {
 impl FromStr for JoinLine {
     type Err = BadJoinLine;
 
-    fn from_str(_text: &str) -> Result<Self, BadJoinLine> {
-        todo!()
+    fn from_str(text: &str) -> Result<Self, BadJoinLine> {
+        let text = text.trim();
+        let word = match text.strip_prefix(PREFIX) {
+            Some(word) => word,
+            None if is_newer(text) => return Err(BadJoinLine::Newer),
+            None => return Err(BadJoinLine::NotALine),
+        };
+        let bytes = BASE64URL_NOPAD.decode(word.as_bytes()).map_err(|_| BadJoinLine::Damaged)?;
+        let (line, checksum) = bytes.split_last_chunk::<CHECKSUM>().ok_or(BadJoinLine::Damaged)?;
+        if Digest::of(line).as_bytes()[..CHECKSUM] != checksum[..] {
+            return Err(BadJoinLine::Damaged);
+        }
+        Self::decode(line).map_err(|_| BadJoinLine::Damaged)
     }
+}
+
+/// Whether text looks like a join line of another version.
+fn is_newer(text: &str) -> bool {
+    let version = text.strip_prefix("tiding").and_then(|rest| rest.split_once('.')).map(|(version, _)| version);
+    version.is_some_and(|version| !version.is_empty() && version.bytes().all(|digit| digit.is_ascii_digit()))
 }
 
 /// Why a machine could not join.
@@ -119,7 +242,350 @@ pub enum JoinError {
     },
 }
 
+/// The longest frame of the exchange.
+const MAX_FRAME: usize = 64 * 1024;
+/// How long each step of the exchange may take.
+const STEP: Duration = Duration::from_secs(20);
+/// By how much clocks may differ, in seconds.
+const MAX_SKEW: u64 = 5 * 60;
+/// The longest certificate or request, in bytes.
+const MAX_DER: usize = 8 * 1024;
+
+/// The origin's first word: what time it is. (Which CA it has, TLS has said.)
+struct Greeting {
+    now: UnixTime,
+}
+
+/// The joiner's word: the token, and the key that wants a certificate.
+struct Plea {
+    token: TokenId,
+    secret: [u8; 16],
+    request: Vec<u8>,
+    name: String,
+}
+
+/// The origin's answer.
+enum Verdict {
+    Welcome(Box<Welcome>),
+    Refused(String),
+}
+
+/// Everything a new node is given.
+struct Welcome {
+    leaf: Vec<u8>,
+    root: Signed,
+    origins: Vec<SocketAddr>,
+    name: String,
+    labels: Labels,
+    datacenter: Label,
+}
+
+impl Encode for Greeting {
+    const WHAT: &'static str = "greeting of the join door";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.now);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { now: from.value()? })
+    }
+}
+
+impl Encode for Plea {
+    const WHAT: &'static str = "request to join";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.token).raw(&self.secret).bytes(&self.request).text(&self.name);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            token: from.value()?,
+            secret: from.array()?,
+            request: from.bytes("the certificate request", MAX_DER)?.to_vec(),
+            name: from.text("the name", content::Fact::MAX_NAME)?,
+        })
+    }
+}
+
+impl Encode for Verdict {
+    const WHAT: &'static str = "answer of the join door";
+
+    fn put(&self, to: &mut Encoder) {
+        match self {
+            Self::Refused(why) => to.byte(0).text(why),
+            Self::Welcome(welcome) => to.byte(1).value(&**welcome),
+        };
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        match from.byte()? {
+            0 => Ok(Self::Refused(from.text("the reason", 1024)?)),
+            1 => Ok(Self::Welcome(Box::new(from.value()?))),
+            other => Err(from.wrong(format!("there is no answer {other}"))),
+        }
+    }
+}
+
+impl Encode for Welcome {
+    const WHAT: &'static str = "welcome";
+
+    fn put(&self, to: &mut Encoder) {
+        to.bytes(&self.leaf).value(&self.root);
+        put_addresses(&self.origins, to);
+        to.text(&self.name).value(&self.labels).value(&self.datacenter);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            leaf: from.bytes("the certificate", MAX_DER)?.to_vec(),
+            root: from.value()?,
+            origins: take_addresses(from)?,
+            name: from.text("the name", content::Fact::MAX_NAME)?,
+            labels: from.value()?,
+            datacenter: from.value()?,
+        })
+    }
+}
+
+/// Sends one frame: its length, then its bytes.
+async fn say(stream: &mut Stream, word: &impl Encode) -> io::Result<()> {
+    let bytes = word.encode();
+    let len = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+    stream.write_all(&[&len.to_le_bytes(), &bytes[..]].concat()).await?;
+    stream.flush().await
+}
+
+/// Reads one frame; its length is bounded before memory is taken.
+async fn hear<T: Encode>(stream: &mut Stream) -> io::Result<T> {
+    let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
+    let read = async {
+        let len = stream.read_u32_le().await? as usize;
+        if len > MAX_FRAME {
+            return Err(invalid(format!("a frame of {len} bytes is too long")));
+        }
+        let mut bytes = vec![0; len];
+        stream.read_exact(&mut bytes).await?;
+        T::decode(&bytes).map_err(|error| invalid(error.to_string()))
+    };
+    timeout(STEP, read).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
 /// Joins the fleet of `line`: makes a key, pins the fleet's CA, shows the secret, and keeps what it is given in `home`.
-pub async fn join(_line: &JoinLine, _home: &Path, _name: Option<&str>) -> Result<(), JoinError> {
-    todo!()
+pub async fn join(line: &JoinLine, home: &Path, name: Option<&str>) -> Result<(), JoinError> {
+    let into = home::identity(home);
+    if into.exists() {
+        return Err(JoinError::AlreadyJoined(home.to_owned()));
+    }
+    let (address, stream, pinned) = dial_any(line).await?;
+    let key = new_key();
+    let (welcome, ca) = exchange(line, address, stream, &pinned, &key, name).await?;
+    let protocol = |why: String| JoinError::Protocol(why);
+    let (fleet, _) = Root::verify_first(&welcome.root).map_err(|error| protocol(error.to_string()))?;
+    if fleet != line.fleet {
+        return Err(JoinError::NotTheFleet { address, why: "its trust root is another one".to_owned() });
+    }
+    let leaf = CertificateDer::from(welcome.leaf.clone());
+    match identity::who(&leaf) {
+        Ok((node, role)) if node == node_of_key(&key) && role == line.role => {}
+        _ => return Err(protocol("the certificate is not the one that was asked for".to_owned())),
+    }
+    keep(&into, &key, &leaf, &ca, *welcome)
+}
+
+/// The first address at which the line's fleet answers.
+async fn dial_any(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), JoinError> {
+    let mut failed = JoinError::Unreachable("the line names no address".to_owned());
+    for &address in &line.addresses {
+        match tls::dial_join(address, line.ca).await {
+            Ok((stream, pinned)) => return Ok((address, stream, pinned)),
+            Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+                failed = JoinError::NotTheFleet { address, why: error.to_string() };
+            }
+            Err(error) => failed = JoinError::Unreachable(format!("{address}: {error}")),
+        }
+    }
+    Err(failed)
+}
+
+/// The exchange itself. The CA is pinned already; clocks are compared before the secret leaves.
+async fn exchange(
+    line: &JoinLine,
+    address: SocketAddr,
+    mut stream: Stream,
+    pinned: &Pinned,
+    key: &rcgen::KeyPair,
+    name: Option<&str>,
+) -> Result<(Box<Welcome>, CertificateDer<'static>), JoinError> {
+    let broken = |error: io::Error| JoinError::Unreachable(format!("{address}: {error}"));
+    let not_the_fleet = |why: String| JoinError::NotTheFleet { address, why };
+    let ca = pinned.ca().ok_or_else(|| not_the_fleet("it did not show the CA".to_owned()))?;
+    let greeting: Greeting = hear(&mut stream).await.map_err(broken)?;
+    compare_clocks(wall_clock(), greeting.now)?;
+    pinned.recheck().map_err(|error| not_the_fleet(error.to_string()))?;
+    let request = identity::request_for(key).map_err(|error| JoinError::Protocol(error.to_string()))?;
+    let name = name.unwrap_or_default().to_owned();
+    let plea = Plea { token: line.token_id(), secret: line.secret, request, name };
+    say(&mut stream, &plea).await.map_err(broken)?;
+    match hear(&mut stream).await.map_err(broken)? {
+        Verdict::Welcome(welcome) => Ok((welcome, ca)),
+        Verdict::Refused(why) => Err(JoinError::Refused(Refusal::NotAllowed { why })),
+    }
+}
+
+/// Refuses clocks that differ so much that certificates would make no sense (to either side).
+fn compare_clocks(here: UnixTime, there: UnixTime) -> Result<(), JoinError> {
+    let skew = here.0.abs_diff(there.0);
+    if skew <= MAX_SKEW {
+        return Ok(());
+    }
+    let amount = match skew {
+        ..7200 => format!("{} min", skew / 60),
+        7200..172_800 => format!("{} h", skew / 3600),
+        _ => format!("{} days", skew / 86_400),
+    };
+    let side = if here > there { "ahead" } else { "behind" };
+    Err(JoinError::Clock(format!("{amount} {side}")))
+}
+
+fn keep(
+    into: &Path,
+    key: &rcgen::KeyPair,
+    leaf: &CertificateDer<'_>,
+    ca: &CertificateDer<'_>,
+    welcome: Welcome,
+) -> Result<(), JoinError> {
+    let node = NodeFile {
+        name: welcome.name,
+        datacenter: welcome.datacenter.as_str().to_owned(),
+        labels: labels_to_text(&welcome.labels),
+        origins: welcome.origins,
+        advertise: Vec::new(),
+        operator: None,
+    };
+    let mut files = Identity::to_files(key, leaf, ca);
+    files.extend([(home::ROOT, welcome.root.encode()), (home::NODE, home::to_json(&node))]);
+    home::write_set(into, &files).map_err(|error| JoinError::Disk { path: error.path, source: error.source })
+}
+
+/// The origin's side of the join door.
+pub(crate) struct Porter {
+    /// Makes certificates.
+    pub(crate) authority: Authority,
+    /// Asks the engine.
+    pub(crate) handle: Handle,
+    /// The fleet's signed root.
+    pub(crate) root: Signed,
+    /// Where origins answer.
+    pub(crate) origins: Vec<SocketAddr>,
+    /// The datacenter that new nodes join.
+    pub(crate) datacenter: Label,
+    /// How many may be served at once.
+    pub(crate) turns: Semaphore,
+}
+
+impl Porter {
+    /// How many may be served at once: guessing is slow, and a flood waits outside.
+    pub(crate) const AT_ONCE: usize = 16;
+
+    /// Serves one who came to join.
+    pub(crate) async fn serve(&self, mut stream: Stream) -> io::Result<()> {
+        let Ok(_turn) = self.turns.try_acquire() else { return Ok(()) };
+        say(&mut stream, &Greeting { now: wall_clock() }).await?;
+        let plea: Plea = hear(&mut stream).await?;
+        let verdict = match self.decide(plea).await {
+            Ok(welcome) => Verdict::Welcome(Box::new(welcome)),
+            Err(why) => Verdict::Refused(why.chars().take(300).collect()),
+        };
+        say(&mut stream, &verdict).await?;
+        stream.shutdown().await
+    }
+
+    /// The engine decides by the token; of the request, only the key is used.
+    async fn decide(&self, plea: Plea) -> Result<Welcome, String> {
+        let key = RequestedKey::of_request(&plea.request).map_err(|error| error.to_string())?;
+        let now = wall_clock();
+        let secret = hash_secret(plea.token, &plea.secret);
+        let enrol = Request::Enrol { token: plea.token, secret, node: key.node(), name: plea.name, now };
+        match self.handle.ask(enrol).await {
+            Ok(Answer::Enrolled { role, name, labels }) => {
+                let leaf = self.authority.issue(&key, role, now).map_err(|error| error.to_string())?;
+                let (root, origins) = (self.root.clone(), self.origins.clone());
+                Ok(Welcome { leaf: leaf.to_vec(), root, origins, name, labels, datacenter: self.datacenter.clone() })
+            }
+            Ok(Answer::Refused(refusal)) => Err(plain_words(refusal)),
+            Ok(_) => Err("the origin is confused".to_owned()),
+            Err(gone) => Err(gone.to_string()),
+        }
+    }
+}
+
+/// What a refusal says, without its kind: who joins wants to know what to do.
+fn plain_words(refusal: engine::door::Refusal) -> String {
+    use engine::door::Refusal::{Conflict, Failed, Invalid, NotAllowed, NotBelieved, Unknown};
+    match refusal {
+        Conflict { what, .. } => what,
+        NotBelieved(why) | Unknown(why) | Invalid(why) | NotAllowed(why) | Failed(why) => why,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line() -> JoinLine {
+        let terms = JoinTerms { uses: 3, ..JoinTerms::default() };
+        let addresses = vec![([127, 0, 0, 1], 7443).into(), "[::1]:9".parse().expect("an address")];
+        JoinLine::new(&terms, addresses, Digest::of(b"ca"), FleetId(Digest::of(b"root")), UnixTime(1_000))
+    }
+
+    #[test]
+    fn a_line_round_trips_as_one_word() {
+        let (line, text) = (line(), line().to_string());
+        assert_ne!(line.to_string(), text, "every line has its own token");
+        assert!(!text.contains(char::is_whitespace));
+        let text = line.to_string();
+        assert_eq!(format!("  {text}\n").parse(), Ok(line));
+    }
+
+    #[test]
+    fn a_mistyped_or_cut_off_line_is_recognised() {
+        let text = line().to_string();
+        for cut in PREFIX.len()..text.len() {
+            assert_eq!(text[..cut].parse::<JoinLine>(), Err(BadJoinLine::Damaged), "cut at {cut}");
+        }
+        for at in PREFIX.len()..text.len() {
+            let other = if &text[at..=at] == "A" { "B" } else { "A" };
+            let wrong = format!("{}{other}{}", &text[..at], &text[at + 1..]);
+            assert_eq!(wrong.parse::<JoinLine>(), Err(BadJoinLine::Damaged), "changed at {at}");
+        }
+        assert_eq!("tiding2.AAAA".parse::<JoinLine>(), Err(BadJoinLine::Newer));
+        assert_eq!("docker swarm join".parse::<JoinLine>(), Err(BadJoinLine::NotALine));
+    }
+
+    #[test]
+    fn h2_the_secret_is_not_printed_and_its_hash_belongs_to_its_token() {
+        let line = line();
+        let secret = data_encoding::HEXLOWER.encode(&line.secret);
+        assert!(!format!("{line:?}").contains(&secret));
+        assert_ne!(hash_secret(TokenId(Digest::of(b"other")), &line.secret), line.secret_hash());
+    }
+
+    #[test]
+    fn d23_clocks_that_differ_are_named_with_their_side() {
+        let compare = |here, there| compare_clocks(UnixTime(here), UnixTime(there)).map_err(|error| error.to_string());
+        assert_eq!(compare(1_000_000, 1_000_299), Ok(()));
+        assert!(compare(1_000_000 + 23 * 3600, 1_000_000).is_err_and(|why| why.contains("your clock is 23 h ahead")));
+        assert!(compare(1_000_000, 1_000_000 + 600).is_err_and(|why| why.contains("your clock is 10 min behind")));
+    }
+
+    #[test]
+    fn words_of_the_exchange_are_bounded() {
+        let plea =
+            Plea { token: line().token_id(), secret: [7; 16], request: vec![0; MAX_DER + 1], name: String::new() };
+        assert!(Plea::decode(&plea.encode()).is_err());
+        let many = vec![SocketAddr::from(([127, 0, 0, 1], 1)); MAX_ADDRESSES + 1];
+        assert!(JoinLine::decode(&JoinLine { addresses: many, ..line() }.encode()).is_err());
+    }
 }

@@ -11,6 +11,7 @@ pub mod api;
 pub mod client;
 pub mod daemon;
 pub mod disk;
+mod driver;
 pub mod founding;
 mod home;
 mod identity;

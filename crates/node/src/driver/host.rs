@@ -1,0 +1,173 @@
+//! Doing the engine's jobs: one thread takes the steps that change names and state, in order; payloads are verified and
+//! written by as many as the machine has cores.
+//!
+//! A store that panics ends its thread; the reason is passed on and the node stops, because nothing is known of its state.
+
+use super::inbox::{Inbox, Incoming, Payload};
+use super::shelf::Shelf;
+use crate::disk::RealDisk;
+use content::fact::{JournalName, Position};
+use content::{ContentId, Fact, PieceNo};
+use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use store::{Pieces, Store};
+use tokio::sync::{Semaphore, watch};
+
+/// Something for the store's thread.
+enum Work {
+    Job(JobId, Job),
+    Append(AppendId, JournalName, Position, Vec<Fact>),
+}
+
+/// The doer of jobs.
+pub(crate) enum Host {
+    /// A node's store.
+    Store(StoreHost),
+    /// A publisher's: it has its content already and is asked for nothing.
+    Publisher(Inbox),
+}
+
+/// A store and its threads.
+pub(crate) struct StoreHost {
+    work: mpsc::Sender<Work>,
+    pieces: Pieces<RealDisk>,
+    shelf: Shelf,
+    inbox: Inbox,
+    writers: Arc<Semaphore>,
+    thread: JoinHandle<()>,
+}
+
+impl Host {
+    /// Begins a job; `Done` follows.
+    pub(crate) fn run(&self, id: JobId, job: Job) {
+        match self {
+            Self::Store(host) => host.run(id, job),
+            Self::Publisher(inbox) => {
+                let why = "a publisher keeps nothing".to_owned();
+                answer(inbox.clone(), Input::Done { job: id, result: Err(JobError::Refused { why }) });
+            }
+        }
+    }
+
+    /// Begins to verify and write a payload; `Done` follows.
+    pub(crate) fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
+        match self {
+            Self::Store(host) => host.write(id, content, piece, payload),
+            Self::Publisher(_) => self.run(id, Job::Index { content }),
+        }
+    }
+
+    /// Begins an append; `Appended` follows.
+    pub(crate) fn append(&self, id: AppendId, journal: JournalName, expect: Position, facts: Vec<Fact>) {
+        match self {
+            Self::Store(host) => host.give(Work::Append(id, journal, expect, facts)),
+            Self::Publisher(inbox) => {
+                let outcome = Err(AppendError::Unavailable("a publisher has no journal".to_owned()));
+                answer(inbox.clone(), Input::Appended { append: id, outcome });
+            }
+        }
+    }
+
+    /// Ends after everything that was given is done.
+    pub(crate) async fn close(self) {
+        if let Self::Store(host) = self {
+            let StoreHost { work, thread, pieces, writers, .. } = host;
+            // Writes that run hold the shared half of the store; they end first.
+            drop(writers.acquire_many_owned(writers_at_once()).await);
+            drop((work, pieces));
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the store's thread did not end in order");
+            }
+        }
+    }
+}
+
+/// Tells without waiting: the engine itself may be the one who asks.
+fn answer(inbox: Inbox, input: Input) {
+    tokio::spawn(async move { inbox.send(Incoming::Input(input)).await });
+}
+
+fn writers_at_once() -> u32 {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 16) as u32)
+}
+
+impl StoreHost {
+    /// Starts the store's thread. `failed` hears of it when the store breaks.
+    pub(crate) fn start(
+        store: Store<RealDisk>,
+        shelf: Shelf,
+        inbox: Inbox,
+        failed: watch::Sender<Option<String>>,
+    ) -> std::io::Result<Self> {
+        let (work, queue) = mpsc::channel();
+        let pieces = store.pieces();
+        let to = inbox.clone();
+        let thread = std::thread::Builder::new().name("tiding-store".to_owned()).spawn(move || {
+            let mut store = store;
+            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to))).is_err() {
+                failed.send_replace(Some("the store broke off in the middle of a job; restart the node".to_owned()));
+            }
+        })?;
+        Ok(Self { work, pieces, shelf, inbox, writers: Arc::new(Semaphore::new(writers_at_once() as usize)), thread })
+    }
+
+    fn run(&self, id: JobId, job: Job) {
+        match &job {
+            Job::Collect { .. } | Job::Verify { .. } => {}
+            Job::Open { content } => self.shelf.forget(content.id()),
+            _ => {}
+        }
+        self.give(Work::Job(id, job));
+    }
+
+    fn give(&self, work: Work) {
+        if self.work.send(work).is_err() {
+            tracing::error!("the store has stopped; what was asked of it is not done");
+        }
+    }
+
+    fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
+        let (pieces, shelf, inbox, writers) =
+            (self.pieces.clone(), self.shelf.clone(), self.inbox.clone(), self.writers.clone());
+        tokio::spawn(async move {
+            let Ok(turn) = writers.acquire_owned().await else { return };
+            let write = move || {
+                let result = pieces.write(content, piece, &payload);
+                if result.is_ok() {
+                    shelf.keep(content, piece, payload);
+                }
+                drop((pieces, turn));
+                result
+            };
+            let result = tokio::task::spawn_blocking(write).await;
+            let result = result.unwrap_or_else(|broken| Err(JobError::Disk { why: broken.to_string() }));
+            // An inbox that is gone belongs to a node that stops.
+            inbox.send(Incoming::Input(Input::Done { job: id, result })).await.ok();
+        });
+    }
+}
+
+/// Does what is asked, in order, until nobody can ask any more.
+fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox) {
+    for work in queue {
+        let input = match work {
+            Work::Job(id, job) => Input::Done { job: id, result: run(store, &job) },
+            Work::Append(id, journal, expect, facts) => {
+                Input::Appended { append: id, outcome: store.append(&journal, expect, &facts) }
+            }
+        };
+        // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
+        inbox.blocking_send(Incoming::Input(input)).ok();
+    }
+}
+
+fn run(store: &mut Store<RealDisk>, job: &Job) -> Result<JobDone, JobError> {
+    let result = store.run(job);
+    if let Err(error) = &result {
+        tracing::debug!(?job, ?error, "a job failed");
+    }
+    result
+}

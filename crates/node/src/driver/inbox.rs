@@ -1,0 +1,90 @@
+//! What reaches an engine's driver, from sockets, jobs and clients. Words only.
+
+use crate::tls::{Peer, Stream};
+use content::{ContentId, NodeId, PieceNo};
+use engine::door::{Answer, DownReason, Input, Message, Request};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+
+/// The way in. It is bounded: whoever reads from a socket waits here when the engine is behind.
+pub(crate) type Inbox = mpsc::Sender<Incoming>;
+
+/// How many things may wait in an inbox.
+pub(crate) const INBOX: usize = 1024;
+
+/// The bytes of a piece, shared between the write job and those who send it on.
+pub(crate) type Payload = Arc<Vec<u8>>;
+
+/// A pair of connections: never used twice, so that late words of an old pair are recognised.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct LinkId(pub(crate) u64);
+
+/// What comes in.
+pub(crate) enum Incoming {
+    /// Something that needs nothing but to be told.
+    Input(Input),
+    /// Both connections to a peer are there.
+    Linked(Box<NewLink>),
+    /// Something from a pair of connections.
+    From {
+        /// Which pair.
+        link: LinkId,
+        /// Whose it is.
+        peer: NodeId,
+        /// What.
+        what: FromLink,
+    },
+    /// A client asks.
+    Ask {
+        /// What.
+        request: Request,
+        /// Where the answer goes.
+        answer: oneshot::Sender<Answer>,
+    },
+    /// Close everything, in order.
+    Stop,
+}
+
+/// What comes from a pair of connections.
+pub(crate) enum FromLink {
+    /// A control message.
+    Message(Message),
+    /// A payload.
+    Payload {
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+        /// Its bytes, not verified.
+        bytes: Payload,
+    },
+    /// A payload has left, or (0 bytes) could not.
+    Sent {
+        /// Of which content.
+        content: ContentId,
+        /// Which piece.
+        piece: PieceNo,
+        /// How many bytes.
+        bytes: u32,
+        /// How long it took since it was first in line.
+        took: Duration,
+    },
+    /// The pair is gone.
+    Down(DownReason),
+}
+
+/// A pair of connections that was just made.
+pub(crate) struct NewLink {
+    /// Who is on the other side.
+    pub(crate) peer: Peer,
+    /// From where it is seen.
+    pub(crate) seen: IpAddr,
+    /// The address that was dialled; `None` when it dialled us.
+    pub(crate) dialled: Option<SocketAddr>,
+    /// The connection for messages.
+    pub(crate) control: Stream,
+    /// The connection for payloads.
+    pub(crate) bulk: Stream,
+}

@@ -1,0 +1,328 @@
+//! A pair of connections to one peer: the tasks that read and write them, and how two connections become a pair.
+//!
+//! Messages go on one connection and payloads on the other, so that no message ever waits behind a payload. Reading waits for
+//! the engine (a full inbox stops reading, and TCP stops the peer); writing never makes the engine wait. Payloads are sent one
+//! at a time in the order in which they were asked for, the next one read from disk while one is under way.
+
+use super::frames;
+use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink, Payload};
+use super::shelf::Shelf;
+use crate::tls::{Door, Peer, Stream, Tls, TlsError};
+use content::{ContentId, NodeId, PieceNo};
+use engine::door::{DownReason, Message};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+use store::ReadError;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+/// Messages that may wait for a peer that does not read.
+const MESSAGES_WAITING: usize = 32 * 1024;
+/// How long a peer may take to accept the rest of what was written before its connection closes.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// How long the second connection of a pair may take to come.
+const PAIRING: Duration = Duration::from_secs(10);
+/// How many half pairs one peer may have.
+const HALVES: usize = 8;
+/// How many bytes are read from a control connection at once.
+const READ: usize = 16 * 1024;
+
+/// Bytes that went over a pair of connections.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    /// Payload bytes that came.
+    pub(crate) received: AtomicU64,
+    /// Payload bytes that left.
+    pub(crate) sent: AtomicU64,
+}
+
+/// A pair of connections whose tasks run. Dropping it closes both in order, without waiting.
+pub(crate) struct Link {
+    /// Which.
+    pub(crate) id: LinkId,
+    /// Since when.
+    pub(crate) since: Instant,
+    /// Whether this side dialled.
+    pub(crate) dialled: bool,
+    /// What went over it.
+    pub(crate) traffic: Arc<Traffic>,
+    messages: mpsc::Sender<Message>,
+    pieces: mpsc::UnboundedSender<(ContentId, PieceNo)>,
+    readers: [JoinHandle<()>; 2],
+    writers: [JoinHandle<()>; 2],
+}
+
+impl Link {
+    /// Starts the tasks of a new pair.
+    pub(crate) fn start(id: LinkId, new: NewLink, shelf: Shelf, inbox: Inbox) -> Self {
+        let tell = Tell { link: id, peer: new.peer.node, inbox };
+        let traffic = Arc::new(Traffic::default());
+        let (control_in, control_out) = split(new.control);
+        let (bulk_in, bulk_out) = split(new.bulk);
+        let (messages, to_write) = mpsc::channel(MESSAGES_WAITING);
+        let (pieces, to_send) = mpsc::unbounded_channel();
+        let readers = [
+            tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
+            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, tell.clone(), traffic.clone()))),
+        ];
+        let writers = [
+            tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
+            tokio::spawn(tell.clone().until_broken(write_payloads(
+                bulk_out,
+                to_send,
+                shelf,
+                tell.clone(),
+                traffic.clone(),
+            ))),
+        ];
+        Self { id, since: Instant::now(), dialled: new.dialled.is_some(), traffic, messages, pieces, readers, writers }
+    }
+
+    /// Queues a message. False when the peer does not read: its connections are to be closed.
+    pub(crate) fn send(&self, message: Message) -> bool {
+        !matches!(self.messages.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+    }
+
+    /// Queues a piece. False when the connection is gone.
+    pub(crate) fn send_piece(&self, content: ContentId, piece: PieceNo) -> bool {
+        self.pieces.send((content, piece)).is_ok()
+    }
+
+    /// Closes both connections in order and waits until they are.
+    pub(crate) async fn close(mut self) {
+        let writers = std::mem::replace(&mut self.writers, [tokio::spawn(async {}), tokio::spawn(async {})]);
+        drop(self);
+        for writer in writers {
+            // A task that panicked has closed its connection too.
+            writer.await.ok();
+        }
+    }
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.readers.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// Speaks to the driver for one link.
+#[derive(Clone)]
+struct Tell {
+    link: LinkId,
+    peer: NodeId,
+    inbox: Inbox,
+}
+
+impl Tell {
+    /// False when the driver is gone.
+    async fn tell(&self, what: FromLink) -> bool {
+        self.inbox.send(Incoming::From { link: self.link, peer: self.peer, what }).await.is_ok()
+    }
+
+    /// A reader's end is the link's end, however it comes.
+    async fn until_down(self, read: impl Future<Output = io::Result<()>>) {
+        let why = match read.await {
+            Ok(()) => DownReason::Closed,
+            Err(error) => DownReason::Broken(error.to_string()),
+        };
+        self.tell(FromLink::Down(why)).await;
+    }
+
+    /// A writer's end is the link's end only when it failed.
+    async fn until_broken(self, write: impl Future<Output = io::Result<()>>) {
+        if let Err(error) = write.await {
+            self.tell(FromLink::Down(DownReason::Broken(error.to_string()))).await;
+        }
+    }
+}
+
+async fn read_messages(mut from: ReadHalf<Stream>, tell: Tell) -> io::Result<()> {
+    let mut decoder = frames::Messages::new();
+    let mut buffer = vec![0; READ];
+    loop {
+        let read = from.read(&mut buffer).await?;
+        if read == 0 {
+            return Ok(());
+        }
+        decoder.push(&buffer[..read]);
+        while let Some(message) = decoder.next()? {
+            if !tell.tell(FromLink::Message(message)).await {
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn write_messages(mut to: WriteHalf<Stream>, mut messages: mpsc::Receiver<Message>) -> io::Result<()> {
+    let mut waiting = Vec::new();
+    while messages.recv_many(&mut waiting, 64).await > 0 {
+        let bytes: Vec<u8> = waiting.drain(..).flat_map(|message| frames::message(&message)).collect();
+        to.write_all(&bytes).await?;
+        to.flush().await?;
+    }
+    farewell(to).await
+}
+
+/// Tells the other side that this is the end, if it listens.
+async fn farewell(mut to: WriteHalf<Stream>) -> io::Result<()> {
+    timeout(FAREWELL, to.shutdown()).await.unwrap_or(Ok(()))
+}
+
+async fn read_payloads(mut from: ReadHalf<Stream>, tell: Tell, traffic: Arc<Traffic>) -> io::Result<()> {
+    let mut header = [0; frames::HEADER];
+    while read_or_end(&mut from, &mut header).await? {
+        let (content, piece, len) = frames::read_header(&header)?;
+        let mut bytes = vec![0; len as usize];
+        from.read_exact(&mut bytes).await?;
+        traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
+        if !tell.tell(FromLink::Payload { content, piece, bytes: Arc::new(bytes) }).await {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Fills the buffer; false when the connection ended before its first byte.
+async fn read_or_end(from: &mut ReadHalf<Stream>, buffer: &mut [u8]) -> io::Result<bool> {
+    let first = from.read(buffer).await?;
+    if first == 0 {
+        return Ok(false);
+    }
+    from.read_exact(&mut buffer[first..]).await?;
+    Ok(true)
+}
+
+/// A piece that was read, or why not.
+type Ready = (ContentId, PieceNo, Result<Payload, ReadError>);
+
+async fn write_payloads(
+    mut to: WriteHalf<Stream>,
+    asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>,
+    shelf: Shelf,
+    tell: Tell,
+    traffic: Arc<Traffic>,
+) -> io::Result<()> {
+    // One piece is ready while another is under way, and no more: what is ready cannot be overtaken.
+    let (ready, mut next) = mpsc::channel(1);
+    let fetching = tokio::spawn(fetch(asked, shelf, ready));
+    let outcome = send_ready(&mut to, &mut next, &tell, &traffic).await;
+    fetching.abort();
+    outcome?;
+    farewell(to).await
+}
+
+async fn send_ready(
+    to: &mut WriteHalf<Stream>,
+    next: &mut mpsc::Receiver<Ready>,
+    tell: &Tell,
+    traffic: &Traffic,
+) -> io::Result<()> {
+    while let Some((content, piece, payload)) = next.recv().await {
+        let begun = Instant::now();
+        let bytes = match payload {
+            Ok(payload) => write_payload(to, content, piece, &payload).await?,
+            Err(error) => report_unreadable(tell, content, piece, error).await,
+        };
+        traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
+        if !tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
+            break;
+        }
+    }
+    Ok(())
+}
+
+async fn fetch(mut asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>, shelf: Shelf, ready: mpsc::Sender<Ready>) {
+    while let Some((content, piece)) = asked.recv().await {
+        let payload = shelf.get(content, piece).await;
+        if ready.send((content, piece, payload)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn write_payload(
+    to: &mut WriteHalf<Stream>,
+    content: ContentId,
+    piece: PieceNo,
+    payload: &[u8],
+) -> io::Result<u32> {
+    let len = payload.len() as u32;
+    let mut frame = Vec::with_capacity(frames::HEADER + payload.len());
+    frame.extend_from_slice(&frames::header(content, piece, len));
+    frame.extend_from_slice(payload);
+    to.write_all(&frame).await?;
+    to.flush().await?;
+    Ok(len)
+}
+
+/// A piece that cannot be read leaves with no bytes; one that is not here any more is to be fetched again.
+async fn report_unreadable(tell: &Tell, content: ContentId, piece: PieceNo, error: ReadError) -> u32 {
+    tracing::warn!(content = %content.0.short(), piece = piece.0, %error, "a piece that a peer wants cannot be read");
+    if matches!(error, ReadError::Missing | ReadError::Damaged) {
+        let lost = engine::door::Input::Lost { content, piece };
+        // A driver that is gone needs no news.
+        tell.inbox.send(Incoming::Input(lost)).await.ok();
+    }
+    0
+}
+
+/// Sixteen random bytes that open both connections of a pair, so that the side that accepts can tell which belong together.
+pub(crate) type PairKey = [u8; 16];
+
+/// Dials both connections of a pair.
+pub(crate) async fn dial(tls: &Tls, address: SocketAddr, expect: Option<NodeId>) -> Result<NewLink, TlsError> {
+    let key: PairKey = crate::identity::random();
+    let (mut control, peer) = tls.dial(address, Door::Control, expect).await?;
+    control.write_all(&key).await?;
+    control.flush().await?;
+    let (mut bulk, _) = tls.dial(address, Door::Bulk, Some(peer.node)).await?;
+    bulk.write_all(&key).await?;
+    bulk.flush().await?;
+    Ok(NewLink { peer, seen: address.ip(), dialled: Some(address), control, bulk })
+}
+
+/// Halves of pairs that wait for their other half.
+#[derive(Default)]
+pub(crate) struct Pairing(Mutex<BTreeMap<(NodeId, PairKey), Half>>);
+
+struct Half {
+    door: Door,
+    stream: Stream,
+    since: Instant,
+}
+
+impl Pairing {
+    /// Takes a connection that was let in; gives a pair when it is the second half of one.
+    pub(crate) async fn take(
+        &self,
+        door: Door,
+        peer: Peer,
+        seen: SocketAddr,
+        mut stream: Stream,
+    ) -> Result<Option<NewLink>, TlsError> {
+        let mut key: PairKey = [0; 16];
+        timeout(PAIRING, stream.read_exact(&mut key)).await.map_err(|_| TlsError::Slow(PAIRING))??;
+        let mut halves = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        halves.retain(|_, half| half.since.elapsed() < PAIRING);
+        let Some(first) = halves.remove(&(peer.node, key)) else {
+            let theirs = halves.keys().filter(|(node, _)| *node == peer.node).count();
+            if theirs >= HALVES {
+                return Err(TlsError::Busy);
+            }
+            halves.insert((peer.node, key), Half { door, stream, since: Instant::now() });
+            return Ok(None);
+        };
+        let (control, bulk) = match (first.door, door) {
+            (Door::Control, Door::Bulk) => (first.stream, stream),
+            (Door::Bulk, Door::Control) => (stream, first.stream),
+            _ => return Err(TlsError::Unfit("two connections of one kind are no pair".to_owned())),
+        };
+        Ok(Some(NewLink { peer, seen: seen.ip(), dialled: None, control, bulk }))
+    }
+}

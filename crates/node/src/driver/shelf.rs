@@ -1,0 +1,127 @@
+//! Where payloads that are to be sent come from: lately received ones from memory, all others from the piece source.
+//!
+//! Only payloads that were verified are put here, so what is served from memory is as good as what is read back. Reading
+//! happens on the blocking pool; nothing here waits on a socket.
+
+use super::inbox::Payload;
+use content::{ContentId, PieceNo};
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
+use store::{PieceSource, ReadError};
+
+/// How many bytes of lately received payloads are kept, so that forwarding does not read the disk.
+const RECENT: usize = 16 << 20;
+
+type Key = (ContentId, PieceNo);
+
+/// Payloads by content and piece.
+#[derive(Clone)]
+pub(crate) struct Shelf {
+    source: Arc<dyn PieceSource>,
+    recent: Arc<Mutex<Recent>>,
+}
+
+#[derive(Default)]
+struct Recent {
+    payloads: HashMap<Key, Payload>,
+    order: VecDeque<Key>,
+    bytes: usize,
+}
+
+impl Shelf {
+    /// An empty memory before a source.
+    pub(crate) fn new(source: Arc<dyn PieceSource>) -> Self {
+        Self { source, recent: Arc::default() }
+    }
+
+    /// Keeps a payload that was verified and written.
+    pub(crate) fn keep(&self, content: ContentId, piece: PieceNo, payload: Payload) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep((content, piece), payload);
+    }
+
+    /// Forgets what is kept of a content: the disk has something else to say about it.
+    pub(crate) fn forget(&self, content: ContentId) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).forget(content);
+    }
+
+    /// The verified bytes of a piece.
+    pub(crate) async fn get(&self, content: ContentId, piece: PieceNo) -> Result<Payload, ReadError> {
+        if let Some(payload) = self.recent(content, piece) {
+            return Ok(payload);
+        }
+        let source = self.source.clone();
+        let read = tokio::task::spawn_blocking(move || source.read(content, piece).map(Arc::new)).await;
+        read.unwrap_or_else(|failed| Err(ReadError::Disk(format!("reading a piece failed: {failed}"))))
+    }
+
+    fn recent(&self, content: ContentId, piece: PieceNo) -> Option<Payload> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.payloads.get(&(content, piece)).cloned()
+    }
+}
+
+impl Recent {
+    fn keep(&mut self, key: Key, payload: Payload) {
+        self.bytes += payload.len();
+        match self.payloads.insert(key, payload) {
+            Some(old) => self.bytes -= old.len(),
+            None => self.order.push_back(key),
+        }
+        while self.bytes > RECENT {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.bytes -= self.payloads.remove(&oldest).map_or(0, |payload| payload.len());
+        }
+    }
+
+    fn forget(&mut self, content: ContentId) {
+        self.order.retain(|key| key.0 != content);
+        let Self { payloads, bytes, .. } = self;
+        payloads.retain(|key, payload| {
+            let keep = key.0 != content;
+            *bytes -= if keep { 0 } else { payload.len() };
+            keep
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::Digest;
+
+    struct Nothing;
+
+    impl PieceSource for Nothing {
+        fn read(&self, _content: ContentId, _piece: PieceNo) -> Result<Vec<u8>, ReadError> {
+            Err(ReadError::Missing)
+        }
+    }
+
+    fn content(text: &str) -> ContentId {
+        ContentId(Digest::of(text.as_bytes()))
+    }
+
+    #[tokio::test]
+    async fn the_oldest_go_first_and_memory_is_bounded() {
+        let shelf = Shelf::new(Arc::new(Nothing));
+        let payload = Arc::new(vec![0; 1 << 20]);
+        for n in 0..20 {
+            shelf.keep(content("a"), PieceNo(n), payload.clone());
+        }
+        assert!(shelf.recent.lock().expect("not poisoned").bytes <= RECENT);
+        assert_eq!(shelf.get(content("a"), PieceNo(0)).await, Err(ReadError::Missing));
+        assert!(shelf.get(content("a"), PieceNo(19)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_read_again() {
+        let shelf = Shelf::new(Arc::new(Nothing));
+        shelf.keep(content("a"), PieceNo(0), Arc::new(vec![1; 8]));
+        shelf.keep(content("a"), PieceNo(0), Arc::new(vec![1; 9]));
+        shelf.keep(content("b"), PieceNo(0), Arc::new(vec![2; 8]));
+        shelf.forget(content("a"));
+        assert_eq!(shelf.get(content("a"), PieceNo(0)).await, Err(ReadError::Missing));
+        assert!(shelf.get(content("b"), PieceNo(0)).await.is_ok());
+        assert_eq!(shelf.recent.lock().expect("not poisoned").bytes, 8);
+    }
+}
