@@ -4,7 +4,9 @@
 //! ([`door::Output`]), nothing else happens. After every [`Engine::handle`] the driver drains [`Engine::poll`], and calls
 //! again at the latest at [`Engine::deadline`].
 
+mod chance;
 pub mod door;
+pub mod wire;
 
 use door::{Config, Input, Output, Recovered, Time};
 

@@ -1,0 +1,559 @@
+//! Messages to bytes and back: the only module that knows them.
+//!
+//! A control frame is its length (4 bytes, little-endian, of what follows), a kind byte and the fields in the canonical
+//! encoding of `content`. A bulk frame is a header of [`BULK_HEADER`] bytes and the payload:
+//!
+//! ```text
+//! control   len u32 | kind u8 | fields ...                        len <= MAX_CONTROL
+//! bulk      1 u8 | content 32 bytes | piece u32 | len u32 | payload    len <= MAX_PAYLOAD
+//! ```
+//!
+//! Reading never panics and never takes memory beyond a small multiple of what has arrived.
+
+use crate::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Submitted, Timeline, VerifyReport};
+use content::cut::MAX_PIECE;
+use content::encoding::{Decoder, Encode, Encoder, Malformed};
+use content::{AppName, Bitmap, ContentId, Digest, PieceNo};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+/// The oldest and the newest version of the protocol that this program speaks.
+pub const PROTOCOL: (u16, u16) = (1, 1);
+/// The longest control frame behind its length, in bytes.
+pub const MAX_CONTROL: usize = 4 << 20;
+/// The longest payload of a bulk frame, in bytes.
+pub const MAX_PAYLOAD: usize = MAX_PIECE;
+/// Bytes of a bulk frame before its payload.
+pub const BULK_HEADER: usize = 41;
+
+const LENGTH: usize = 4;
+const PIECE: u8 = 1;
+const MAX_TEXT: usize = 4096;
+const MAX_LIST: usize = 1 << 20;
+
+/// Why bytes are no message. The connection they came on is of no use any more.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WireError {
+    /// A frame says that it is longer than any may be.
+    #[error("a frame of {len} bytes is announced, and {MAX_CONTROL} are the most")]
+    TooLong {
+        /// The length that was announced.
+        len: usize,
+    },
+    /// A frame of no bytes has no kind.
+    #[error("a frame is empty")]
+    Empty,
+    /// There is no message of this kind.
+    #[error("there is no message of kind {0}")]
+    UnknownKind(u8),
+    /// The fields are not what the kind says.
+    #[error(transparent)]
+    Malformed(#[from] Malformed),
+    /// Bytes follow the frame, or it is cut.
+    #[error("a frame of {announced} bytes came as {came}")]
+    WrongLength {
+        /// The length that was announced.
+        announced: usize,
+        /// The bytes that came.
+        came: usize,
+    },
+    /// A bulk header that announces something else than a piece.
+    #[error("there is no bulk frame of kind {0}")]
+    UnknownBulk(u8),
+    /// A payload that is longer than any piece may be.
+    #[error("a payload of {0} bytes is announced, and no piece is that long")]
+    PayloadTooLong(u32),
+}
+
+/// The whole frame of a message.
+pub fn encode(message: &Message) -> Vec<u8> {
+    let mut to = Encoder::new();
+    put_message(&mut to, message);
+    let body = to.finish();
+    let mut frame = Vec::with_capacity(LENGTH + body.len());
+    frame.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    frame.extend_from_slice(&body);
+    frame
+}
+
+/// The message of one whole frame.
+pub fn decode(frame: &[u8]) -> Result<Message, WireError> {
+    let mut frames = Frames::new();
+    frames.push(frame);
+    let message = frames.next()?;
+    let wrong = WireError::WrongLength { announced: frames.announced().unwrap_or(0), came: frame.len() };
+    match (message, frames.waiting()) {
+        (Some(message), 0) => Ok(message),
+        _ => Err(wrong),
+    }
+}
+
+/// Takes bytes as they arrive, in parts of any size, and gives messages.
+#[derive(Debug, Default)]
+pub struct Frames {
+    bytes: Vec<u8>,
+    read: usize,
+}
+
+impl Frames {
+    /// Nothing has arrived.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes what arrived.
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.read > 0 && self.read >= self.bytes.len() / 2 {
+            self.bytes.drain(..self.read);
+            self.read = 0;
+        }
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// The next message, once all of it is here. After an error the connection is to be closed.
+    #[expect(clippy::should_implement_trait, reason = "an iterator would have to end, and this one goes on")]
+    pub fn next(&mut self) -> Result<Option<Message>, WireError> {
+        let Some(len) = self.announced() else { return Ok(None) };
+        if len > MAX_CONTROL {
+            return Err(WireError::TooLong { len });
+        }
+        let Some(body) = self.bytes[self.read + LENGTH..].get(..len) else { return Ok(None) };
+        let message = decode_body(body)?;
+        self.read += LENGTH + len;
+        Ok(Some(message))
+    }
+
+    /// Bytes that arrived and are not yet part of a message.
+    pub fn waiting(&self) -> usize {
+        self.bytes.len() - self.read
+    }
+
+    fn announced(&self) -> Option<usize> {
+        let length: &[u8; LENGTH] = self.bytes.get(self.read..)?.first_chunk()?;
+        Some(u32::from_le_bytes(*length) as usize)
+    }
+}
+
+/// What stands before a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BulkHeader {
+    /// Of which content.
+    pub content: ContentId,
+    /// Which piece.
+    pub piece: PieceNo,
+    /// The payload's length in bytes.
+    pub len: u32,
+}
+
+impl BulkHeader {
+    /// Its bytes.
+    pub fn encode(&self) -> [u8; BULK_HEADER] {
+        let mut bytes = [PIECE; BULK_HEADER];
+        bytes[1..33].copy_from_slice(self.content.0.as_bytes());
+        bytes[33..37].copy_from_slice(&self.piece.0.to_le_bytes());
+        bytes[37..].copy_from_slice(&self.len.to_le_bytes());
+        bytes
+    }
+
+    /// Reads it; a payload that is too long is refused before anyone takes memory for it.
+    pub fn decode(bytes: &[u8; BULK_HEADER]) -> Result<Self, WireError> {
+        let number = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let mut digest = [0; 32];
+        digest.copy_from_slice(&bytes[1..33]);
+        let (piece, len) = (PieceNo(number(33)), number(37));
+        match (bytes[0], len as usize > MAX_PAYLOAD) {
+            (PIECE, false) => Ok(Self { content: ContentId(Digest::from_bytes(digest)), piece, len }),
+            (PIECE, true) => Err(WireError::PayloadTooLong(len)),
+            (kind, _) => Err(WireError::UnknownBulk(kind)),
+        }
+    }
+}
+
+mod kind {
+    pub(super) const HELLO: u8 = 1;
+    pub(super) const INTRODUCE: u8 = 2;
+    pub(super) const ANNOUNCE: u8 = 3;
+    pub(super) const COMMAND: u8 = 4;
+    pub(super) const HEAD: u8 = 5;
+    pub(super) const VERIFY: u8 = 6;
+    pub(super) const VERIFIED: u8 = 7;
+    pub(super) const STATUS: u8 = 8;
+    pub(super) const SUBMIT: u8 = 9;
+    pub(super) const VERDICT: u8 = 10;
+    pub(super) const HOLDING: u8 = 11;
+    pub(super) const HAVE: u8 = 12;
+    pub(super) const WANT: u8 = 13;
+    pub(super) const CANCEL: u8 = 14;
+    pub(super) const CANNOT: u8 = 15;
+    pub(super) const LEAVE: u8 = 16;
+    pub(super) const PING: u8 = 17;
+    pub(super) const PONG: u8 = 18;
+}
+
+fn put_message(to: &mut Encoder, message: &Message) {
+    match message {
+        Message::Hello(hello) => to.byte(kind::HELLO).value(hello),
+        Message::Introduce { peers } => to.byte(kind::INTRODUCE).list(peers.iter()),
+        Message::Announce { release } => to.byte(kind::ANNOUNCE).value(release),
+        Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
+        Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
+        Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
+        Message::Verified { request, outcome } => to.byte(kind::VERIFIED).number(*request).value(&Outcome(outcome)),
+        Message::Status(status) => to.byte(kind::STATUS).value(status),
+        Message::Submit { request, release, order } => {
+            to.byte(kind::SUBMIT).number(*request).value(release).value(order)
+        }
+        Message::Verdict { request, outcome } => {
+            to.byte(kind::VERDICT).number(*request);
+            match outcome {
+                Ok(submitted) => to.byte(1).value(submitted),
+                Err(refusal) => to.byte(0).value(refusal),
+            }
+        }
+        Message::Holding { content, have, wants } => {
+            to.byte(kind::HOLDING).value(content).option(have.as_ref()).byte((*wants).into())
+        }
+        Message::Have { content, pieces } => put_pieces(to.byte(kind::HAVE).value(content), pieces),
+        Message::Want { content, pieces } => put_pieces(to.byte(kind::WANT).value(content), pieces),
+        Message::Cancel { content, piece } => to.byte(kind::CANCEL).value(content).number(piece.0),
+        Message::Cannot { content, piece } => to.byte(kind::CANNOT).value(content).number(piece.0),
+        Message::Leave { content } => to.byte(kind::LEAVE).value(content),
+        Message::Ping => to.byte(kind::PING),
+        Message::Pong => to.byte(kind::PONG),
+    };
+}
+
+fn put_pieces<'a>(to: &'a mut Encoder, pieces: &[PieceNo]) -> &'a mut Encoder {
+    to.count(pieces.len());
+    pieces.iter().fold(to, |to, piece| to.number(piece.0))
+}
+
+fn decode_body(body: &[u8]) -> Result<Message, WireError> {
+    let (&sort, fields) = body.split_first().ok_or(WireError::Empty)?;
+    let from = &mut Decoder::new("message", fields);
+    let message = match sort {
+        kind::HELLO => Message::Hello(from.value()?),
+        kind::INTRODUCE => Message::Introduce { peers: from.list("the number of peers", MAX_LIST, 38)? },
+        kind::ANNOUNCE => Message::Announce { release: from.value()? },
+        kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
+        kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
+        kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
+        kind::VERIFIED => Message::Verified { request: from.number()?, outcome: take_outcome(from)? },
+        kind::STATUS => Message::Status(from.value()?),
+        kind::SUBMIT => Message::Submit { request: from.number()?, release: from.value()?, order: from.value()? },
+        kind::VERDICT => Message::Verdict { request: from.number()?, outcome: take_verdict(from)? },
+        kind::HOLDING => {
+            Message::Holding { content: from.value()?, have: from.option::<Bitmap>()?, wants: take_flag(from)? }
+        }
+        kind::HAVE => Message::Have { content: from.value()?, pieces: take_pieces(from)? },
+        kind::WANT => Message::Want { content: from.value()?, pieces: take_pieces(from)? },
+        kind::CANCEL => Message::Cancel { content: from.value()?, piece: take_piece(from)? },
+        kind::CANNOT => Message::Cannot { content: from.value()?, piece: take_piece(from)? },
+        kind::LEAVE => Message::Leave { content: from.value()? },
+        kind::PING => Message::Ping,
+        kind::PONG => Message::Pong,
+        other => return Err(WireError::UnknownKind(other)),
+    };
+    match from.remaining() {
+        0 => Ok(message),
+        stray => Err(from.wrong(format!("{stray} bytes follow its end")).into()),
+    }
+}
+
+fn take_piece(from: &mut Decoder<'_>) -> Result<PieceNo, Malformed> {
+    from.number32("the number of a piece").map(PieceNo)
+}
+
+fn take_pieces(from: &mut Decoder<'_>) -> Result<Vec<PieceNo>, Malformed> {
+    let count = from.count("the number of pieces", MAX_LIST, 1)?;
+    (0..count).map(|_| take_piece(from)).collect()
+}
+
+fn take_flag(from: &mut Decoder<'_>) -> Result<bool, Malformed> {
+    match from.byte()? {
+        0 => Ok(false),
+        1 => Ok(true),
+        other => Err(from.wrong(format!("a yes or no is {other}"))),
+    }
+}
+
+fn take_choice<T: Copy, const N: usize>(from: &mut Decoder<'_>, choices: [T; N]) -> Result<T, Malformed> {
+    let nth = from.byte()?;
+    choices.get(usize::from(nth)).copied().ok_or_else(|| from.wrong(format!("there is no choice {nth}")))
+}
+
+fn take_verdict(from: &mut Decoder<'_>) -> Result<Result<Submitted, Refusal>, Malformed> {
+    Ok(if take_flag(from)? { Ok(from.value()?) } else { Err(from.value()?) })
+}
+
+/// People's words may have any character; they are cut, never refused, so that they always travel.
+fn put_words(to: &mut Encoder, words: &str) {
+    let mut end = words.len().min(MAX_TEXT);
+    while !words.is_char_boundary(end) {
+        end -= 1;
+    }
+    to.bytes(&words.as_bytes()[..end]);
+}
+
+fn take_words(from: &mut Decoder<'_>) -> Result<String, Malformed> {
+    let bytes = from.bytes("the words", MAX_TEXT)?;
+    str::from_utf8(bytes).map(str::to_owned).map_err(|_| from.wrong("words are not UTF-8"))
+}
+
+struct Outcome<'a>(&'a Result<VerifyReport, String>);
+
+impl Encode for Outcome<'_> {
+    const WHAT: &'static str = "outcome";
+
+    fn put(&self, to: &mut Encoder) {
+        match self.0 {
+            Ok(report) => {
+                to.byte(1).value(report);
+            }
+            Err(why) => put_words(to.byte(0), why),
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Err(from.wrong("an outcome is read where it stands"))
+    }
+}
+
+fn take_outcome(from: &mut Decoder<'_>) -> Result<Result<VerifyReport, String>, Malformed> {
+    Ok(if take_flag(from)? { Ok(from.value()?) } else { Err(take_words(from)?) })
+}
+
+impl Encode for VerifyReport {
+    const WHAT: &'static str = "verify report";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.release).number(self.entries).number(self.bytes).number(self.differing);
+        to.count(self.first.len());
+        self.first.iter().for_each(|words| put_words(to, words));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            release: from.value()?,
+            entries: from.number32("the number of entries")?,
+            bytes: from.number()?,
+            differing: from.number32("the number of differing entries")?,
+            first: {
+                let count = from.count("the number of differences", MAX_LIST, 1)?;
+                (0..count).map(|_| take_words(from)).collect::<Result<_, _>>()?
+            },
+        })
+    }
+}
+
+impl Encode for Hello {
+    const WHAT: &'static str = "hello";
+
+    fn put(&self, to: &mut Encoder) {
+        to.number(self.versions.0).number(self.versions.1).value(&self.fleet);
+        put_words(to, &self.software);
+        put_words(to, &self.name);
+        to.value(&self.labels).option(self.listen.map(Address).as_ref()).count(self.floors.len());
+        self.floors.iter().for_each(|(app, epoch)| {
+            to.value(app).number(*epoch);
+        });
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let version = 0..=u64::from(u16::MAX);
+        Ok(Self {
+            versions: (
+                from.within("the oldest version", version.clone())? as u16,
+                from.within("the newest version", version)? as u16,
+            ),
+            fleet: from.value()?,
+            software: take_words(from)?,
+            name: take_words(from)?,
+            labels: from.value()?,
+            listen: from.option::<Address>()?.map(|address| address.0),
+            floors: {
+                let count = from.count("the number of floors", MAX_LIST, 3)?;
+                (0..count).map(|_| Ok((from.value::<AppName>()?, from.number()?))).collect::<Result<_, Malformed>>()?
+            },
+        })
+    }
+}
+
+struct Address(SocketAddr);
+
+impl Encode for Address {
+    const WHAT: &'static str = "address";
+
+    fn put(&self, to: &mut Encoder) {
+        match self.0.ip() {
+            IpAddr::V4(ip) => to.byte(4).raw(&ip.octets()),
+            IpAddr::V6(ip) => to.byte(6).raw(&ip.octets()),
+        };
+        to.number(self.0.port());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let ip = match from.byte()? {
+            4 => IpAddr::V4(Ipv4Addr::from(from.array::<4>()?)),
+            6 => IpAddr::V6(Ipv6Addr::from(from.array::<16>()?)),
+            other => return Err(from.wrong(format!("there is no sort of address {other}"))),
+        };
+        let port = from.within("a port", 0..=u64::from(u16::MAX))? as u16;
+        Ok(Self(SocketAddr::new(ip, port)))
+    }
+}
+
+impl Encode for Introduction {
+    const WHAT: &'static str = "introduction";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.node).value(&Address(self.address));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { node: from.value()?, address: from.value::<Address>()?.0 })
+    }
+}
+
+impl Encode for Gate {
+    const WHAT: &'static str = "gate";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(*self as u8);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        take_choice(from, [Self::Hold, Self::Open, Self::FallBack])
+    }
+}
+
+impl Encode for Submitted {
+    const WHAT: &'static str = "state of a submission";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(*self as u8);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        take_choice(from, [Self::Spreading, Self::Ordered])
+    }
+}
+
+impl Encode for Phase {
+    const WHAT: &'static str = "phase";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(*self as u8);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        use Phase::{Complete, Confirmed, Failed, FellBack, Fetching, Live, Staged, Told};
+        take_choice(from, [Told, Fetching, Complete, Staged, Live, Confirmed, Failed, FellBack])
+    }
+}
+
+impl Encode for Refusal {
+    const WHAT: &'static str = "refusal";
+
+    fn put(&self, to: &mut Encoder) {
+        match self {
+            Self::Conflict { epoch, by, what } => {
+                to.byte(0).number(*epoch);
+                put_words(to, by);
+                put_words(to, what);
+            }
+            Self::NotBelieved(why) => put_words(to.byte(1), why),
+            Self::Unknown(why) => put_words(to.byte(2), why),
+            Self::Invalid(why) => put_words(to.byte(3), why),
+            Self::NotAllowed(why) => put_words(to.byte(4), why),
+            Self::Failed(why) => put_words(to.byte(5), why),
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(match from.byte()? {
+            0 => Self::Conflict { epoch: from.number()?, by: take_words(from)?, what: take_words(from)? },
+            1 => Self::NotBelieved(take_words(from)?),
+            2 => Self::Unknown(take_words(from)?),
+            3 => Self::Invalid(take_words(from)?),
+            4 => Self::NotAllowed(take_words(from)?),
+            5 => Self::Failed(take_words(from)?),
+            other => return Err(from.wrong(format!("there is no sort of refusal {other}"))),
+        })
+    }
+}
+
+struct Lapse(Duration);
+
+impl Encode for Lapse {
+    const WHAT: &'static str = "duration";
+
+    fn put(&self, to: &mut Encoder) {
+        to.number(u64::try_from(self.0.as_nanos()).unwrap_or(u64::MAX));
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.number().map(|nanos| Self(Duration::from_nanos(nanos)))
+    }
+}
+
+impl Encode for Timeline {
+    const WHAT: &'static str = "timeline";
+
+    fn put(&self, to: &mut Encoder) {
+        let Self { first_byte, last_byte, complete, staged, live, confirmed } = *self;
+        for moment in [first_byte, last_byte, complete, staged, live, confirmed] {
+            to.option(moment.map(Lapse).as_ref());
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let mut moment = || from.option::<Lapse>().map(|lapse| lapse.map(|lapse| lapse.0));
+        Ok(Self {
+            first_byte: moment()?,
+            last_byte: moment()?,
+            complete: moment()?,
+            staged: moment()?,
+            live: moment()?,
+            confirmed: moment()?,
+        })
+    }
+}
+
+impl Encode for AppStatus {
+    const WHAT: &'static str = "status";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.app).value(&self.release).option(self.order.as_ref()).value(&self.phase);
+        to.number(self.have).number(self.total).number(self.from_origin).number(self.from_peers).number(self.had);
+        to.value(&self.timeline).option(self.live.as_ref()).option(self.confirmed.as_ref());
+        match &self.trouble {
+            None => {
+                to.byte(0);
+            }
+            Some(trouble) => put_words(to.byte(1), trouble),
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self {
+            app: from.value()?,
+            release: from.value()?,
+            order: from.option()?,
+            phase: from.value()?,
+            have: from.number32("the pieces that are here")?,
+            total: from.number32("the pieces in all")?,
+            from_origin: from.number()?,
+            from_peers: from.number()?,
+            had: from.number()?,
+            timeline: from.value()?,
+            live: from.option()?,
+            confirmed: from.option()?,
+            trouble: if take_flag(from)? { Some(take_words(from)?) } else { None },
+        })
+    }
+}
+
+#[cfg(test)]
+#[path = "wire/tests.rs"]
+mod tests;
