@@ -1,9 +1,28 @@
 //! A running node: an engine, a store and a port.
+//!
+//! Starting reads the home, opens the store, takes the port and sets the driver going, in an order in which any failure
+//! leaves nothing behind. What the node then does is the engine's to decide.
 
-use crate::join::{JoinLine, JoinTerms};
-use content::NodeId;
+use crate::api::{self, FleetStatus};
+use crate::desk::Desk;
+use crate::disk::{Dir, RealDisk};
+use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
+use crate::home::{self, NodeFile};
+use crate::identity::{Authority, Identity, pin_of};
+use crate::join::{JoinLine, JoinTerms, Porter};
+use crate::tls::{Accepted, Door, Tls, TlsError};
+use crate::{founding, http};
+use content::fact::{JournalName, Position};
+use content::{Fact, FleetId, Label, NodeId, Role, Signed};
+use engine::door::{Config, Recovered};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use store::Store;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// How to run a node.
 #[derive(Debug, Clone)]
@@ -55,41 +74,298 @@ pub enum IssueError {
 }
 
 /// A running node. Dropping it stops it without order; [`Running::stop`] does it in order.
-pub struct Running {}
+pub struct Running {
+    address: SocketAddr,
+    node: NodeId,
+    name: String,
+    desk: Arc<Desk>,
+    /// Until it has ended and somebody has heard of it.
+    engine: Option<JoinHandle<()>>,
+    listener: JoinHandle<()>,
+    failed: watch::Receiver<Option<String>>,
+}
 
 impl Running {
     /// The address it accepts connections on.
     pub fn address(&self) -> SocketAddr {
-        todo!()
+        self.address
     }
 
     /// Its id.
     pub fn node(&self) -> NodeId {
-        todo!()
+        self.node
     }
 
     /// Its name.
     pub fn name(&self) -> &str {
-        todo!()
+        &self.name
     }
 
     /// Stops in order: connections close, jobs that run end, the store closes.
-    pub async fn stop(self) {
-        todo!()
+    pub async fn stop(mut self) {
+        self.listener.abort();
+        // An engine that is gone has nothing left to stop.
+        self.desk.handle.inbox.send(Incoming::Stop).await.ok();
+        if let Some(engine) = self.engine.take()
+            && engine.await.is_err()
+        {
+            tracing::error!("the engine did not end in order");
+        }
     }
 
     /// Resolves with the reason when the engine or the store dies; never otherwise.
     pub async fn failed(&mut self) -> String {
-        todo!()
+        let Some(engine) = &mut self.engine else { return "the engine has stopped".to_owned() };
+        let ended = tokio::select! {
+            ended = engine => ended,
+            // The sender lives in the store's thread; when it ends without a word, the engine's end says why.
+            Ok(why) = self.failed.wait_for(Option::is_some) => return why.clone().unwrap_or_default(),
+        };
+        self.engine = None;
+        match ended {
+            Ok(()) => "the engine has stopped".to_owned(),
+            Err(broken) => format!("the engine broke off: {broken}"),
+        }
     }
 
     /// Makes a join line; origins only.
-    pub async fn issue_join_line(&self, _terms: JoinTerms) -> Result<JoinLine, IssueError> {
-        todo!()
+    pub async fn issue_join_line(&self, terms: JoinTerms) -> Result<JoinLine, IssueError> {
+        Ok(self.desk.issue(&terms).await?)
+    }
+
+    /// Where everything stands, as this node knows it.
+    pub async fn status(&self) -> Result<FleetStatus, IssueError> {
+        Ok(self.desk.status().await?)
     }
 }
 
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.listener.abort();
+        if let Some(engine) = &self.engine {
+            engine.abort();
+        }
+    }
+}
+
+/// What a node's home says.
+struct Home {
+    identity: Identity,
+    node: NodeFile,
+    root: Signed,
+    fleet: FleetId,
+    authority: Option<Authority>,
+}
+
 /// Starts a node.
-pub async fn start(_options: Options) -> Result<Running, StartError> {
-    todo!()
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let home = read_home(&options.home)?;
+    let tls = Arc::new(Tls::new(&home.identity).map_err(bad_home)?);
+    let listener = TcpListener::bind(options.listen).await;
+    let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
+    let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
+    let (store, recovered) = open_store(&options, &home).await?;
+    let (to_inbox, inbox) = mpsc::channel(INBOX);
+    let (broke, failed) = watch::channel(None);
+    let shelf = Shelf::new(Arc::new(store.pieces()));
+    let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), broke).map_err(bad_home)?;
+    let (driver, handle) = Driver::new(Parts {
+        me: home.identity.node,
+        config: engine_config(&home, address)?,
+        recovered,
+        tls: tls.clone(),
+        shelf,
+        host: Host::Store(host),
+        inbox: (to_inbox, inbox),
+    });
+    let (node, name) = (home.identity.node, home.node.name.clone());
+    let desk = Arc::new(desk_of(&home, address, handle.clone()));
+    let porter = porter_of(home, desk.addresses.clone(), handle)?;
+    let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default() });
+    let engine = Some(tokio::spawn(driver.run()));
+    let listener = tokio::spawn(listen(listener, doors));
+    Ok(Running { address, node, name, desk, engine, listener, failed })
+}
+
+fn bad_home(why: impl std::fmt::Display) -> StartError {
+    StartError::Home(why.to_string())
+}
+
+fn read_home(home: &Path) -> Result<Home, StartError> {
+    if !founding::is_founded(home) {
+        return Err(StartError::NotFounded(home.to_owned()));
+    }
+    let directory = home::identity(home);
+    let identity = Identity::load(&directory).map_err(bad_home)?;
+    let node = home::read_json(&directory.join(home::NODE)).map_err(bad_home)?;
+    let (root, fleet, _) = founding::read_root(&directory).map_err(bad_home)?;
+    let authority = match identity.role {
+        Role::Origin => Some(Authority::load(&home::authority(home)).map_err(bad_home)?),
+        Role::Agent => None,
+        Role::Operator => return Err(bad_home("an operator's certificate does not run a node")),
+    };
+    Ok(Home { identity, node, root, fleet, authority })
+}
+
+type OpenStore = (Store<RealDisk>, Recovered);
+
+/// Opens the store, and tells it what founding or joining has settled if it does not know it (any more).
+async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartError> {
+    let directory = home::store(&options.home);
+    let first_facts = first_facts(home)?;
+    let (root, targets, at) = (home.root.clone(), options.targets.clone(), options.home.clone());
+    let open = move || {
+        let opened = open_directories(&directory, &targets)?;
+        let (mut store, recovered) = open_once(&opened, &at)?;
+        let rootless = recovered.root.is_none();
+        let factless = recovered.facts.is_empty() && !first_facts.is_empty();
+        if !rootless && !factless {
+            return Ok((store, recovered));
+        }
+        if rootless {
+            store.set_root(&root).map_err(|error| bad_home(format!("{error:?}")))?;
+        }
+        for (journal, facts) in first_facts.iter().filter(|_| factless) {
+            let begin = Position { generation: 1, index: 0 };
+            store.append(journal, begin, facts).map_err(|error| bad_home(format!("{error:?}")))?;
+        }
+        drop(store);
+        open_once(&opened, &at)
+    };
+    tokio::task::spawn_blocking(open).await.map_err(bad_home)?
+}
+
+struct Opened {
+    disk: Arc<RealDisk>,
+    home: Dir,
+    targets: Dir,
+}
+
+fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
+    let disk = Arc::new(RealDisk::new());
+    let named = |path: &Path, error: std::io::Error| bad_home(format!("{}: {error}", path.display()));
+    home::private_dirs(home).map_err(|error| named(home, error))?;
+    let opened = disk.open_path(home).map_err(|error| named(home, error))?;
+    let targets = disk.open_path(targets).map_err(|error| named(targets, error))?;
+    Ok(Opened { disk, home: opened, targets })
+}
+
+fn open_once(opened: &Opened, home: &Path) -> Result<OpenStore, StartError> {
+    let Opened { disk, home: directory, targets } = opened;
+    let process = std::process::id().to_string();
+    Store::open(disk.clone(), directory.clone(), targets.clone(), &process, store::Options::default())
+        .map_err(|source| StartError::Store { home: home.to_owned(), source })
+}
+
+/// What the journals of a new fleet begin with: the root, the origin that founded it, and the first operator.
+fn first_facts(home: &Home) -> Result<Vec<(JournalName, Vec<Fact>)>, StartError> {
+    let Some(operator) = home.node.operator.as_ref().filter(|_| home.authority.is_some()) else {
+        return Ok(Vec::new());
+    };
+    let operator: NodeId = operator.parse().map_err(bad_home)?;
+    let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
+    let enrolled = |node, name: &str, role| Fact::Enrolled {
+        node,
+        name: name.to_owned(),
+        role,
+        labels: Default::default(),
+        token: None,
+    };
+    let members = vec![
+        enrolled(home.identity.node, &home.node.name, Role::Origin),
+        enrolled(operator, "operator", Role::Operator),
+    ];
+    let rooted = Fact::Rooted { root: home.root.clone() };
+    Ok(vec![(JournalName::Fleet, vec![rooted]), (JournalName::Datacenter(datacenter), members)])
+}
+
+fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError> {
+    Ok(Config {
+        fleet: home.fleet,
+        role: home.identity.role,
+        name: home.node.name.clone(),
+        labels: api::labels_from_text(&home.node.labels).map_err(bad_home)?,
+        datacenter: Label::new(&home.node.datacenter).map_err(bad_home)?,
+        listen: Some(address),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        origins: home.node.origins.clone(),
+        neighbours: 16,
+        window_bytes: 8 << 20,
+        patience: Duration::from_secs(1),
+        redial: Duration::from_millis(50),
+    })
+}
+
+fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
+    let addresses = match home.node.advertise.is_empty() {
+        true => vec![address],
+        false => home.node.advertise.clone(),
+    };
+    let me = FleetStatus {
+        fleet: home.fleet.to_string(),
+        origin: home.identity.node.to_string(),
+        origin_name: home.node.name.clone(),
+        datacenter: home.node.datacenter.clone(),
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        ..FleetStatus::default()
+    };
+    Desk { handle, me, role: home.identity.role, ca: pin_of(home.identity.ca()), fleet: home.fleet, addresses }
+}
+
+fn porter_of(home: Home, origins: Vec<SocketAddr>, handle: Handle) -> Result<Option<Porter>, StartError> {
+    let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
+    let turns = Semaphore::new(Porter::AT_ONCE);
+    Ok(home.authority.map(|authority| Porter { authority, handle, root: home.root, origins, datacenter, turns }))
+}
+
+/// What stands behind the port.
+struct Doors {
+    tls: Arc<Tls>,
+    desk: Arc<Desk>,
+    porter: Option<Porter>,
+    pairing: Pairing,
+}
+
+/// How long to wait when the machine is out of descriptors or memory for another connection.
+const BREATH: Duration = Duration::from_millis(50);
+
+async fn listen(listener: TcpListener, doors: Arc<Doors>) {
+    loop {
+        match listener.accept().await {
+            Ok((tcp, from)) => {
+                let doors = doors.clone();
+                tokio::spawn(async move {
+                    if let Err(error) = doors.open(tcp, from).await {
+                        tracing::debug!(%from, %error, "a connection was not let in");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no connection can be accepted now");
+                tokio::time::sleep(BREATH).await;
+            }
+        }
+    }
+}
+
+impl Doors {
+    async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TlsError> {
+        let Accepted { door, peer, stream } = self.tls.accept(tcp, from).await?;
+        match (door, peer, &self.porter) {
+            (Door::Join, _, Some(porter)) => Ok(porter.serve(stream).await?),
+            (Door::Api, Some(peer), _) => {
+                http::serve(self.desk.clone(), peer, stream).await;
+                Ok(())
+            }
+            (Door::Control | Door::Bulk, Some(peer), _) => {
+                if let Some(pair) = self.pairing.take(door, peer, from, stream).await? {
+                    // A driver that is gone takes no peers.
+                    self.desk.handle.inbox.send(Incoming::Linked(Box::new(pair))).await.ok();
+                }
+                Ok(())
+            }
+            // An agent lets nobody join; without a certificate there is nothing else to do here.
+            _ => Ok(()),
+        }
+    }
 }

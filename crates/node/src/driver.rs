@@ -3,7 +3,6 @@
 //! It never waits for a socket, a disk or a client: whatever takes time runs elsewhere and comes back through the inbox. So
 //! an input is handled within microseconds, and the engine's clock is never behind.
 
-mod frames;
 mod host;
 mod inbox;
 mod link;

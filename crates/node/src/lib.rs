@@ -10,10 +10,12 @@
 pub mod api;
 pub mod client;
 pub mod daemon;
+mod desk;
 pub mod disk;
 mod driver;
 pub mod founding;
 mod home;
+mod http;
 mod identity;
 pub mod join;
 pub mod publish;

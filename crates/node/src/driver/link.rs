@@ -4,12 +4,12 @@
 //! the engine (a full inbox stops reading, and TCP stops the peer); writing never makes the engine wait. Payloads are sent one
 //! at a time in the order in which they were asked for, the next one read from disk while one is under way.
 
-use super::frames;
 use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink, Payload};
 use super::shelf::Shelf;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
 use content::{ContentId, NodeId, PieceNo};
 use engine::door::{DownReason, Message};
+use engine::wire::{self, BULK_HEADER, BulkHeader, Frames, WireError};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
@@ -142,16 +142,21 @@ impl Tell {
     }
 }
 
+/// What a peer sent makes no sense: its connection is of no use any more.
+fn nonsense(error: WireError) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
 async fn read_messages(mut from: ReadHalf<Stream>, tell: Tell) -> io::Result<()> {
-    let mut decoder = frames::Messages::new();
+    let mut frames = Frames::new();
     let mut buffer = vec![0; READ];
     loop {
         let read = from.read(&mut buffer).await?;
         if read == 0 {
             return Ok(());
         }
-        decoder.push(&buffer[..read]);
-        while let Some(message) = decoder.next()? {
+        frames.push(&buffer[..read]);
+        while let Some(message) = frames.next().map_err(nonsense)? {
             if !tell.tell(FromLink::Message(message)).await {
                 return Ok(());
             }
@@ -162,7 +167,7 @@ async fn read_messages(mut from: ReadHalf<Stream>, tell: Tell) -> io::Result<()>
 async fn write_messages(mut to: WriteHalf<Stream>, mut messages: mpsc::Receiver<Message>) -> io::Result<()> {
     let mut waiting = Vec::new();
     while messages.recv_many(&mut waiting, 64).await > 0 {
-        let bytes: Vec<u8> = waiting.drain(..).flat_map(|message| frames::message(&message)).collect();
+        let bytes: Vec<u8> = waiting.drain(..).flat_map(|message| wire::encode(&message)).collect();
         to.write_all(&bytes).await?;
         to.flush().await?;
     }
@@ -175,9 +180,9 @@ async fn farewell(mut to: WriteHalf<Stream>) -> io::Result<()> {
 }
 
 async fn read_payloads(mut from: ReadHalf<Stream>, tell: Tell, traffic: Arc<Traffic>) -> io::Result<()> {
-    let mut header = [0; frames::HEADER];
+    let mut header = [0; BULK_HEADER];
     while read_or_end(&mut from, &mut header).await? {
-        let (content, piece, len) = frames::read_header(&header)?;
+        let BulkHeader { content, piece, len } = BulkHeader::decode(&header).map_err(nonsense)?;
         let mut bytes = vec![0; len as usize];
         from.read_exact(&mut bytes).await?;
         traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
@@ -253,8 +258,8 @@ async fn write_payload(
     payload: &[u8],
 ) -> io::Result<u32> {
     let len = payload.len() as u32;
-    let mut frame = Vec::with_capacity(frames::HEADER + payload.len());
-    frame.extend_from_slice(&frames::header(content, piece, len));
+    let mut frame = Vec::with_capacity(BULK_HEADER + payload.len());
+    frame.extend_from_slice(&BulkHeader { content, piece, len }.encode());
     frame.extend_from_slice(payload);
     to.write_all(&frame).await?;
     to.flush().await?;

@@ -1,0 +1,120 @@
+//! What may be asked of a running node, in the API's words: one place for the HTTP door and for the program itself.
+
+use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest, Verification};
+use crate::driver::{Gone, Handle};
+use crate::identity::wall_clock;
+use crate::join::{JoinLine, JoinTerms};
+use content::{AppName, Digest, FleetId, Role, Signed, TokenId};
+use engine::door::{Answer, Request};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The longest that a join line may be valid: a week.
+const MAX_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Takes requests to the engine and brings back answers.
+pub(crate) struct Desk {
+    /// The way to the engine.
+    pub(crate) handle: Handle,
+    /// What is always true of a status from here.
+    pub(crate) me: FleetStatus,
+    /// This node's role.
+    pub(crate) role: Role,
+    /// The pin of the fleet's CA.
+    pub(crate) ca: Digest,
+    /// The fleet.
+    pub(crate) fleet: FleetId,
+    /// Where others reach this node.
+    pub(crate) addresses: Vec<SocketAddr>,
+}
+
+impl From<Gone> for Refusal {
+    fn from(gone: Gone) -> Self {
+        Self::Failed { why: gone.to_string() }
+    }
+}
+
+fn unexpected() -> Refusal {
+    Refusal::Failed { why: "the engine gave an answer to another question".to_owned() }
+}
+
+fn invalid(why: impl std::fmt::Display) -> Refusal {
+    Refusal::Invalid { why: why.to_string() }
+}
+
+impl Desk {
+    async fn ask(&self, request: Request) -> Result<Answer, Refusal> {
+        match self.handle.ask(request).await? {
+            Answer::Refused(refusal) => Err(refusal.into()),
+            answer => Ok(answer),
+        }
+    }
+
+    /// Where everything stands.
+    pub(crate) async fn status(&self) -> Result<FleetStatus, Refusal> {
+        match self.ask(Request::Status).await? {
+            Answer::Status(status) => Ok(FleetStatus::of(*status, &self.me)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Has every node read again what is live.
+    pub(crate) async fn verify(&self, app: &str) -> Result<Verification, Refusal> {
+        let app = AppName::new(app).map_err(invalid)?;
+        match self.ask(Request::Verify { app }).await? {
+            Answer::Verified { nodes } => Ok(Verification { nodes: nodes.into_iter().map(Into::into).collect() }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Takes a signed order.
+    pub(crate) async fn order(&self, request: &api::OrderRequest) -> Result<Ordered, Refusal> {
+        let bytes = data_encoding::BASE64.decode(request.order.as_bytes()).map_err(invalid)?;
+        let order = Signed::decode(&bytes).map_err(invalid)?;
+        match self.ask(Request::Order { order }).await? {
+            Answer::Ordered { order, epoch } => Ok(Ordered { order: order.to_string(), epoch }),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Makes a join line.
+    pub(crate) async fn issue(&self, terms: &JoinTerms) -> Result<JoinLine, Refusal> {
+        if self.role != Role::Origin {
+            return Err(Refusal::NotAllowed { why: "only an origin makes join lines".to_owned() });
+        }
+        if terms.role == Role::Operator {
+            return Err(Refusal::NotAllowed { why: "an operator does not join by a line".to_owned() });
+        }
+        if terms.uses == 0 || terms.valid.is_zero() || terms.valid > MAX_VALID {
+            return Err(invalid("a join line is for one node or more, and for a week at most"));
+        }
+        let line = JoinLine::new(terms, self.addresses.clone(), self.ca, self.fleet, wall_clock());
+        let (token, secret) = (line.token_id(), line.secret_hash());
+        let (uses, expires, role, labels) = (line.uses, line.expires, line.role, line.labels.clone());
+        match self.ask(Request::IssueToken { token, secret, uses, expires, role, labels }).await? {
+            Answer::Noted => Ok(line),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Makes a join line for an operator's request.
+    pub(crate) async fn issue_asked(&self, request: &TokenRequest) -> Result<TokenIssued, Refusal> {
+        let terms = JoinTerms {
+            uses: request.uses,
+            valid: Duration::from_secs(request.valid_seconds),
+            role: request.role.into(),
+            labels: api::labels_from_text(&request.labels).map_err(invalid)?,
+        };
+        let line = self.issue(&terms).await?;
+        Ok(TokenIssued { token: line.token_id().to_string(), line: line.to_string() })
+    }
+
+    /// Takes a join line back.
+    pub(crate) async fn revoke(&self, token: &str) -> Result<(), Refusal> {
+        let token: TokenId = token.parse().map_err(invalid)?;
+        match self.ask(Request::RevokeToken { token }).await? {
+            Answer::Noted => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! The control API: HTTP/1.1 and JSON, for operators only.
+//!
+//! | request | answer |
+//! |---|---|
+//! | `GET /v1/status` | [`crate::api::FleetStatus`] |
+//! | `GET /v1/watch` | the same, a line now and one whenever it changed, at most each 100 ms |
+//! | `GET /v1/events` | [`crate::api::EventLine`]s as they happen |
+//! | `POST /v1/orders` | takes a [`crate::api::OrderRequest`], answers [`crate::api::Ordered`] |
+//! | `POST /v1/verify/APP` | [`crate::api::Verification`] |
+//! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
+//! | `DELETE /v1/tokens/ID` | nothing |
+//!
+//! A refusal is a [`crate::api::Refusal`] with a status code that fits. TLS has said who asks; bodies, heads and times are bounded.
+
+use crate::api::{EventLine, FleetStatus, Refusal};
+use crate::desk::Desk;
+use crate::tls::{Peer, Stream};
+use content::Role;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Body, Bytes, Frame, Incoming};
+use hyper::service::service_fn;
+use hyper::{Method, Request, Response, StatusCode};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde::{Deserialize, Serialize};
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// The longest body of a request.
+const MAX_BODY: usize = 1 << 20;
+/// The longest head of a request.
+const MAX_HEAD: usize = 16 * 1024;
+/// The most header lines.
+const MAX_HEADERS: usize = 64;
+/// How long a head or a body may take to come.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// Status lines come at most this often.
+const WATCH: Duration = Duration::from_millis(100);
+/// Lines that may wait for a slow reader.
+const LINES: usize = 4;
+
+type Answer = Response<BoxBody<Bytes, Infallible>>;
+
+/// Serves one connection until it ends.
+pub(crate) async fn serve(desk: Arc<Desk>, peer: Peer, stream: Stream) {
+    let service = service_fn(move |request| {
+        let desk = desk.clone();
+        async move { Ok::<_, Infallible>(answer(&desk, peer, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(PATIENCE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(stream), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "an API connection broke");
+    }
+}
+
+async fn answer(desk: &Arc<Desk>, peer: Peer, request: Request<Incoming>) -> Answer {
+    if peer.role != Role::Operator {
+        let why = "the control API is for operators".to_owned();
+        return refused(&Refusal::NotAllowed { why });
+    }
+    route(desk, request).await.unwrap_or_else(|refusal| refused(&refusal))
+}
+
+async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, Refusal> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let parts: Vec<&str> = path.split('/').skip(1).collect();
+    match (&method, &parts[..]) {
+        (&Method::GET, ["v1", "status"]) => Ok(json(&desk.status().await?)),
+        (&Method::GET, ["v1", "watch"]) => Ok(watch(desk.clone())),
+        (&Method::GET, ["v1", "events"]) => Ok(events(desk)),
+        (&Method::POST, ["v1", "orders"]) => Ok(json(&desk.order(&body(request).await?).await?)),
+        (&Method::POST, ["v1", "verify", app]) => Ok(json(&desk.verify(app).await?)),
+        (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
+        (&Method::DELETE, ["v1", "tokens", id]) => {
+            desk.revoke(id).await?;
+            Ok(json(&()))
+        }
+        _ => Err(Refusal::Unknown { why: format!("there is no {method} {path}") }),
+    }
+}
+
+/// The body of a request, bounded in length and time.
+async fn body<T: for<'a> Deserialize<'a>>(request: Request<Incoming>) -> Result<T, Refusal> {
+    let invalid = |why: String| Refusal::Invalid { why };
+    let read = timeout(PATIENCE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
+    let read = read.map_err(|_| invalid("the body took too long".to_owned()))?;
+    let bytes = read.map_err(|error| invalid(format!("the body: {error}")))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body: {error}")))
+}
+
+fn json(value: &impl Serialize) -> Answer {
+    respond(StatusCode::OK, to_line(value).into())
+}
+
+/// A value as a line of JSON.
+fn to_line(value: &impl Serialize) -> Vec<u8> {
+    let mut line = serde_json::to_vec(value).expect("the API's types have only text keys and no failing serialisers");
+    line.push(b'\n');
+    line
+}
+
+fn refused(refusal: &Refusal) -> Answer {
+    let status = match refusal {
+        Refusal::Conflict { .. } => StatusCode::CONFLICT,
+        Refusal::NotBelieved { .. } | Refusal::NotAllowed { .. } => StatusCode::FORBIDDEN,
+        Refusal::Unknown { .. } => StatusCode::NOT_FOUND,
+        Refusal::Invalid { .. } => StatusCode::BAD_REQUEST,
+        Refusal::Failed { .. } => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    respond(status, to_line(refusal).into())
+}
+
+fn respond(status: StatusCode, bytes: Bytes) -> Answer {
+    with_body(status, "application/json", BoxBody::new(Full::new(bytes)))
+}
+
+fn with_body(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
+    response
+}
+
+/// A body that is written line by line as there is something to say.
+struct Lines(mpsc::Receiver<Bytes>);
+
+impl Body for Lines {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.0.poll_recv(context).map(|line| line.map(|line| Ok(Frame::data(line))))
+    }
+}
+
+/// A response whose lines `say` writes; it ends when either side does.
+fn lines<F: Future<Output = ()> + Send + 'static>(say: impl FnOnce(mpsc::Sender<Bytes>) -> F) -> Answer {
+    let (to, lines) = mpsc::channel(LINES);
+    tokio::spawn(say(to));
+    with_body(StatusCode::OK, "application/x-ndjson", BoxBody::new(Lines(lines)))
+}
+
+fn watch(desk: Arc<Desk>) -> Answer {
+    lines(|to| async move {
+        let (mut changed, mut last) = (desk.handle.changed.clone(), None);
+        loop {
+            // What changes while the status is made is seen the next time round.
+            changed.mark_unchanged();
+            let Ok(status) = desk.status().await else { return };
+            let said = without_clocks(&status);
+            if last.as_ref() != Some(&said) && to.send(to_line(&status).into()).await.is_err() {
+                return;
+            }
+            last = Some(said);
+            tokio::select! {
+                () = to.closed() => return,
+                change = changed.changed() => match change {
+                    Ok(()) => tokio::time::sleep(WATCH).await,
+                    Err(_) => return,
+                },
+            }
+        }
+    })
+}
+
+/// A status without what changes by the mere passing of time.
+fn without_clocks(status: &FleetStatus) -> FleetStatus {
+    let mut status = status.clone();
+    status.nodes.iter_mut().for_each(|node| node.since_us = 0);
+    status
+}
+
+fn events(desk: &Arc<Desk>) -> Answer {
+    let mut happening = desk.handle.events.subscribe();
+    lines(|to| async move {
+        let mut missed = 0;
+        loop {
+            let event = tokio::select! {
+                () = to.closed() => return,
+                event = happening.recv() => event,
+            };
+            match event {
+                Ok(event) => {
+                    let line = EventLine { missed, ..event.into() };
+                    missed = 0;
+                    if to.send(to_line(&line).into()).await.is_err() {
+                        return;
+                    }
+                }
+                Err(RecvError::Lagged(by)) => missed += by,
+                Err(RecvError::Closed) => return,
+            }
+        }
+    })
+}
