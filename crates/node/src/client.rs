@@ -1,10 +1,30 @@
 //! Asking an origin: the operator's side of the control API.
+//!
+//! Whoever answers must have an origin's certificate of the fleet's CA. Nothing here is retried: whoever asks knows better
+//! whether to ask again.
 
-use crate::api::{FleetStatus, Ordered, Refusal, Verification};
-use crate::join::{JoinLine, JoinTerms};
-use content::{Signed, TokenId};
+use crate::api::{
+    FleetStatus, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest, Verification, labels_to_text,
+};
+use crate::founding;
+use crate::home::{self, FleetFile};
+use crate::identity::{ANY_NODE, Identity};
+use crate::join::{BadJoinLine, JoinLine, JoinTerms};
+use crate::tls::{Door, Tls};
+use content::{AppName, FleetId, NodeId, Signed, TokenId};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 /// Why an origin could not be asked.
 #[derive(Debug, thiserror::Error)]
@@ -23,44 +43,199 @@ pub enum ClientError {
     Protocol(String),
 }
 
-/// An operator's connection to the fleet's origins. Each call dials anew; clones are cheap.
+/// The longest answer that is taken, in bytes.
+const MAX_ANSWER: usize = 256 << 20;
+/// How long an origin may take to answer; verifying reads everything that is live, and may take longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+const VERIFYING: Duration = Duration::from_secs(3600);
+/// Lines of a watch that may wait for their reader.
+const LINES: usize = 4;
+
+/// An operator's way to the fleet's origins. Each call dials anew; clones are cheap.
 #[derive(Clone)]
-pub struct Client {}
+pub struct Client {
+    tls: Arc<Tls>,
+    origins: Vec<SocketAddr>,
+}
+
+type Connection = http1::SendRequest<Full<Bytes>>;
 
 impl Client {
     /// Reads the keys and addresses in an operator's home.
-    pub fn open(_operator_home: &Path) -> Result<Self, ClientError> {
-        todo!()
+    pub fn open(operator_home: &Path) -> Result<Self, ClientError> {
+        let keys = OperatorKeys::read(operator_home)?;
+        Ok(Self { tls: keys.tls, origins: keys.fleet.origins })
     }
 
     /// Where everything stands.
     pub async fn status(&self) -> Result<FleetStatus, ClientError> {
-        todo!()
+        self.ask(Method::GET, "/v1/status", None::<&()>, PATIENCE).await
     }
 
     /// The status now and whenever it changes, at most every 100 ms. Ends with an error when the connection does; watch
     /// again then.
     pub async fn watch(&self) -> Result<mpsc::Receiver<Result<FleetStatus, ClientError>>, ClientError> {
-        todo!()
+        let mut connection = self.connect().await?;
+        let answered = send(&mut connection, Method::GET, "/v1/watch", Bytes::new()).await?;
+        let body = accepted(answered).await?.into_body();
+        let (to, lines) = mpsc::channel(LINES);
+        tokio::spawn(async move {
+            let end = read_lines(body, &to).await;
+            // A reader that has gone needs no reason.
+            to.send(Err(end)).await.ok();
+            drop(connection);
+        });
+        Ok(lines)
     }
 
     /// Has every node read again what is live.
-    pub async fn verify(&self, _app: &str) -> Result<Verification, ClientError> {
-        todo!()
+    pub async fn verify(&self, app: &str) -> Result<Verification, ClientError> {
+        let app = AppName::new(app).map_err(|bad| Refusal::Invalid { why: bad.to_string() })?;
+        self.ask(Method::POST, &format!("/v1/verify/{app}"), None::<&()>, VERIFYING).await
     }
 
     /// Brings a signed order for a release that is known already.
-    pub async fn order(&self, _order: &Signed) -> Result<Ordered, ClientError> {
-        todo!()
+    pub async fn order(&self, order: &Signed) -> Result<Ordered, ClientError> {
+        let request = OrderRequest { order: data_encoding::BASE64.encode(&order.encode()) };
+        self.ask(Method::POST, "/v1/orders", Some(&request), PATIENCE).await
     }
 
     /// Has a join line made.
-    pub async fn issue_join_line(&self, _terms: &JoinTerms) -> Result<JoinLine, ClientError> {
-        todo!()
+    pub async fn issue_join_line(&self, terms: &JoinTerms) -> Result<JoinLine, ClientError> {
+        let request = TokenRequest {
+            uses: terms.uses,
+            valid_seconds: terms.valid.as_secs(),
+            role: terms.role.into(),
+            labels: labels_to_text(&terms.labels),
+        };
+        let issued: TokenIssued = self.ask(Method::POST, "/v1/tokens", Some(&request), PATIENCE).await?;
+        issued.line.parse().map_err(|bad: BadJoinLine| ClientError::Protocol(bad.to_string()))
     }
 
     /// Takes a join line back.
-    pub async fn revoke_token(&self, _token: TokenId) -> Result<(), ClientError> {
-        todo!()
+    pub async fn revoke_token(&self, token: TokenId) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, PATIENCE).await
+    }
+
+    async fn ask<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+        patience: Duration,
+    ) -> Result<T, ClientError> {
+        let body = match body {
+            Some(body) => serde_json::to_vec(body).map_err(protocol)?,
+            None => Vec::new(),
+        };
+        let asked = async {
+            let mut connection = self.connect().await?;
+            let answer = accepted(send(&mut connection, method, path, body.into()).await?).await?;
+            let bytes = collect(answer.into_body()).await?;
+            serde_json::from_slice(&bytes).map_err(protocol)
+        };
+        let slow = || ClientError::Unreachable(format!("no answer within {} s", patience.as_secs()));
+        timeout(patience, asked).await.map_err(|_| slow())?
+    }
+
+    /// A connection to the first origin that answers.
+    async fn connect(&self) -> Result<Connection, ClientError> {
+        let mut failed = "the operator's home names no origin".to_owned();
+        for &address in &self.origins {
+            match self.tls.dial_origin(address, Door::Api).await {
+                Ok((stream, _)) => {
+                    let (connection, driving) = http1::handshake(TokioIo::new(stream)).await.map_err(protocol)?;
+                    tokio::spawn(async move {
+                        if let Err(error) = driving.await {
+                            tracing::debug!(%error, "an API connection broke");
+                        }
+                    });
+                    return Ok(connection);
+                }
+                Err(error) => failed = format!("{address}: {error}"),
+            }
+        }
+        Err(ClientError::Unreachable(failed))
+    }
+}
+
+fn protocol(why: impl std::fmt::Display) -> ClientError {
+    ClientError::Protocol(why.to_string())
+}
+
+async fn send(
+    connection: &mut Connection,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Response<Incoming>, ClientError> {
+    let request = Request::builder().method(method).uri(path).header("host", ANY_NODE);
+    let request = request.header("content-type", "application/json").body(Full::new(body)).map_err(protocol)?;
+    connection.send_request(request).await.map_err(|error| ClientError::Unreachable(error.to_string()))
+}
+
+async fn collect(body: Incoming) -> Result<Bytes, ClientError> {
+    Ok(Limited::new(body, MAX_ANSWER).collect().await.map_err(protocol)?.to_bytes())
+}
+
+/// An answer that is not a refusal.
+async fn accepted(answer: Response<Incoming>) -> Result<Response<Incoming>, ClientError> {
+    if answer.status().is_success() {
+        return Ok(answer);
+    }
+    let status = answer.status();
+    let bytes = collect(answer.into_body()).await?;
+    match serde_json::from_slice::<Refusal>(&bytes) {
+        Ok(refusal) => Err(refusal.into()),
+        Err(_) => Err(protocol(status)),
+    }
+}
+
+/// Passes on line after line; gives the reason why there are no more.
+async fn read_lines(mut body: Incoming, to: &mpsc::Sender<Result<FleetStatus, ClientError>>) -> ClientError {
+    let mut waiting = Vec::new();
+    loop {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = to.closed() => return ClientError::Unreachable("nobody watches any more".to_owned()),
+        };
+        match frame {
+            None => return ClientError::Unreachable("the origin closed the connection".to_owned()),
+            Some(Err(error)) => return ClientError::Unreachable(error.to_string()),
+            Some(Ok(frame)) => waiting.extend_from_slice(frame.data_ref().map_or(&[][..], |bytes| bytes)),
+        }
+        if waiting.len() > MAX_ANSWER {
+            return protocol("a line is too long");
+        }
+        while let Some(end) = waiting.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = waiting.drain(..=end).collect();
+            let Ok(status) = serde_json::from_slice(&line) else { return protocol("a line is no status") };
+            if to.send(Ok(status)).await.is_err() {
+                return ClientError::Unreachable("nobody watches any more".to_owned());
+            }
+        }
+    }
+}
+
+/// Everything in an operator's home but the signing keys, which are read when something is signed.
+pub(crate) struct OperatorKeys {
+    pub(crate) tls: Arc<Tls>,
+    pub(crate) node: NodeId,
+    pub(crate) fleet: FleetFile,
+    pub(crate) root: Signed,
+    pub(crate) id: FleetId,
+}
+
+impl OperatorKeys {
+    pub(crate) fn read(home: &Path) -> Result<Self, ClientError> {
+        let bad = |why: &dyn std::fmt::Display| {
+            let next = "give the directory that `tiding up` made with --operator-home";
+            ClientError::Home(format!("{} is no operator's home ({why}); {next}", home.display()))
+        };
+        let fleet = home::read_json(&home.join(home::FLEET)).map_err(|error| bad(&error))?;
+        let identity = Identity::load(home).map_err(|error| bad(&error))?;
+        let (root, id, _) = founding::read_root(home).map_err(|error| bad(&error))?;
+        let tls = Arc::new(Tls::new(&identity).map_err(|error| bad(&error))?);
+        Ok(Self { tls, node: identity.node, fleet, root, id })
     }
 }

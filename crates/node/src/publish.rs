@@ -1,10 +1,34 @@
 //! Publishing: a tree is cut, hashed and signed where it is, and served until the origin holds it durably.
+//!
+//! A publisher is a node of its own for a short while: the same engine and driver, with the tree itself as the source of its
+//! pieces and no store. Whatever happens to it before the order stands in the journal, nothing has been deployed.
 
-use crate::client::ClientError;
+use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutState, RolloutStatus};
+use crate::client::{Client, ClientError, OperatorKeys};
+use crate::disk::RealDisk;
+use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Parts, Shelf};
+use crate::founding;
+use crate::home::{self, FleetFile};
+use crate::identity::wall_clock;
 use content::order::Wave;
-use content::{Label, OrderId, ReleaseId};
+use content::release::Instructions;
+use content::{
+    AppName, Bitmap, ContentSpec, FleetId, Label, Order, OrderId, PayloadKind, Release, ReleaseId, Role, Signed,
+    SigningKey, UnixTime,
+};
+use engine::door::{Answer, Config, Held, Recovered, Request};
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
+use store::disk::Name;
+use store::import::{Found, Source};
+use tokio::sync::{mpsc, watch};
 
 /// What to deploy where, and how carefully.
 #[derive(Debug, Clone)]
@@ -113,6 +137,9 @@ pub enum DeployError {
     /// The origin could not be asked, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// Another deploy from this operator's home is under way.
+    #[error("another deploy with these keys is under way: {0}; wait for it, or stop it")]
+    Busy(String),
     /// The source cannot be opened.
     #[error("{path}: {source}")]
     Source {
@@ -123,23 +150,319 @@ pub enum DeployError {
     },
 }
 
+/// How often progress is told while pieces are sent.
+const TELL: Duration = Duration::from_millis(100);
+/// The file by which one operator's home publishes one thing at a time.
+const LOCK: &str = "publish.lock";
+
 /// Reads `source` (a directory or a file), signs it, and serves it until its order stands in the fleet's journal.
 pub async fn deploy(
-    _operator_home: &Path,
-    _source: &Path,
-    _options: &DeployOptions,
-    _progress: impl FnMut(Progress),
+    operator_home: &Path,
+    source: &Path,
+    options: &DeployOptions,
+    mut progress: impl FnMut(Progress),
 ) -> Result<Deployed, DeployError> {
-    todo!()
+    let app = AppName::new(&options.app).map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    content::release::check_target_path(options.path.as_os_str().as_bytes())
+        .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
+    let _alone = lock(operator_home, &app)?;
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    // Asked before anything is read, so that an origin that is away or busy is known at once.
+    not_busy(&client.status().await?, &app)?;
+    let (found, tree) = read_tree(source, &mut progress).await?;
+    let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
+    progress(Progress::Found { entries, bytes, notes });
+    let standing = standing_of(&client.status().await?, &app)?;
+    let signing = signing_key(operator_home)?;
+    let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
+    progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
+    let (order, epoch) = serve_until_ordered(keys, found, tree, &papers, &mut progress).await?;
+    progress(Progress::Ordered { epoch, order });
+    Ok(Deployed { app: options.app.clone(), release: papers.release_id(), version: papers.version, order, epoch })
 }
 
 /// Orders an application back to a release that was published before: `to` is a version or a release id, or the one before
 /// the present one when absent.
 pub async fn rollback(
-    _operator_home: &Path,
-    _app: &str,
-    _to: Option<&str>,
-    _message: &str,
+    operator_home: &Path,
+    app: &str,
+    to: Option<&str>,
+    message: &str,
 ) -> Result<Deployed, DeployError> {
-    todo!()
+    let name = AppName::new(app).map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let status = client.status().await?;
+    let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
+    let target = choose(rollout, to)?;
+    let release: ReleaseId = parsed(&target.release)?;
+    let order = Order {
+        fleet: keys.id,
+        app: name,
+        epoch: rollout.epoch + 1,
+        release,
+        fallback: None,
+        selector: Vec::new(),
+        waves: vec![Wave::PerMille(1000)],
+        budget: 0,
+        created: wall_clock(),
+        message: message.to_owned(),
+    };
+    order.check().map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    let signed = signing_key(operator_home)?.sign(PayloadKind::Order, order.encode());
+    let ordered = client.order(&signed).await?;
+    let order = OrderId(signed.payload_digest());
+    Ok(Deployed { app: app.to_owned(), release, version: target.version.clone(), order, epoch: ordered.epoch })
+}
+
+fn unknown(why: String) -> ClientError {
+    ClientError::Refused(Refusal::Unknown { why })
+}
+
+fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ClientError> {
+    text.parse().map_err(|error: T::Err| ClientError::Protocol(error.to_string()))
+}
+
+/// The release to go back to: the one that was asked for, or the newest that was made before the present one.
+fn choose<'a>(rollout: &'a RolloutStatus, to: Option<&str>) -> Result<&'a ReleaseStatus, ClientError> {
+    let asked = |release: &&ReleaseStatus| match to {
+        Some(to) => release.version == to || (to.len() >= 8 && release.release.starts_with(to)),
+        None => release.release != rollout.release,
+    };
+    let present = rollout.releases.iter().position(|release| release.release == rollout.release);
+    let before = match to {
+        Some(_) => &rollout.releases[..],
+        None => &rollout.releases[..present.unwrap_or(rollout.releases.len())],
+    };
+    before.iter().rfind(asked).ok_or_else(|| {
+        let known: Vec<&str> = rollout.releases.iter().map(|release| release.version.as_str()).collect();
+        let what = to.map_or("a release before the present one".to_owned(), |to| format!("the release {to}"));
+        unknown(format!("{what} is not known; there are: {}", known.join(", ")))
+    })
+}
+
+/// Where the application stands before a deploy.
+struct Standing {
+    epoch: u64,
+    fallback: Option<ReleaseId>,
+}
+
+fn rollout_of<'a>(status: &'a FleetStatus, app: &AppName) -> Option<&'a RolloutStatus> {
+    status.apps.iter().find(|rollout| rollout.app == app.as_str())
+}
+
+/// Refuses early what the origin would refuse late: it decides all the same.
+fn not_busy(status: &FleetStatus, app: &AppName) -> Result<(), ClientError> {
+    match rollout_of(status, app) {
+        Some(rollout) if rollout.state == RolloutState::Spreading => {
+            let (epoch, by) = (rollout.epoch, rollout.by.clone());
+            let what = format!("{app} {} is being deployed", rollout.version);
+            Err(Refusal::Conflict { epoch, by, what }.into())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The newest epoch, and the release that most nodes have confirmed: what a failing rollout goes back to.
+fn standing_of(status: &FleetStatus, app: &AppName) -> Result<Standing, ClientError> {
+    let Some(rollout) = rollout_of(status, app) else { return Ok(Standing { epoch: 0, fallback: None }) };
+    let mut confirmed: BTreeMap<&str, usize> = BTreeMap::new();
+    let of_app = status.nodes.iter().flat_map(|node| &node.apps).filter(|on| on.app == app.as_str());
+    for release in of_app.filter_map(|on| on.confirmed.as_deref()) {
+        *confirmed.entry(release).or_default() += 1;
+    }
+    let named = |release: &str| rollout.releases.iter().any(|known| known.release == release);
+    let most = confirmed.into_iter().filter(|(release, _)| named(release)).max_by_key(|(_, nodes)| *nodes);
+    let fallback = most.map(|(release, _)| parsed(release)).transpose()?;
+    Ok(Standing { epoch: rollout.epoch, fallback })
+}
+
+fn signing_key(home: &Path) -> Result<SigningKey, DeployError> {
+    let path = home.join(home::OPERATOR_KEY);
+    founding::read_signing_key(&path).map_err(|error| ClientError::Home(error.to_string()).into())
+}
+
+/// One operator's home publishes one thing at a time: both would answer to the same name.
+fn lock(home: &Path, app: &AppName) -> Result<File, DeployError> {
+    let path = home.join(LOCK);
+    let bad = |source| DeployError::Source { path: path.clone(), source };
+    let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(bad)?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {
+            file.set_len(0).map_err(bad)?;
+            file.write_all(format!("{app} (process {})", std::process::id()).as_bytes()).map_err(bad)?;
+            Ok(file)
+        }
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let other = std::fs::read_to_string(&path).unwrap_or_default();
+            Err(DeployError::Busy(other.chars().filter(|c| !c.is_control()).take(100).collect()))
+        }
+        Err(errno) => Err(bad(errno.into())),
+    }
+}
+
+type Tree = Source<RealDisk>;
+
+/// Reads, cuts and hashes on a thread of its own.
+async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result<(Found, Tree), DeployError> {
+    let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
+    let path = std::fs::canonicalize(source).map_err(bad)?;
+    let whole = || DeployError::Invalid("the root directory cannot be published as a whole".to_owned());
+    let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(whole)?;
+    let disk = Arc::new(RealDisk::new());
+    let parent = disk.open_path(parent).map_err(bad)?;
+    let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
+    let (tell, mut told) = watch::channel(0);
+    let reading = tokio::task::spawn_blocking(move || {
+        store::import::import(disk, parent, &name, &mut |bytes| {
+            tell.send_replace(bytes);
+        })
+    });
+    while told.changed().await.is_ok() {
+        let bytes = *told.borrow_and_update();
+        progress(Progress::Reading { bytes });
+    }
+    Ok(reading.await.map_err(|broken| DeployError::Invalid(format!("reading broke off: {broken}")))??)
+}
+
+/// A signed release and the signed order for it.
+struct Papers {
+    version: String,
+    release: Signed,
+    order: Signed,
+}
+
+impl Papers {
+    fn sign(
+        key: &SigningKey,
+        fleet: FleetId,
+        app: &AppName,
+        found: &Found,
+        options: &DeployOptions,
+        standing: &Standing,
+    ) -> Result<Self, DeployError> {
+        let invalid = |bad: content::encoding::Malformed| DeployError::Invalid(bad.to_string());
+        let created = wall_clock();
+        let version = options.version.clone().unwrap_or_else(|| version_of(created, found));
+        let window = u32::try_from(options.health_window.as_millis()).unwrap_or(u32::MAX);
+        let release = Release {
+            fleet,
+            app: app.clone(),
+            version: version.clone(),
+            created,
+            content: found.content,
+            attributes: Some(found.attributes),
+            entries: found.entries,
+            size: found.size,
+            instructions: Instructions {
+                path: options.path.as_os_str().as_bytes().to_vec(),
+                health_window_ms: window,
+                keep: options.keep,
+            },
+        };
+        release.check().map_err(invalid)?;
+        let release = key.sign(PayloadKind::Release, release.encode());
+        let order = Order {
+            fleet,
+            app: app.clone(),
+            epoch: standing.epoch + 1,
+            release: ReleaseId(release.payload_digest()),
+            fallback: standing.fallback,
+            selector: options.selector.clone(),
+            waves: options.waves.clone(),
+            budget: options.budget,
+            created,
+            message: options.message.clone(),
+        };
+        order.check().map_err(invalid)?;
+        Ok(Self { version, release, order: key.sign(PayloadKind::Order, order.encode()) })
+    }
+
+    fn release_id(&self) -> ReleaseId {
+        ReleaseId(self.release.payload_digest())
+    }
+}
+
+/// A version that sorts by time and tells contents apart.
+fn version_of(now: UnixTime, found: &Found) -> String {
+    let at = time::OffsetDateTime::UNIX_EPOCH + Duration::from_secs(now.0);
+    let (date, clock) = (at.date(), at.time());
+    let content = &found.content.id().0.short()[..6];
+    let (year, month, day) = (date.year(), u8::from(date.month()), date.day());
+    let (hour, minute, second) = clock.as_hms();
+    format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{content}")
+}
+
+/// Runs a publisher's node until the order stands, or is refused.
+async fn serve_until_ordered(
+    keys: OperatorKeys,
+    found: Found,
+    tree: Tree,
+    papers: &Papers,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(OrderId, u64), DeployError> {
+    let inbox = mpsc::channel(INBOX);
+    let datacenter = Label::new(&keys.fleet.datacenter).map_err(|bad| ClientError::Home(bad.to_string()))?;
+    let held = |content: ContentSpec| Held { content, have: Bitmap::full(content.total()), complete: true };
+    let recovered = Recovered {
+        root: Some(keys.root),
+        held: vec![held(found.content), held(found.attributes)],
+        ..Recovered::default()
+    };
+    let config = publisher_config(keys.id, &keys.fleet, datacenter);
+    let host = Host::Publisher(inbox.0.clone());
+    let shelf = Shelf::new(Arc::new(tree));
+    let (driver, handle) = Driver::new(Parts { me: keys.node, config, recovered, tls: keys.tls, shelf, host, inbox });
+    let running = tokio::spawn(driver.run());
+    let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone() };
+    let total = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
+    let answer = told_while(handle.ask(deploy), &handle, total, progress).await;
+    // A driver that is gone has stopped already.
+    handle.inbox.send(Incoming::Stop).await.ok();
+    running.await.ok();
+    match answer {
+        Ok(Answer::Ordered { order, epoch }) => Ok((order, epoch)),
+        Ok(Answer::Refused(refusal)) => Err(ClientError::Refused(refusal.into()).into()),
+        Ok(_) => Err(ClientError::Protocol("the engine gave an answer to another question".to_owned()).into()),
+        Err(gone) => Err(ClientError::Protocol(gone.to_string()).into()),
+    }
+}
+
+/// Waits, and tells how much has been sent whenever that changed.
+async fn told_while<T>(
+    waiting: impl Future<Output = T>,
+    handle: &Handle,
+    total: u64,
+    progress: &mut impl FnMut(Progress),
+) -> T {
+    let mut waiting = std::pin::pin!(waiting);
+    let (mut told, mut tick) = (0, tokio::time::interval(TELL));
+    loop {
+        tokio::select! {
+            done = &mut waiting => return done,
+            _ = tick.tick() => {
+                let sent = handle.sent.load(Ordering::Relaxed);
+                if sent != told {
+                    told = sent;
+                    progress(Progress::Spreading { sent, total });
+                }
+            }
+        }
+    }
+}
+
+fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Config {
+    Config {
+        fleet,
+        role: Role::Operator,
+        name: file.operator.clone(),
+        labels: Default::default(),
+        datacenter,
+        listen: None,
+        software: env!("CARGO_PKG_VERSION").to_owned(),
+        origins: file.origins.clone(),
+        neighbours: 16,
+        window_bytes: 8 << 20,
+        patience: Duration::from_secs(1),
+        redial: Duration::from_millis(50),
+    }
 }
