@@ -67,6 +67,12 @@ impl Client {
         Ok(Self { tls: keys.tls, origins: keys.fleet.origins })
     }
 
+    /// A client with keys that are here.
+    #[cfg(test)]
+    pub(crate) fn of(tls: Arc<Tls>, origins: Vec<SocketAddr>) -> Self {
+        Self { tls, origins }
+    }
+
     /// Where everything stands.
     pub async fn status(&self) -> Result<FleetStatus, ClientError> {
         self.ask(Method::GET, "/v1/status", None::<&()>, PATIENCE).await

@@ -249,7 +249,7 @@ impl Driver {
             return;
         }
         match what {
-            FromLink::Message(message) => self.handle(Input::Message { from: peer, message }),
+            FromLink::Message(message) => self.handle(Input::Message { from: peer, message: *message }),
             FromLink::Payload { content, piece, bytes } => {
                 let (buffer, len) = (BufferId(self.next_buffer), bytes.len() as u32);
                 self.next_buffer += 1;

@@ -208,3 +208,108 @@ fn events(desk: &Arc<Desk>) -> Answer {
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api;
+    use crate::client::{Client, ClientError};
+    use crate::join::JoinTerms;
+    use crate::testing::{Fleet, Guest, answering, desk};
+    use engine::door::{self, Answer, Request};
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// Serves one connection for a member with a role; what is asked comes from there too.
+    async fn served<T>(
+        asker: Role,
+        engine: impl FnMut(Request) -> Answer + Send + 'static,
+        ask: impl AsyncFnOnce(Client, tokio::sync::watch::Sender<u64>) -> T,
+    ) -> T {
+        let fleet = Fleet::new();
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let client = Client::of(fleet.tls(asker), vec![guest.address]);
+        let (handle, touch) = answering(engine);
+        let desk = Arc::new(desk(handle));
+        let serving = async {
+            let accepted = guest.accept().await.0.expect("let in");
+            serve(desk, accepted.peer.expect("it has a certificate"), accepted.stream).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            done = ask(client, touch) => done,
+            () = serving => unreachable!("it never ends"),
+        }
+    }
+
+    #[tokio::test]
+    async fn h1_only_operators_may_ask() {
+        for role in [Role::Agent, Role::Origin] {
+            let answer =
+                served(role, |_| panic!("the engine was asked"), async |client, _| client.status().await).await;
+            assert!(matches!(answer, Err(ClientError::Refused(Refusal::NotAllowed { .. }))), "{answer:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_says_what_changed_and_nothing_twice() {
+        let position = Arc::new(AtomicU64::new(1));
+        let seen = position.clone();
+        let engine = move |_| {
+            let index = seen.load(Ordering::Relaxed);
+            let position = Some(content::fact::Position { generation: 1, index });
+            Answer::Status(Box::new(door::FleetStatus { position, ..Default::default() }))
+        };
+        served(Role::Operator, engine, async |client, touch: tokio::sync::watch::Sender<u64>| {
+            let mut watch = client.watch().await.expect("watching");
+            let mut next = async || watch.recv().await.expect("a line").expect("a status").position.map(|at| at.index);
+            assert_eq!(next().await, Some(1));
+            touch.send_modify(|n| *n += 1);
+            position.store(2, Ordering::Relaxed);
+            touch.send_modify(|n| *n += 1);
+            assert_eq!(next().await, Some(2));
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_refusal_keeps_its_kind_and_words() {
+        let engine = |_| {
+            let (by, what) = ("alice".to_owned(), "a deploy is under way".to_owned());
+            Answer::Refused(door::Refusal::Conflict { epoch: 41, by, what })
+        };
+        let answer = served(Role::Operator, engine, async |client, _| client.verify("web").await).await;
+        let Err(ClientError::Refused(refusal)) = answer else { panic!("{answer:?}") };
+        assert!(matches!(&refusal, Refusal::Conflict { epoch: 41, by, .. } if by == "alice"), "{refusal}");
+    }
+
+    #[tokio::test]
+    async fn h2_a_join_line_is_made_and_only_its_hash_reaches_the_engine() {
+        let (tell, mut told) = mpsc::channel(1);
+        let engine = move |request| {
+            tell.try_send(request).expect("asked once");
+            Answer::Noted
+        };
+        let line = served(Role::Operator, engine, async |client, _| {
+            client.issue_join_line(&JoinTerms { uses: 7, ..JoinTerms::default() }).await
+        });
+        let line = line.await.expect("a line");
+        let Some(Request::IssueToken { token, secret, uses, .. }) = told.recv().await else { panic!("not asked") };
+        assert_eq!((token, secret, uses), (line.token_id(), line.secret_hash(), 7));
+    }
+
+    #[tokio::test]
+    async fn no_line_makes_an_operator() {
+        let terms = JoinTerms { role: Role::Operator, ..JoinTerms::default() };
+        let answer = served(
+            Role::Operator,
+            |_| panic!("the engine was asked"),
+            async |client, _| client.issue_join_line(&terms).await,
+        );
+        assert!(matches!(answer.await, Err(ClientError::Refused(Refusal::NotAllowed { .. }))));
+    }
+
+    #[test]
+    fn an_unknown_field_in_a_request_is_refused() {
+        assert!(serde_json::from_str::<api::OrderRequest>(r#"{"order":"","path":"/etc"}"#).is_err());
+    }
+}

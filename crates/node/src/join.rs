@@ -588,4 +588,120 @@ mod tests {
         let many = vec![SocketAddr::from(([127, 0, 0, 1], 1)); MAX_ADDRESSES + 1];
         assert!(JoinLine::decode(&JoinLine { addresses: many, ..line() }.encode()).is_err());
     }
+
+    use crate::testing::{Fleet, Guest, answering, signed_root};
+    use engine::door;
+    use std::sync::{Arc, Mutex};
+
+    fn line_to(address: SocketAddr, ca: Digest, fleet: FleetId) -> JoinLine {
+        JoinLine::new(&JoinTerms::default(), vec![address], ca, fleet, wall_clock())
+    }
+
+    fn porter(fleet: Fleet, root: Signed, handle: Handle) -> Porter {
+        let (origins, turns) = (vec![([127, 0, 0, 1], 1).into()], Semaphore::new(Porter::AT_ONCE));
+        let datacenter = Label::new("here").expect("a label");
+        Porter { authority: fleet.authority, handle, root, origins, datacenter, turns }
+    }
+
+    #[tokio::test]
+    async fn a_machine_joins_and_keeps_what_it_was_given() {
+        let (fleet, (root, id)) = (Fleet::new(), signed_root());
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let line = line_to(guest.address, fleet.pin(), id);
+        let (expected, token) = (line.secret_hash(), line.token_id());
+        let (handle, _touch) = answering(move |request| match request {
+            Request::Enrol { token: shown, secret, name, .. } => {
+                assert_eq!((shown, secret, name.as_str()), (token, expected, "web-1"));
+                Answer::Enrolled { role: Role::Agent, name: "web-1-2".to_owned(), labels: Labels::new() }
+            }
+            other => panic!("{other:?}"),
+        });
+        let porter = porter(fleet, root, handle);
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (joined, ()) = tokio::join!(join(&line, temp.path(), Some("web-1")), async {
+            let accepted = guest.accept().await.0.expect("let in");
+            porter.serve(accepted.stream).await.expect("served");
+        });
+        joined.expect("joined");
+        let identity = Identity::load(&home::identity(temp.path())).expect("an identity");
+        assert_eq!(identity.role, Role::Agent);
+        let node: NodeFile = home::read_json(&home::identity(temp.path()).join(home::NODE)).expect("a node file");
+        assert_eq!((node.name.as_str(), node.datacenter.as_str()), ("web-1-2", "here"));
+        let again = join(&line, temp.path(), None).await;
+        assert!(matches!(again, Err(JoinError::AlreadyJoined(_))));
+    }
+
+    #[tokio::test]
+    async fn h2_a_refusal_is_told_and_nothing_is_kept() {
+        let (fleet, (root, id)) = (Fleet::new(), signed_root());
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let line = line_to(guest.address, fleet.pin(), id);
+        let (handle, _touch) =
+            answering(|_| Answer::Refused(door::Refusal::NotAllowed("this join line is used up".to_owned())));
+        let porter = porter(fleet, root, handle);
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (joined, ()) = tokio::join!(join(&line, temp.path(), None), async {
+            let accepted = guest.accept().await.0.expect("let in");
+            porter.serve(accepted.stream).await.expect("served");
+        });
+        let why = joined.expect_err("refused").to_string();
+        assert!(why.contains("used up"), "{why}");
+        assert!(!home::identity(temp.path()).exists());
+    }
+
+    #[tokio::test]
+    async fn h5_a_man_in_the_middle_never_sees_the_secret() {
+        let (ours, theirs, (_, id)) = (Fleet::new(), Fleet::new(), signed_root());
+        let guest = Guest::listen(theirs.tls(Role::Origin)).await;
+        let line = line_to(guest.address, ours.pin(), id);
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (joined, heard) = tokio::join!(join(&line, temp.path(), None), overhear(&guest, wall_clock()));
+        assert!(matches!(joined, Err(JoinError::NotTheFleet { .. })), "{joined:?}");
+        assert_eq!(heard, b"", "something was said to a stranger");
+    }
+
+    #[tokio::test]
+    async fn d23_the_secret_is_kept_back_when_clocks_differ() {
+        let (fleet, (_, id)) = (Fleet::new(), signed_root());
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let line = line_to(guest.address, fleet.pin(), id);
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let yesterday = UnixTime(wall_clock().0 - 23 * 3600);
+        let (joined, heard) = tokio::join!(join(&line, temp.path(), None), overhear(&guest, yesterday));
+        assert!(joined.is_err_and(|error| error.to_string().contains("your clock is 23 h ahead")));
+        assert_eq!(heard, b"", "the secret was sent in spite of the clock");
+    }
+
+    /// Lets someone in, greets, and takes down every byte that is said.
+    async fn overhear(guest: &Guest, now: UnixTime) -> Vec<u8> {
+        let mut heard = Vec::new();
+        if let (Ok(accepted), _) = guest.accept().await {
+            let mut stream = accepted.stream;
+            say(&mut stream, &Greeting { now }).await.ok();
+            stream.read_to_end(&mut heard).await.ok();
+        }
+        heard
+    }
+
+    #[tokio::test]
+    async fn a_root_of_another_fleet_is_not_kept() {
+        let (fleet, (root, _), (_, wanted)) = (Fleet::new(), signed_root(), signed_root());
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let line = line_to(guest.address, fleet.pin(), wanted);
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let (handle, _touch) = answering(move |_| {
+            *count.lock().expect("not poisoned") += 1;
+            Answer::Enrolled { role: Role::Agent, name: "a".to_owned(), labels: Labels::new() }
+        });
+        let porter = porter(fleet, root, handle);
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (joined, ()) = tokio::join!(join(&line, temp.path(), None), async {
+            let accepted = guest.accept().await.0.expect("let in");
+            porter.serve(accepted.stream).await.expect("served");
+        });
+        assert_eq!(*asked.lock().expect("not poisoned"), 1);
+        assert!(matches!(joined, Err(JoinError::NotTheFleet { .. })), "{joined:?}");
+        assert!(!home::identity(temp.path()).exists());
+    }
 }

@@ -19,4 +19,6 @@ mod http;
 mod identity;
 pub mod join;
 pub mod publish;
+#[cfg(test)]
+mod testing;
 mod tls;

@@ -136,6 +136,8 @@ fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, TlsError> {
 pub(crate) struct Tls {
     members: Arc<ServerConfig>,
     joiners: Arc<ServerConfig>,
+    /// Whether strangers may come to join: only at an origin.
+    greets: bool,
     client: ClientConfig,
     strangers: Strangers,
 }
@@ -164,6 +166,7 @@ impl Tls {
         Ok(Self {
             members: server(members, &[Door::Control, Door::Bulk, Door::Api])?,
             joiners: server(joiners, &[Door::Join])?,
+            greets: identity.role == Role::Origin,
             client,
             strangers: Strangers::default(),
         })
@@ -183,7 +186,7 @@ impl Tls {
             None => Vec::new(),
         };
         // Whoever names no door of ours meets the strict side, and its alert.
-        let config = if doors == [Door::Join] { &self.joiners } else { &self.members };
+        let config = if self.greets && doors == [Door::Join] { &self.joiners } else { &self.members };
         let stream = hello.into_stream(config.clone()).await?;
         let door = stream.get_ref().1.alpn_protocol().and_then(Door::of_alpn);
         let door = door.ok_or_else(|| unfit("it names no door"))?;
@@ -406,6 +409,156 @@ impl ServerCertVerifier for PinVerifier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{Fleet, Guest};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// Someone without a certificate who believes anybody.
+    fn stranger(alpn: Option<&[u8]>) -> ClientConfig {
+        #[derive(Debug)]
+        struct Credulous(PinVerifier);
+        impl ServerCertVerifier for Credulous {
+            fn verify_server_cert(
+                &self,
+                _leaf: &CertificateDer<'_>,
+                _rest: &[CertificateDer<'_>],
+                _name: &ServerName<'_>,
+                _ocsp: &[u8],
+                _now: UnixTime,
+            ) -> Result<ServerCertVerified, rustls::Error> {
+                Ok(ServerCertVerified::assertion())
+            }
+            fn verify_tls12_signature(
+                &self,
+                message: &[u8],
+                cert: &CertificateDer<'_>,
+                dss: &DigitallySignedStruct,
+            ) -> Result<HandshakeSignatureValid, rustls::Error> {
+                self.0.verify_tls12_signature(message, cert, dss)
+            }
+            fn verify_tls13_signature(
+                &self,
+                message: &[u8],
+                cert: &CertificateDer<'_>,
+                dss: &DigitallySignedStruct,
+            ) -> Result<HandshakeSignatureValid, rustls::Error> {
+                self.0.verify_tls13_signature(message, cert, dss)
+            }
+            fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+                self.0.supported_verify_schemes()
+            }
+        }
+        let verifier = Credulous(PinVerifier { pin: Digest::of(b""), provider: provider() });
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(VERSIONS)
+            .expect("TLS 1.3 is known")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.into_iter().map(<[u8]>::to_vec).collect();
+        config
+    }
+
+    /// What a stranger gets to read before the connection ends.
+    async fn read_all_as(config: ClientConfig, address: SocketAddr) -> Result<Vec<u8>, String> {
+        let mut stream = connect(address, config, ANY_NODE.to_owned()).await.map_err(|error| error.to_string())?;
+        // It may well speak first; nobody listens.
+        stream.write_all(b"GET /v1/status HTTP/1.1\r\n\r\n").await.ok();
+        let mut bytes = Vec::new();
+        match stream.read_to_end(&mut bytes).await {
+            Ok(_) => Ok(bytes),
+            Err(error) if bytes.is_empty() => Err(error.to_string()),
+            Err(_) => Ok(bytes),
+        }
+    }
+
+    #[tokio::test]
+    async fn h1_a_stranger_gets_an_alert_and_nothing_else() {
+        let guest = Guest::listen(Fleet::new().tls(Role::Origin)).await;
+        let doors = [Door::Control, Door::Bulk, Door::Api].map(|door| Some(door.alpn()));
+        for alpn in doors.into_iter().chain([None, Some(&b"h2"[..]), Some(b"tiding-join/2")]) {
+            let (read, (accepted, _)) = tokio::join!(read_all_as(stranger(alpn), guest.address), guest.accept());
+            let why = read.expect_err("no byte of ours");
+            assert!(why.contains("alert"), "{alpn:?}: {why}");
+            assert!(accepted.is_err(), "{alpn:?} was let in");
+        }
+    }
+
+    #[tokio::test]
+    async fn h1_an_agent_greets_nobody() {
+        let guest = Guest::listen(Fleet::new().tls(Role::Agent)).await;
+        let config = stranger(Some(Door::Join.alpn()));
+        let (read, (accepted, _)) = tokio::join!(read_all_as(config, guest.address), guest.accept());
+        assert!(read.expect_err("no byte of ours").contains("alert"));
+        assert!(accepted.is_err());
+    }
+
+    #[tokio::test]
+    async fn h1_another_fleets_certificate_is_a_strangers() {
+        let (ours, theirs) = (Fleet::new(), Fleet::new());
+        let guest = Guest::listen(ours.tls(Role::Origin)).await;
+        let mut config = theirs.tls(Role::Operator).client.clone();
+        // It believes us, so that only our own check is tried.
+        config.dangerous().set_certificate_verifier(Arc::new(PinVerifier { pin: ours.pin(), provider: provider() }));
+        config.alpn_protocols = vec![Door::Api.alpn().to_vec()];
+        let dial = async {
+            let mut stream =
+                connect(guest.address, config, role_name(Role::Origin)).await.map_err(|e| e.to_string())?;
+            stream.read_u8().await.map_err(|error| error.to_string())
+        };
+        let (read, (accepted, _)) = tokio::join!(dial, guest.accept());
+        assert!(read.expect_err("no byte of ours").contains("alert"));
+        assert!(accepted.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_member_is_known_by_its_key_and_role() {
+        let fleet = Fleet::new();
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let agent = fleet.tls(Role::Agent);
+        let (dialled, (accepted, _)) = tokio::join!(agent.dial(guest.address, Door::Control, None), guest.accept());
+        let (accepted, (_, origin)) = (accepted.expect("let in"), dialled.expect("it answers"));
+        assert_eq!((accepted.door, origin.role), (Door::Control, Role::Origin));
+        assert_eq!(accepted.peer.map(|peer| peer.role), Some(Role::Agent));
+        let expected = accepted.peer.map(|peer| peer.node);
+        let (again, _) = tokio::join!(agent.dial(guest.address, Door::Control, expected), guest.accept());
+        assert!(matches!(again, Err(TlsError::AnotherNode { .. })), "the origin is not the agent");
+    }
+
+    #[tokio::test]
+    async fn an_agent_cannot_pose_as_an_origin_nor_an_operator_as_a_node() {
+        let fleet = Fleet::new();
+        for role in [Role::Agent, Role::Operator] {
+            let guest = Guest::listen(fleet.tls(role)).await;
+            let asker = fleet.tls(Role::Operator);
+            let (dialled, _) = tokio::join!(asker.dial_origin(guest.address, Door::Api), guest.accept());
+            assert!(dialled.is_err(), "{role:?} was believed to be an origin");
+        }
+        let guest = Guest::listen(fleet.tls(Role::Operator)).await;
+        let agent = fleet.tls(Role::Agent);
+        let (dialled, _) = tokio::join!(agent.dial(guest.address, Door::Control, None), guest.accept());
+        assert!(dialled.is_err(), "an operator was believed to be a node");
+    }
+
+    #[tokio::test]
+    async fn h5_only_the_pinned_ca_is_believed_at_the_join_door() {
+        let (ours, theirs) = (Fleet::new(), Fleet::new());
+        // An agent that greets is one that somebody has taken over.
+        let mut rogue = Arc::into_inner(ours.tls(Role::Agent)).expect("nobody else has it");
+        rogue.greets = true;
+        for (tls, pin, believed) in [
+            (ours.tls(Role::Origin), ours.pin(), true),
+            (theirs.tls(Role::Origin), ours.pin(), false),
+            (Arc::new(rogue), ours.pin(), false),
+        ] {
+            let guest = Guest::listen(tls).await;
+            let (dialled, _) = tokio::join!(dial_join(guest.address, pin), guest.accept());
+            assert_eq!(dialled.is_ok(), believed);
+            if let Ok((_, pinned)) = dialled {
+                assert_eq!(pinned.ca().map(|ca| pin_of(&ca)), Some(pin));
+                assert!(pinned.recheck().is_ok());
+            }
+        }
+    }
 
     #[test]
     fn b5_handshakes_under_way_are_counted_by_address_and_in_all() {

@@ -50,7 +50,7 @@ pub(crate) enum Incoming {
 /// What comes from a pair of connections.
 pub(crate) enum FromLink {
     /// A control message.
-    Message(Message),
+    Message(Box<Message>),
     /// A payload.
     Payload {
         /// Of which content.

@@ -157,7 +157,7 @@ async fn read_messages(mut from: ReadHalf<Stream>, tell: Tell) -> io::Result<()>
         }
         frames.push(&buffer[..read]);
         while let Some(message) = frames.next().map_err(nonsense)? {
-            if !tell.tell(FromLink::Message(message)).await {
+            if !tell.tell(FromLink::Message(Box::new(message))).await {
                 return Ok(());
             }
         }
@@ -329,5 +329,116 @@ impl Pairing {
             _ => return Err(TlsError::Unfit("two connections of one kind are no pair".to_owned())),
         };
         Ok(Some(NewLink { peer, seen: seen.ip(), dialled: None, control, bulk }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fleet, Guest};
+    use content::{Digest, Role};
+    use store::PieceSource;
+
+    struct Echo;
+
+    impl PieceSource for Echo {
+        fn read(&self, _content: ContentId, piece: PieceNo) -> Result<Vec<u8>, ReadError> {
+            match piece.0 {
+                0 => Err(ReadError::Damaged),
+                n => Ok(vec![n as u8; n as usize * 1000]),
+            }
+        }
+    }
+
+    fn shelf() -> Shelf {
+        Shelf::new(Arc::new(Echo))
+    }
+
+    async fn next(inbox: &mut mpsc::Receiver<Incoming>) -> FromLink {
+        match inbox.recv().await {
+            Some(Incoming::From { what, .. }) => what,
+            _ => panic!("something else came"),
+        }
+    }
+
+    /// Two nodes and a link between them, seen from both sides.
+    async fn linked() -> (Link, Link, mpsc::Receiver<Incoming>, mpsc::Receiver<Incoming>) {
+        let fleet = Fleet::new();
+        let (server, client) = (fleet.tls(Role::Agent), fleet.tls(Role::Agent));
+        let guest = Guest::listen(server).await;
+        let (dialled, accepted) = tokio::join!(dial(&client, guest.address, None), async {
+            let pairing = Pairing::default();
+            loop {
+                let (accepted, from) = guest.accept().await;
+                let accepted = accepted.expect("let in");
+                let peer = accepted.peer.expect("it has a certificate");
+                match pairing.take(accepted.door, peer, from, accepted.stream).await.expect("it says its key") {
+                    Some(pair) => return pair,
+                    None => continue,
+                }
+            }
+        });
+        let dialled = dialled.expect("it answers");
+        assert_eq!((accepted.dialled, dialled.dialled), (None, Some(guest.address)));
+        let ((to_a, a), (to_b, b)) = (mpsc::channel(8), mpsc::channel(8));
+        (Link::start(LinkId(1), dialled, shelf(), to_a), Link::start(LinkId(2), accepted, shelf(), to_b), a, b)
+    }
+
+    #[tokio::test]
+    async fn messages_and_pieces_cross_in_order() {
+        let (a, _b, mut at_a, mut at_b) = linked().await;
+        assert!(a.send(Message::Ping) && a.send(Message::Pong));
+        for expected in [Message::Ping, Message::Pong] {
+            assert!(matches!(next(&mut at_b).await, FromLink::Message(message) if *message == expected));
+        }
+        let content = ContentId(Digest::of(b"x"));
+        for piece in [3, 1, 2] {
+            assert!(a.send_piece(content, PieceNo(piece)));
+        }
+        for piece in [3, 1, 2] {
+            let FromLink::Payload { piece: came, bytes, .. } = next(&mut at_b).await else { panic!("no payload") };
+            assert_eq!((came.0, bytes.len()), (piece, piece as usize * 1000));
+            let FromLink::Sent { piece: left, bytes, .. } = next(&mut at_a).await else { panic!("not sent") };
+            assert_eq!((left.0, bytes), (piece, piece * 1000));
+        }
+    }
+
+    #[tokio::test]
+    async fn a9_a_damaged_piece_is_never_sent() {
+        let (a, _b, mut at_a, mut at_b) = linked().await;
+        let content = ContentId(Digest::of(b"x"));
+        a.send_piece(content, PieceNo(0));
+        a.send_piece(content, PieceNo(1));
+        let lost = at_a.recv().await;
+        assert!(matches!(lost, Some(Incoming::Input(engine::door::Input::Lost { piece: PieceNo(0), .. }))));
+        assert!(matches!(next(&mut at_a).await, FromLink::Sent { piece: PieceNo(0), bytes: 0, .. }));
+        assert!(matches!(next(&mut at_b).await, FromLink::Payload { piece: PieceNo(1), .. }));
+    }
+
+    #[tokio::test]
+    async fn an_orderly_end_is_no_fault() {
+        let (a, _b, _at_a, mut at_b) = linked().await;
+        assert!(a.send(Message::Ping));
+        a.close().await;
+        assert!(matches!(next(&mut at_b).await, FromLink::Message(_)), "what was queued still arrives");
+        assert!(matches!(next(&mut at_b).await, FromLink::Down(DownReason::Closed)));
+    }
+
+    #[tokio::test]
+    async fn c3_a_payload_longer_than_any_piece_ends_the_link() {
+        let fleet = Fleet::new();
+        let (server, client) = (fleet.tls(Role::Agent), fleet.tls(Role::Agent));
+        let guest = Guest::listen(server).await;
+        let (dialled, accepted) = tokio::join!(client.dial(guest.address, Door::Bulk, None), guest.accept());
+        let (mut liar, _) = dialled.expect("it answers");
+        let honest = accepted.0.expect("let in");
+        let header = BulkHeader { content: ContentId(Digest::of(b"x")), piece: PieceNo(0), len: u32::MAX };
+        liar.write_all(&header.encode()).await.expect("written");
+        liar.flush().await.expect("written");
+        let (inbox, _at_honest) = mpsc::channel(8);
+        let peer = honest.peer.expect("it has a certificate").node;
+        let tell = Tell { link: LinkId(1), peer, inbox };
+        let read = read_payloads(split(honest.stream).0, tell, Arc::default()).await;
+        assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
     }
 }
