@@ -150,7 +150,7 @@ impl Driver {
                 tokio::select! {
                     biased;
                     incoming = self.inbox.recv() => incoming,
-                    () = tokio::time::sleep_until(at.into()) => Some(Incoming::Input(Input::Tick)),
+                    () = tokio::time::sleep_until(at.into()) => Some(Incoming::input(Input::Tick)),
                 }
             }
             None => self.inbox.recv().await,
@@ -191,9 +191,9 @@ impl Driver {
 
     fn take(&mut self, incoming: Incoming) {
         match incoming {
-            Incoming::Input(input) => self.handle(input),
+            Incoming::Input(input) => self.handle(*input),
             Incoming::Linked(new) => self.linked(*new),
-            Incoming::From { link, peer, what } => self.from_link(link, peer, what),
+            Incoming::From { link, peer, what } => self.link_says(link, peer, what),
             Incoming::Ask { request, answer } => {
                 let client = ClientId(self.next_client);
                 self.next_client += 1;
@@ -244,7 +244,7 @@ impl Driver {
         }
     }
 
-    fn from_link(&mut self, link: LinkId, peer: NodeId, what: FromLink) {
+    fn link_says(&mut self, link: LinkId, peer: NodeId, what: FromLink) {
         if self.links.get(&peer).is_none_or(|present| present.id != link) {
             return;
         }
@@ -319,7 +319,7 @@ impl Driver {
         tokio::spawn(async move {
             let incoming = match link::dial(&tls, address, expect).await {
                 Ok(new) => Incoming::Linked(Box::new(new)),
-                Err(error) => Incoming::Input(Input::Unreachable { address, why: error.to_string() }),
+                Err(error) => Incoming::input(Input::Unreachable { address, why: error.to_string() }),
             };
             // A driver that is gone dials nobody.
             inbox.send(incoming).await.ok();

@@ -486,12 +486,12 @@ pub(crate) struct Porter {
 }
 
 impl Porter {
-    /// How many may be served at once: guessing is slow, and a flood waits outside.
+    /// How many are served at once; a flood waits, and those who wait too long are let go.
     pub(crate) const AT_ONCE: usize = 16;
 
     /// Serves one who came to join.
     pub(crate) async fn serve(&self, mut stream: Stream) -> io::Result<()> {
-        let Ok(_turn) = self.turns.try_acquire() else { return Ok(()) };
+        let Ok(Ok(_turn)) = timeout(STEP, self.turns.acquire()).await else { return Ok(()) };
         say(&mut stream, &Greeting { now: wall_clock() }).await?;
         let plea: Plea = hear(&mut stream).await?;
         let verdict = match self.decide(plea).await {

@@ -29,6 +29,7 @@ use std::time::Duration;
 use store::disk::Name;
 use store::import::{Found, Source};
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 
 /// What to deploy where, and how carefully.
 #[derive(Debug, Clone)]
@@ -392,6 +393,15 @@ fn version_of(now: UnixTime, found: &Found) -> String {
     format!("{year:04}{month:02}{day:02}-{hour:02}{minute:02}{second:02}-{content}")
 }
 
+/// A publisher's node. It ends with whoever waits for it.
+struct Publisher(JoinHandle<()>);
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 /// Runs a publisher's node until the order stands, or is refused.
 async fn serve_until_ordered(
     keys: OperatorKeys,
@@ -412,13 +422,13 @@ async fn serve_until_ordered(
     let host = Host::Publisher(inbox.0.clone());
     let shelf = Shelf::new(Arc::new(tree));
     let (driver, handle) = Driver::new(Parts { me: keys.node, config, recovered, tls: keys.tls, shelf, host, inbox });
-    let running = tokio::spawn(driver.run());
+    let mut running = Publisher(tokio::spawn(driver.run()));
     let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone() };
     let total = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
     let answer = told_while(handle.ask(deploy), &handle, total, progress).await;
     // A driver that is gone has stopped already.
     handle.inbox.send(Incoming::Stop).await.ok();
-    running.await.ok();
+    (&mut running.0).await.ok();
     match answer {
         Ok(Answer::Ordered { order, epoch }) => Ok((order, epoch)),
         Ok(Answer::Refused(refusal)) => Err(ClientError::Refused(refusal.into()).into()),

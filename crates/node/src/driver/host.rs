@@ -87,7 +87,7 @@ impl Host {
 
 /// Tells without waiting: the engine itself may be the one who asks.
 fn answer(inbox: Inbox, input: Input) {
-    tokio::spawn(async move { inbox.send(Incoming::Input(input)).await });
+    tokio::spawn(async move { inbox.send(Incoming::input(input)).await });
 }
 
 fn writers_at_once() -> u32 {
@@ -145,7 +145,7 @@ impl StoreHost {
             let result = tokio::task::spawn_blocking(write).await;
             let result = result.unwrap_or_else(|broken| Err(JobError::Disk { why: broken.to_string() }));
             // An inbox that is gone belongs to a node that stops.
-            inbox.send(Incoming::Input(Input::Done { job: id, result })).await.ok();
+            inbox.send(Incoming::input(Input::Done { job: id, result })).await.ok();
         });
     }
 }
@@ -160,7 +160,7 @@ fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &I
             }
         };
         // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
-        inbox.blocking_send(Incoming::Input(input)).ok();
+        inbox.blocking_send(Incoming::input(input)).ok();
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) struct LinkId(pub(crate) u64);
 /// What comes in.
 pub(crate) enum Incoming {
     /// Something that needs nothing but to be told.
-    Input(Input),
+    Input(Box<Input>),
     /// Both connections to a peer are there.
     Linked(Box<NewLink>),
     /// Something from a pair of connections.
@@ -45,6 +45,13 @@ pub(crate) enum Incoming {
     },
     /// Close everything, in order.
     Stop,
+}
+
+impl Incoming {
+    /// Something that needs nothing but to be told.
+    pub(crate) fn input(input: Input) -> Self {
+        Self::Input(Box::new(input))
+    }
 }
 
 /// What comes from a pair of connections.

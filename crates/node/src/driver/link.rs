@@ -272,7 +272,7 @@ async fn report_unreadable(tell: &Tell, content: ContentId, piece: PieceNo, erro
     if matches!(error, ReadError::Missing | ReadError::Damaged) {
         let lost = engine::door::Input::Lost { content, piece };
         // A driver that is gone needs no news.
-        tell.inbox.send(Incoming::Input(lost)).await.ok();
+        tell.inbox.send(Incoming::input(lost)).await.ok();
     }
     0
 }
@@ -410,7 +410,8 @@ mod tests {
         a.send_piece(content, PieceNo(0));
         a.send_piece(content, PieceNo(1));
         let lost = at_a.recv().await;
-        assert!(matches!(lost, Some(Incoming::Input(engine::door::Input::Lost { piece: PieceNo(0), .. }))));
+        let Some(Incoming::Input(lost)) = lost else { panic!("nothing was lost") };
+        assert!(matches!(*lost, engine::door::Input::Lost { piece: PieceNo(0), .. }));
         assert!(matches!(next(&mut at_a).await, FromLink::Sent { piece: PieceNo(0), bytes: 0, .. }));
         assert!(matches!(next(&mut at_b).await, FromLink::Payload { piece: PieceNo(1), .. }));
     }
