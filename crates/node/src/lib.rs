@@ -5,7 +5,8 @@
 //!
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
 //! * [`client`] asks an origin, [`publish`] brings it something new; [`api`] holds the words they exchange.
-//! * [`disk`] is the real file system, [`identity`] keys and certificates on it, [`tls`] who may talk through which door.
+//! * [`disk`] is the real file system; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
+//!   and `driver` the one task that owns an engine.
 
 pub mod api;
 pub mod client;

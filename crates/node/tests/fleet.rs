@@ -128,9 +128,8 @@ fn tree(at: &Path, words: &str) {
     let large: Vec<u8> = (0..700_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
     std::fs::write(at.join("bin/deep/large"), large).expect("written");
     std::fs::write(at.join("none"), b"").expect("written");
-    match std::fs::remove_file(at.join("current")) {
-        Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::NotFound),
-        Ok(()) => {}
+    if let Err(error) = std::fs::remove_file(at.join("current")) {
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
     }
     symlink("bin/run", at.join("current")).expect("linked");
 }

@@ -115,10 +115,9 @@ impl StoreHost {
     }
 
     fn run(&self, id: JobId, job: Job) {
-        match &job {
-            Job::Collect { .. } | Job::Verify { .. } => {}
-            Job::Open { content } => self.shelf.forget(content.id()),
-            _ => {}
+        if matches!(job, Job::Assemble { .. }) {
+            // The rush is over, and whoever still asks is served from the page cache: an agent at rest is small.
+            self.shelf.forget();
         }
         self.give(Work::Job(id, job));
     }

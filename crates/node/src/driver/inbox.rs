@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, oneshot};
 /// The way in. It is bounded: whoever reads from a socket waits here when the engine is behind.
 pub(crate) type Inbox = mpsc::Sender<Incoming>;
 
-/// How many things may wait in an inbox.
-pub(crate) const INBOX: usize = 1024;
+/// How many things may wait in an inbox; each may hold a payload, so this bounds memory too.
+pub(crate) const INBOX: usize = 256;
 
 /// The bytes of a piece, shared between the write job and those who send it on.
 pub(crate) type Payload = Arc<Vec<u8>>;

@@ -39,9 +39,9 @@ impl Shelf {
         self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep((content, piece), payload);
     }
 
-    /// Forgets what is kept of a content: the disk has something else to say about it.
-    pub(crate) fn forget(&self, content: ContentId) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).forget(content);
+    /// Forgets what is kept; it is read from the source again when it is wanted.
+    pub(crate) fn forget(&self) {
+        *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Recent::default();
     }
 
     /// The verified bytes of a piece.
@@ -71,16 +71,6 @@ impl Recent {
             let Some(oldest) = self.order.pop_front() else { return };
             self.bytes -= self.payloads.remove(&oldest).map_or(0, |payload| payload.len());
         }
-    }
-
-    fn forget(&mut self, content: ContentId) {
-        self.order.retain(|key| key.0 != content);
-        let Self { payloads, bytes, .. } = self;
-        payloads.retain(|key, payload| {
-            let keep = key.0 != content;
-            *bytes -= if keep { 0 } else { payload.len() };
-            keep
-        });
     }
 }
 
@@ -118,10 +108,9 @@ mod tests {
         let shelf = Shelf::new(Arc::new(Nothing));
         shelf.keep(content("a"), PieceNo(0), Arc::new(vec![1; 8]));
         shelf.keep(content("a"), PieceNo(0), Arc::new(vec![1; 9]));
-        shelf.keep(content("b"), PieceNo(0), Arc::new(vec![2; 8]));
-        shelf.forget(content("a"));
+        assert_eq!(shelf.recent.lock().expect("not poisoned").bytes, 9);
+        assert!(shelf.get(content("a"), PieceNo(0)).await.is_ok());
+        shelf.forget();
         assert_eq!(shelf.get(content("a"), PieceNo(0)).await, Err(ReadError::Missing));
-        assert!(shelf.get(content("b"), PieceNo(0)).await.is_ok());
-        assert_eq!(shelf.recent.lock().expect("not poisoned").bytes, 8);
     }
 }
