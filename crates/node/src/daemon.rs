@@ -253,7 +253,12 @@ fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
 fn open_once(opened: &Opened, home: &Path) -> Result<OpenStore, StartError> {
     let Opened { disk, home: directory, targets } = opened;
     let process = std::process::id().to_string();
-    Store::open(disk.clone(), directory.clone(), targets.clone(), &process, store::Options::default())
+    let options = store::Options {
+        apply_owners: rustix::process::geteuid().is_root(),
+        home: home::store(home).display().to_string(),
+        ..store::Options::default()
+    };
+    Store::open(disk.clone(), directory.clone(), targets.clone(), &process, options)
         .map_err(|source| StartError::Store { home: home.to_owned(), source })
 }
 

@@ -183,6 +183,7 @@ impl Driver {
             link.close().await;
         }
         self.host.close().await;
+        self.shelf.release().await;
     }
 
     fn now(&self) -> Time {

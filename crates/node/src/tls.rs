@@ -484,6 +484,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn h1_plain_text_gets_an_alert() {
+        let guest = Guest::listen(Fleet::new().tls(Role::Origin)).await;
+        let plain = async {
+            let mut tcp = TcpStream::connect(guest.address).await.expect("it listens");
+            tcp.write_all(b"GET /v1/status HTTP/1.1\r\nhost: x\r\n\r\n").await.expect("written");
+            let mut bytes = Vec::new();
+            // It may be cut off while it still speaks.
+            tcp.read_to_end(&mut bytes).await.ok();
+            bytes
+        };
+        let (bytes, (accepted, _)) = tokio::join!(plain, guest.accept());
+        assert!(accepted.is_err());
+        // Nothing, or one TLS record of type alert: seven bytes that say only that.
+        assert!(bytes.is_empty() || (bytes[0] == 21 && bytes.len() == 7), "{bytes:?}");
+    }
+
+    #[tokio::test]
     async fn h1_an_agent_greets_nobody() {
         let guest = Guest::listen(Fleet::new().tls(Role::Agent)).await;
         let config = stranger(Some(Door::Join.alpn()));

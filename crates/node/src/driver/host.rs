@@ -10,6 +10,7 @@ use content::fact::{JournalName, Position};
 use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use store::{Pieces, Store};
@@ -19,6 +20,8 @@ use tokio::sync::{Semaphore, watch};
 enum Work {
     Job(JobId, Job),
     Append(AppendId, JournalName, Position, Vec<Fact>),
+    /// Make progress durable, so that a kill loses little.
+    Checkpoint,
 }
 
 /// The doer of jobs.
@@ -36,6 +39,8 @@ pub(crate) struct StoreHost {
     shelf: Shelf,
     inbox: Inbox,
     writers: Arc<Semaphore>,
+    /// Whether a checkpoint was asked for and has not begun.
+    checkpointing: Arc<AtomicBool>,
     thread: JoinHandle<()>,
 }
 
@@ -104,14 +109,16 @@ impl StoreHost {
     ) -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel();
         let pieces = store.pieces();
-        let to = inbox.clone();
+        let (to, checkpointing) = (inbox.clone(), Arc::new(AtomicBool::new(false)));
+        let begun = checkpointing.clone();
         let thread = std::thread::Builder::new().name("tiding-store".to_owned()).spawn(move || {
             let mut store = store;
-            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, &begun))).is_err() {
                 failed.send_replace(Some("the store broke off in the middle of a job; restart the node".to_owned()));
             }
         })?;
-        Ok(Self { work, pieces, shelf, inbox, writers: Arc::new(Semaphore::new(writers_at_once() as usize)), thread })
+        let writers = Arc::new(Semaphore::new(writers_at_once() as usize));
+        Ok(Self { work, pieces, shelf, inbox, writers, checkpointing, thread })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -129,6 +136,9 @@ impl StoreHost {
     }
 
     fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
+        if self.pieces.checkpoint_due() && !self.checkpointing.swap(true, Ordering::Relaxed) {
+            self.give(Work::Checkpoint);
+        }
         let (pieces, shelf, inbox, writers) =
             (self.pieces.clone(), self.shelf.clone(), self.inbox.clone(), self.writers.clone());
         tokio::spawn(async move {
@@ -150,17 +160,41 @@ impl StoreHost {
 }
 
 /// Does what is asked, in order, until nobody can ask any more.
-fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox) {
+fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox, checkpointing: &AtomicBool) {
+    // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
+    let tell = |input| drop(inbox.blocking_send(Incoming::input(input)));
+    let mut notes = 0;
     for work in queue {
-        let input = match work {
-            Work::Job(id, job) => Input::Done { job: id, result: run(store, &job) },
+        match work {
+            Work::Job(id, job) => tell(Input::Done { job: id, result: run(store, &job) }),
             Work::Append(id, journal, expect, facts) => {
-                Input::Appended { append: id, outcome: store.append(&journal, expect, &facts) }
+                tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts) });
             }
-        };
-        // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
-        inbox.blocking_send(Incoming::input(input)).ok();
+            Work::Checkpoint => {
+                checkpointing.store(false, Ordering::Relaxed);
+                for (content, piece) in checkpoint(store) {
+                    tell(Input::Lost { content, piece });
+                }
+            }
+        }
+        notes = log_notes(store, notes);
     }
+}
+
+/// Makes progress durable; what had to be thrown away is fetched again.
+fn checkpoint(store: &mut Store<RealDisk>) -> Vec<(ContentId, PieceNo)> {
+    store.checkpoint().unwrap_or_else(|error| {
+        tracing::warn!(?error, "progress could not be made durable; it is tried again");
+        Vec::new()
+    })
+}
+
+/// Logs what the store has to say and has not said yet.
+fn log_notes(store: &Store<RealDisk>, said: usize) -> usize {
+    for note in store.notes().get(said..).unwrap_or_default() {
+        tracing::warn!(note, "the store");
+    }
+    store.notes().len()
 }
 
 fn run(store: &mut Store<RealDisk>, job: &Job) -> Result<JobDone, JobError> {

@@ -7,10 +7,15 @@ use super::inbox::Payload;
 use content::{ContentId, PieceNo};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 use store::{PieceSource, ReadError};
+use tokio::time::timeout;
 
 /// How many bytes of lately received payloads are kept, so that forwarding does not read the disk.
 const RECENT: usize = 16 << 20;
+
+/// How long the reading of a piece may take when the node stops.
+const LAST_READ: Duration = Duration::from_secs(10);
 
 type Key = (ContentId, PieceNo);
 
@@ -42,6 +47,19 @@ impl Shelf {
     /// Forgets what is kept; it is read from the source again when it is wanted.
     pub(crate) fn forget(&self) {
         *self.recent.lock().unwrap_or_else(PoisonError::into_inner) = Recent::default();
+    }
+
+    /// Waits until nobody reads from the source any more, and lets go of it: a store's lock ends with its last reader.
+    pub(crate) async fn release(self) {
+        let source = self.source;
+        let last_reader = async {
+            while Arc::strong_count(&source) > 1 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        if timeout(LAST_READ, last_reader).await.is_err() {
+            tracing::warn!("a piece is still being read; the store stays locked until that ends");
+        }
     }
 
     /// The verified bytes of a piece.
