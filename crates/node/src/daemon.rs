@@ -218,14 +218,15 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
         let opened = open_directories(&directory, &targets)?;
         let (mut store, recovered) = open_once(&opened, &at)?;
         let rootless = recovered.root.is_none();
-        let factless = recovered.facts.is_empty() && !first_facts.is_empty();
-        if !rootless && !factless {
+        let is_empty = |journal| recovered.facts.iter().all(|(other, ..)| other != journal);
+        let missing: Vec<_> = first_facts.iter().filter(|(journal, _)| is_empty(journal)).collect();
+        if !rootless && missing.is_empty() {
             return Ok((store, recovered));
         }
         if rootless {
             store.set_root(&root).map_err(|error| bad_home(format!("{error:?}")))?;
         }
-        for (journal, facts) in first_facts.iter().filter(|_| factless) {
+        for (journal, facts) in missing {
             let begin = Position { generation: 1, index: 0 };
             store.append(journal, begin, facts).map_err(|error| bad_home(format!("{error:?}")))?;
         }
