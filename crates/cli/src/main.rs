@@ -1,2 +1,78 @@
-//! The single binary `tiding`.
-fn main() {}
+//! The single binary `tiding`: parses, reads configuration, calls node, prints.
+//!
+//! One command is one file, with its flags, its help and what it says; [`arguments`] only lists them. Nothing is decided about
+//! fleets here. Only this crate prints, and what came over the network is escaped before it is printed.
+
+mod arguments;
+mod deploy;
+mod escape;
+mod failure;
+mod follow;
+mod homes;
+mod join;
+mod logging;
+mod parse;
+mod playground;
+mod publishing;
+mod report;
+mod rollback;
+mod rollout;
+mod running;
+mod screen;
+mod settings;
+mod speak;
+mod status;
+mod stop;
+mod table;
+mod token;
+mod up;
+mod verify;
+mod watching;
+mod words;
+
+use arguments::Command;
+use failure::{Failure, Kind};
+use settings::Settings;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let command = match arguments::parse() {
+        Ok(command) => command,
+        Err(shown) => return shown,
+    };
+    match run(command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            speak::failure(&failure);
+            failure.kind.code().into()
+        }
+    }
+}
+
+fn run(arguments: arguments::Arguments) -> Result<(), Failure> {
+    logging::start(arguments.command.is_a_node());
+    let settings = Settings::read(arguments.config.as_deref())?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Kind::Failed, "cannot start threads").because(error))?;
+    let outcome = runtime.block_on(route(arguments.command, &settings));
+    // A blocking read of standard input must not hold up the end of the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
+    match command {
+        Command::Up(up) => up.run(settings).await,
+        Command::Join(join) => join.run(settings).await,
+        Command::Run(run) => run.run(settings).await,
+        Command::Deploy(deploy) => deploy.run(settings).await,
+        Command::Status(status) => status.run(settings).await,
+        Command::Rollback(rollback) => rollback.run(settings).await,
+        Command::Verify(verify) => verify.run(settings).await,
+        Command::Token(token) => token.run(settings).await,
+        Command::Stop(stop) => stop.run(settings),
+        Command::Playground(playground) => playground.run().await,
+    }
+}

@@ -1,0 +1,93 @@
+//! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
+
+use crate::{deploy, join, playground, rollback, running, status, stop, token, up, verify};
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Brings a directory tree to every server you run, peer to peer, verified and signed, live at once and back again.
+#[derive(Debug, Parser)]
+#[command(name = "tiding", version, after_help = AFTER, max_term_width = 100, propagate_version = true)]
+pub(crate) struct Arguments {
+    /// The configuration file [default: /etc/tiding/tiding.toml, if it is there; environment: TIDING_CONFIG]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const AFTER: &str = "\
+Examples:
+  tiding playground ./some/dir              see it work: an origin and 8 agents on this machine
+  tiding up                                 on one machine: founds a fleet and prints a join line
+  tiding join tiding1.…                     on each other machine
+  tiding deploy ./build --to /srv/app       live at /srv/app on all of them
+  tiding rollback app                       and back
+
+Exit codes:
+  0  done                           4  no origin can be reached
+  1  failed                         5  some nodes failed, the others went on
+  2  the arguments make no sense    130  interrupted
+  3  refused, or in conflict with another order
+
+Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
+  home, operator-home, root, listen, advertise, name, datacenter";
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Found a fleet on this machine (once), run its origin, and print the line with which others join
+    Up(up::Up),
+    /// Join a fleet with the line that `tiding up` printed (once), and run
+    Join(join::Join),
+    /// Run what this machine was made by `up` or `join`
+    Run(running::Run),
+    /// Put a directory or a file at a path on every node
+    Deploy(deploy::Deploy),
+    /// Show where every node stands
+    Status(status::Status),
+    /// Order an application back to a release that was published before
+    Rollback(rollback::Rollback),
+    /// Have every node read again what is live, and compare it with what was published
+    Verify(verify::Verify),
+    /// Make a join line, or take one back
+    Token(token::Token),
+    /// Stop the node that runs from a home on this machine
+    Stop(stop::Stop),
+    /// See it work: an origin and agents as real processes on this machine
+    Playground(playground::Playground),
+}
+
+impl Command {
+    /// Whether it runs a node until it is stopped.
+    pub(crate) fn is_a_node(&self) -> bool {
+        matches!(self, Self::Up(_) | Self::Join(_) | Self::Run(_))
+    }
+}
+
+/// Reads the arguments, or shows help or what is wrong with them.
+pub(crate) fn parse() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|shown| {
+        // Help that nobody can read any more is no failure.
+        let _unread = shown.print();
+        ExitCode::from(u8::try_from(shown.exit_code()).unwrap_or(2))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_flags_of_all_commands_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_has_an_example() {
+        for command in Arguments::command().get_subcommands() {
+            assert!(command.get_after_help().is_some(), "`tiding {} --help` shows no example", command.get_name());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! `tiding deploy DIR --to PATH`.
+
+use crate::failure::{Failure, Kind};
+use crate::parse;
+use crate::publishing::{Publishing, check_target};
+use crate::settings::Settings;
+use clap::Args;
+use content::Label;
+use node::publish::DeployOptions;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Puts a directory or a file at a path on every node.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tiding deploy ./build --to /srv/app\n  \
+    tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --health-window 30s\n  \
+    tiding deploy ./motd --to /etc/motd.d/news --on zone=a\n\n\
+    It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any\n\
+    moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.")]
+pub(crate) struct Deploy {
+    /// The directory or file
+    #[arg(value_name = "DIR")]
+    source: PathBuf,
+    /// Where it goes on every node: an absolute path, which becomes a symlink that is swung in one step
+    #[arg(long, value_name = "PATH")]
+    to: PathBuf,
+    /// What the application is called [default: the last part of PATH]
+    #[arg(long, value_name = "NAME")]
+    app: Option<String>,
+    /// What this version is called [default: made from the clock and the content]
+    #[arg(long)]
+    version: Option<String>,
+    /// Why, for those who read `tiding status`
+    #[arg(short, long, default_value = "")]
+    message: String,
+    /// How long a node must stay healthy until it is confirmed
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse::duration)]
+    health_window: Duration,
+    /// How many nodes may fail before the rollout halts
+    #[arg(long, value_name = "NODES", default_value_t = 0)]
+    budget: u32,
+    /// Only agents with this label; may be given several times
+    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
+    on: Vec<(Label, Label)>,
+    /// How long a node that has trouble, or is gone, is waited for
+    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::duration)]
+    patience: Duration,
+    /// Where the operator's keys are [default: ~/.config/tiding]
+    #[arg(long, value_name = "DIR")]
+    operator_home: Option<PathBuf>,
+    /// Print the end as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Deploy {
+    /// Deploys and waits for the end.
+    pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let publishing = Publishing {
+            operator_home: settings.operator_home(self.operator_home.as_ref())?,
+            source: self.source.clone(),
+            options: self.options()?,
+            patience: self.patience,
+        };
+        publishing.carry_out().await?.conclude(self.json)
+    }
+
+    fn options(&self) -> Result<DeployOptions, Failure> {
+        check_target(&self.to)?;
+        let app = self.app.clone().or_else(|| parse::name_from(&self.to)).ok_or_else(|| {
+            Failure::new(Kind::Usage, "the application has no name")
+                .because("PATH ends in nothing a name can be made of")
+                .next("give one with --app NAME")
+        })?;
+        let mut selector = self.on.clone();
+        selector.sort();
+        Ok(DeployOptions {
+            version: self.version.clone(),
+            message: self.message.clone(),
+            health_window: self.health_window,
+            budget: self.budget,
+            selector,
+            ..DeployOptions::new(&app, &self.to)
+        })
+    }
+}

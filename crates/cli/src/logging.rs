@@ -1,0 +1,12 @@
+//! The log, to standard error: nodes tell what happens, commands only what is odd.
+
+use tracing_subscriber::EnvFilter;
+
+/// Starts it. `TIDING_LOG` chooses what is told (`debug`, `node=trace`, ...).
+pub(crate) fn start(a_node: bool) {
+    let usual = if a_node { "info" } else { "error" };
+    let filter = EnvFilter::try_from_env("TIDING_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    // A second subscriber in one process is a test's business and no failure.
+    let _second = log.try_init();
+}

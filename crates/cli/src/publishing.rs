@@ -1,0 +1,225 @@
+//! A deploy from reading a tree to its end on every node, on the screen, with a Ctrl-C that says what stands.
+
+use crate::escape::escape_lines;
+use crate::failure::{Failure, Kind};
+use crate::follow::{Ended, follow};
+use crate::report::Story;
+use crate::rollout::{Goal, Judge};
+use crate::screen::Screen;
+use crate::watching::Watching;
+use crate::words;
+use node::client::Client;
+use node::publish::{self, DeployError, DeployOptions, Deployed, Progress};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinError;
+
+/// A deploy to carry out.
+pub(crate) struct Publishing {
+    /// Where the keys are.
+    pub(crate) operator_home: PathBuf,
+    /// The directory or file.
+    pub(crate) source: PathBuf,
+    /// What to do with it.
+    pub(crate) options: DeployOptions,
+    /// How long a node that does not move is waited for.
+    pub(crate) patience: Duration,
+}
+
+/// How far a deploy is, which says what a Ctrl-C leaves behind.
+enum Stage {
+    Reading,
+    Submitted,
+    Ordered,
+}
+
+/// What is going on while a deploy is carried out.
+struct Scene {
+    stage: Stage,
+    began: Instant,
+    story: Story,
+    judge: Judge,
+    screen: Screen,
+}
+
+impl Publishing {
+    /// Publishes, then follows the rollout to its end.
+    pub(crate) async fn carry_out(self) -> Result<Ended, Failure> {
+        let client = Client::open(&self.operator_home).map_err(|error| Failure::asking(self.what(), &error))?;
+        let mut scene = Scene::new(&self.options, self.patience);
+        let what = self.what();
+        tokio::select! {
+            ended = scene.play(self, client) => return ended,
+            interrupted = tokio::signal::ctrl_c() => interrupted
+                .map_err(|error| Failure::new(Kind::Failed, "cannot listen for Ctrl-C").because(error))?,
+        }
+        Err(scene.interrupted(&what))
+    }
+
+    fn what(&self) -> String {
+        format!("cannot deploy {}", self.source.display())
+    }
+}
+
+impl Scene {
+    fn new(options: &DeployOptions, patience: Duration) -> Self {
+        let text = |label: &content::Label| label.as_str().to_owned();
+        let selector = options.selector.iter().map(|(key, value)| (text(key), text(value))).collect();
+        let goal = Goal { app: options.app.clone(), selector, ..Goal::default() };
+        Self {
+            stage: Stage::Reading,
+            began: Instant::now(),
+            story: Story::new(0),
+            judge: Judge::new(goal, patience),
+            screen: Screen::new(),
+        }
+    }
+
+    async fn play(&mut self, publishing: Publishing, client: Client) -> Result<Ended, Failure> {
+        let what = publishing.what();
+        let mut watching = Watching::start(client);
+        let (say, mut said) = mpsc::unbounded_channel();
+        let Publishing { operator_home, source, options, .. } = publishing;
+        let mut work = Aborting(tokio::spawn(async move {
+            publish::deploy(&operator_home, &source, &options, |progress| drop(say.send(progress))).await
+        }));
+        let deployed = loop {
+            tokio::select! {
+                biased;
+                Some(progress) = said.recv() => self.hear(progress),
+                outcome = &mut work.0 => break concluded(&what, outcome)?,
+                () = watching.changed(), if matches!(self.stage, Stage::Submitted | Stage::Ordered) => {
+                    self.look(&watching);
+                }
+            }
+        };
+        self.stage = Stage::Ordered;
+        follow(deployed, &mut self.judge, &mut self.story, &mut watching, &mut self.screen).await
+    }
+
+    fn hear(&mut self, progress: Progress) {
+        let took = self.began.elapsed();
+        match progress {
+            Progress::Reading { bytes } => {
+                let rate = words::rate(bytes, took);
+                self.screen.update(format!("reading    {}, {rate}", words::size(bytes)));
+            }
+            Progress::Found { entries, bytes, notes } => self.found(entries as usize, bytes, &notes),
+            Progress::Submitted { release, version } => {
+                self.judge.goal.release = release.to_string();
+                self.stage = Stage::Submitted;
+                self.screen.keep(format!("submitted  {version}, release {}", words::short(&release.to_string())));
+            }
+            Progress::Spreading { sent, total } => self.screen.update(format!(
+                "spreading  {} of {} have left this machine",
+                words::size(sent),
+                words::size(total)
+            )),
+            Progress::Ordered { epoch, .. } => {
+                self.stage = Stage::Ordered;
+                self.screen.keep(format!("ordered    epoch {epoch}; from here it goes on by itself"));
+            }
+        }
+    }
+
+    fn found(&mut self, entries: usize, bytes: u64, notes: &[String]) {
+        let entries = format!("{entries} {}", if entries == 1 { "entry" } else { "entries" });
+        let took = self.began.elapsed();
+        let (rate, took) = (words::rate(bytes, took), words::duration(took));
+        self.screen.keep(format!("read       {entries}, {} in {took} ({rate})", words::size(bytes)));
+        for note in notes {
+            self.screen.keep(format!("           not carried: {}", escape_lines(note)));
+        }
+        self.story = Story::new(bytes);
+    }
+
+    fn look(&mut self, watching: &Watching) {
+        if let Some(status) = watching.seen().status
+            && self.judge.rollout(&status).is_some()
+        {
+            let standings = self.judge.judge(&status, Instant::now());
+            self.story.tell(&standings, &mut self.screen);
+        }
+    }
+
+    fn interrupted(self, what: &str) -> Failure {
+        let (why, next) = match self.stage {
+            Stage::Reading => ("interrupted before anything was submitted: nothing has happened", "give it again"),
+            Stage::Submitted => (
+                "interrupted before the order was confirmed: it was given wholly or not at all",
+                "`tiding status` tells; giving it again resumes with the pieces that have arrived",
+            ),
+            Stage::Ordered => (
+                "interrupted after the order was given: the rollout goes on by itself",
+                "`tiding status` shows it; `tiding rollback` takes it back",
+            ),
+        };
+        let what = if matches!(self.stage, Stage::Ordered) { "not waiting for the end" } else { what };
+        Failure::new(Kind::Interrupted, what).because(why).next(next)
+    }
+}
+
+/// Work that ends when nobody waits for it any more.
+struct Aborting<T>(tokio::task::JoinHandle<T>);
+
+impl<T> Drop for Aborting<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn concluded(what: &str, outcome: Result<Result<Deployed, DeployError>, JoinError>) -> Result<Deployed, Failure> {
+    match outcome {
+        Ok(result) => result.map_err(|error| cannot_deploy(what, &error)),
+        Err(panicked) => Err(Failure::new(Kind::Failed, what).because(panicked)),
+    }
+}
+
+/// Puts into words why a deploy or a rollback did not happen.
+pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
+    match error {
+        DeployError::Invalid(why) => Failure::new(Kind::Usage, what).because_and_next(why),
+        DeployError::Client(error) => Failure::asking(what, error),
+        DeployError::Import(error) => {
+            let changed = error.to_string().ends_with("changed while it was read");
+            let next = match changed {
+                true => "deploy again when nothing writes there any more",
+                false => "change or remove what is named above and deploy again; nothing was published",
+            };
+            let kind = if changed { Kind::Failed } else { Kind::Refused };
+            Failure::new(kind, what).because(error).next(next)
+        }
+        DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
+        DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
+    }
+}
+
+/// Refuses a path that no release may have, before anything is read.
+pub(crate) fn check_target(path: &Path) -> Result<(), Failure> {
+    let wrong = |why: &str| {
+        Err(Failure::new(Kind::Usage, format!("cannot deploy to {}", path.display()))
+            .because(why)
+            .next("give an absolute path below which nothing else lives, for example --to /srv/app"))
+    };
+    let climbs = path.components().any(|part| part == std::path::Component::ParentDir);
+    match (path.is_absolute(), climbs, path.file_name()) {
+        (false, _, _) => wrong("the path is relative, and servers have no working directory"),
+        (_, true, _) => wrong("the path climbs with `..`"),
+        (_, _, None) => wrong("the path names no place of its own"),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_absolute_does_not_climb_and_has_a_name() {
+        assert!(check_target(Path::new("/srv/app")).is_ok());
+        for wrong in ["srv/app", "/srv/../etc", "/", "/srv/.."] {
+            assert_eq!(check_target(Path::new(wrong)).map_err(|failure| failure.kind), Err(Kind::Usage), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! When is a rollout over? Each node is confirmed, has failed, or has been given up on; this says which, and why.
+//!
+//! Pure: a status and a moment come in, a standing for each node comes out. A node counts as given up on when something is in
+//! its way, or it cannot be reached, and it has not moved for as long as the operator's patience lasts.
+
+use node::api::{AppStatus, FleetStatus, NodeStatus, Phase, Role, RolloutState, RolloutStatus};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+/// What is waited for.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Goal {
+    /// The application.
+    pub(crate) app: String,
+    /// The release; empty until it is known.
+    pub(crate) release: String,
+    /// The order and its epoch, once it was given.
+    pub(crate) order: Option<(String, u64)>,
+    /// Which agents: all of these labels.
+    pub(crate) selector: Vec<(String, String)>,
+}
+
+/// What became of a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It is on its way.
+    Going,
+    /// It runs the release and is healthy.
+    Confirmed,
+    /// It does not, and why.
+    GivenUp(String),
+    /// It could not be reached from the beginning; it will converge when it comes back.
+    Absent(String),
+}
+
+/// Where a node stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Standing {
+    /// Its name.
+    pub(crate) name: String,
+    /// What became of it.
+    pub(crate) verdict: Verdict,
+    /// How far it is with the release.
+    pub(crate) app: Option<AppStatus>,
+}
+
+/// Judges, and remembers when each node moved last.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    /// What is waited for.
+    pub(crate) goal: Goal,
+    patience: Duration,
+    moved: BTreeMap<String, (Option<(Phase, u32)>, Instant)>,
+    absent: Option<BTreeSet<String>>,
+}
+
+/// How often patience must run out on a node that says nothing is in its way.
+const SILENT: u32 = 10;
+
+impl Judge {
+    /// A judge who waits so long for what does not move.
+    pub(crate) fn new(goal: Goal, patience: Duration) -> Self {
+        Self { goal, patience, moved: BTreeMap::new(), absent: None }
+    }
+
+    /// Where every selected agent stands.
+    pub(crate) fn judge(&mut self, status: &FleetStatus, now: Instant) -> Vec<Standing> {
+        let nodes: Vec<&NodeStatus> = status.nodes.iter().filter(|node| self.selects(node)).collect();
+        if self.absent.is_none() {
+            self.absent = Some(nodes.iter().filter(|node| !node.up).map(|node| node.node.clone()).collect());
+        }
+        let halted = self.rollout(status).and_then(|rollout| match &rollout.state {
+            RolloutState::Halted { why } => Some(why.clone()),
+            _ => None,
+        });
+        nodes.into_iter().map(|node| self.standing(node, halted.as_deref(), now)).collect()
+    }
+
+    /// The rollout that is waited for, as long as nothing newer took its place.
+    pub(crate) fn rollout<'a>(&self, status: &'a FleetStatus) -> Option<&'a RolloutStatus> {
+        status.apps.iter().find(|rollout| rollout.app == self.goal.app && rollout.release == self.goal.release)
+    }
+
+    /// Whether a newer order took the place of ours, and whose.
+    pub(crate) fn superseded(&self, status: &FleetStatus) -> Option<String> {
+        let (order, epoch) = self.goal.order.as_ref()?;
+        let newer = status.apps.iter().find(|rollout| {
+            rollout.app == self.goal.app && rollout.epoch > *epoch && rollout.order.as_ref() != Some(order)
+        })?;
+        Some(format!("epoch {} is now by {}: {} {}", newer.epoch, newer.by, newer.version, newer.message))
+    }
+
+    fn selects(&self, node: &NodeStatus) -> bool {
+        let has = |(key, value): &(String, String)| node.labels.get(key) == Some(value);
+        node.role == Role::Agent && self.goal.selector.iter().all(has)
+    }
+
+    fn standing(&mut self, node: &NodeStatus, halted: Option<&str>, now: Instant) -> Standing {
+        let ours = |app: &&AppStatus| app.app == self.goal.app && app.release == self.goal.release;
+        let app = node.apps.iter().find(ours).cloned();
+        let mark = app.as_ref().map(|app| (app.phase, app.have));
+        let moved = self.moved.entry(node.node.clone()).or_insert((mark, now));
+        if moved.0 != mark {
+            *moved = (mark, now);
+        }
+        let still = now.saturating_duration_since(moved.1);
+        let verdict = self.verdict(node, app.as_ref(), halted, still);
+        Standing { name: node.name.clone(), verdict, app }
+    }
+
+    fn verdict(&self, node: &NodeStatus, app: Option<&AppStatus>, halted: Option<&str>, still: Duration) -> Verdict {
+        let phase = app.map(|app| app.phase);
+        let trouble = app.and_then(|app| app.trouble.clone());
+        match (phase, halted) {
+            (Some(Phase::Confirmed), _) if self.is_of_our_order(app) => Verdict::Confirmed,
+            (Some(Phase::Failed), _) => Verdict::GivenUp(trouble.unwrap_or_else(|| "it failed".to_owned())),
+            (Some(Phase::FellBack), _) => Verdict::GivenUp(format!(
+                "it fell back: {}",
+                trouble.unwrap_or_else(|| "it was not healthy".to_owned())
+            )),
+            _ if !node.up => self.unreachable(node),
+            (None | Some(Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged), Some(why)) => {
+                Verdict::GivenUp(format!("the rollout halted: {why}"))
+            }
+            _ => self.waiting(trouble, still),
+        }
+    }
+
+    /// A confirmation of the same release under an earlier order does not count.
+    fn is_of_our_order(&self, app: Option<&AppStatus>) -> bool {
+        match (&self.goal.order, app) {
+            (Some((order, _)), Some(app)) => app.order.as_ref() == Some(order),
+            _ => false,
+        }
+    }
+
+    fn unreachable(&self, node: &NodeStatus) -> Verdict {
+        let since = Duration::from_micros(node.since_us);
+        let why = format!("unreachable for {}", crate::words::duration(since));
+        match self.absent.as_ref().is_some_and(|absent| absent.contains(&node.node)) {
+            true => Verdict::Absent(why),
+            false if since > self.patience => Verdict::GivenUp(why),
+            false => Verdict::Going,
+        }
+    }
+
+    fn waiting(&self, trouble: Option<String>, still: Duration) -> Verdict {
+        match trouble {
+            Some(trouble) if still > self.patience => Verdict::GivenUp(trouble),
+            None if still > self.patience * SILENT => {
+                Verdict::GivenUp(format!("no progress for {}", crate::words::duration(still)))
+            }
+            _ => Verdict::Going,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn app(phase: Phase, trouble: Option<&str>) -> AppStatus {
+        AppStatus {
+            app: "app".into(),
+            release: "r1".into(),
+            order: Some("o1".into()),
+            phase,
+            have: 3,
+            total: 9,
+            from_origin: 0,
+            from_peers: 0,
+            had: 0,
+            timeline: node::api::Timeline::default(),
+            live: None,
+            confirmed: None,
+            trouble: trouble.map(str::to_owned),
+        }
+    }
+
+    fn node(name: &str, up: bool, since: Duration, apps: Vec<AppStatus>) -> NodeStatus {
+        NodeStatus {
+            node: name.into(),
+            name: name.into(),
+            role: Role::Agent,
+            labels: BTreeMap::new(),
+            up,
+            since_us: since.as_micros() as u64,
+            software: String::new(),
+            apps,
+        }
+    }
+
+    fn judge() -> Judge {
+        let order = Some(("o1".to_owned(), 4));
+        Judge::new(Goal { app: "app".into(), release: "r1".into(), order, selector: Vec::new() }, PATIENCE)
+    }
+
+    fn verdicts(judge: &mut Judge, nodes: Vec<NodeStatus>, now: Instant) -> Vec<Verdict> {
+        let status = FleetStatus { nodes, ..FleetStatus::default() };
+        judge.judge(&status, now).into_iter().map(|standing| standing.verdict).collect()
+    }
+
+    #[test]
+    fn trouble_is_waited_for_as_long_as_patience_lasts() {
+        let (mut judge, start) = (judge(), Instant::now());
+        let nodes = || vec![node("a", true, Duration::ZERO, vec![app(Phase::Fetching, Some("disk full"))])];
+        assert_eq!(verdicts(&mut judge, nodes(), start), [Verdict::Going]);
+        assert_eq!(verdicts(&mut judge, nodes(), start + PATIENCE), [Verdict::Going]);
+        let later = start + PATIENCE + Duration::from_secs(1);
+        assert_eq!(verdicts(&mut judge, nodes(), later), [Verdict::GivenUp("disk full".into())]);
+    }
+
+    #[test]
+    fn a_node_that_was_away_from_the_beginning_is_no_failure_and_one_that_leaves_is() {
+        let (mut judge, start) = (judge(), Instant::now());
+        let long = PATIENCE * 2;
+        let first = vec![node("away", false, long, vec![]), node("leaves", true, long, vec![])];
+        assert!(matches!(verdicts(&mut judge, first, start)[..], [Verdict::Absent(_), Verdict::Going]));
+        let then = |since| vec![node("away", false, long, vec![]), node("leaves", false, since, vec![])];
+        let short = Duration::from_secs(1);
+        assert!(matches!(verdicts(&mut judge, then(short), start)[..], [Verdict::Absent(_), Verdict::Going]));
+        assert!(matches!(verdicts(&mut judge, then(long), start)[..], [Verdict::Absent(_), Verdict::GivenUp(_)]));
+    }
+
+    #[test]
+    fn a_confirmation_under_an_earlier_order_does_not_count() {
+        let (mut judge, start) = (judge(), Instant::now());
+        let confirmed = || vec![node("a", true, Duration::ZERO, vec![app(Phase::Confirmed, None)])];
+        assert_eq!(verdicts(&mut judge, confirmed(), start), [Verdict::Confirmed]);
+        judge.goal.order = Some(("o2".to_owned(), 5));
+        assert_eq!(verdicts(&mut judge, confirmed(), start), [Verdict::Going]);
+    }
+
+    #[test]
+    fn only_selected_agents_are_waited_for() {
+        let (mut judge, start) = (judge(), Instant::now());
+        judge.goal.selector = vec![("zone".to_owned(), "a".to_owned())];
+        let mut inside = node("a", true, Duration::ZERO, vec![]);
+        inside.labels.insert("zone".to_owned(), "a".to_owned());
+        let origin = NodeStatus { role: Role::Origin, ..inside.clone() };
+        assert_eq!(verdicts(&mut judge, vec![inside, origin, node("b", true, PATIENCE, vec![])], start).len(), 1);
+    }
+}

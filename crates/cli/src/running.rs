@@ -1,0 +1,156 @@
+//! Running a node until somebody stops it: what `up`, `join` and `run` end in.
+
+use crate::escape::escape;
+use crate::failure::{Failure, Kind};
+use crate::settings::Settings;
+use crate::speak;
+use clap::Args;
+use node::daemon::{self, Options, Running, StartError};
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs what this machine was made by `up` or `join`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  tiding run\n  tiding run --home /var/lib/tiding --listen 10.0.0.7:7443")]
+pub(crate) struct Run {
+    #[command(flatten)]
+    pub(crate) place: Place,
+}
+
+/// The flags that every node has.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Where the node keeps everything [default: /var/lib/tiding for root, else ~/.local/share/tiding]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The directory inside which the paths of releases are resolved [default: /]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    /// Where to accept connections; port 0 takes any that is free [default: 0.0.0.0:7443]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Print a line of JSON on standard output once it runs
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Stop in order when standard input closes: when whoever started this is gone
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_closes: bool,
+    /// Ignore that the terminal closes
+    #[arg(long, hide = true)]
+    pub(crate) ignore_hangup: bool,
+}
+
+/// The port of tiding.
+const PORT: u16 = 7443;
+
+/// What is printed once a node runs, for programs.
+#[derive(Debug, Serialize)]
+pub(crate) struct Ready<'a> {
+    /// Its name.
+    pub(crate) node: &'a str,
+    /// Its id.
+    pub(crate) id: String,
+    /// Where it accepts connections.
+    pub(crate) address: SocketAddr,
+    /// The line with which others join; origins only, once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) join: Option<String>,
+}
+
+impl Run {
+    /// Runs until it is stopped.
+    pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let running = start(&self.place, settings).await?;
+        say_ready(&self.place, &running, "running");
+        until_stopped(running, &self.place).await
+    }
+}
+
+/// Starts the node of a home.
+pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running, Failure> {
+    let home = settings.home(place.home.as_ref())?;
+    let targets = settings.root(place.root.as_ref())?;
+    let listen = listen(place, settings);
+    daemon::start(Options { home: home.clone(), targets, listen }).await.map_err(|error| cannot_start(&home, &error))
+}
+
+/// Where this node accepts connections.
+pub(crate) fn listen(place: &Place, settings: &Settings) -> SocketAddr {
+    settings.listen(place.listen).unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], PORT)))
+}
+
+/// Says that an agent runs; origins say more.
+pub(crate) fn say_ready(place: &Place, running: &Running, how: &str) {
+    let address = running.address();
+    match place.json {
+        true => speak::json(&Ready { node: running.name(), id: running.node().to_string(), address, join: None }),
+        false => speak::result(format!("{how} as {}, listening on {address}", escape(running.name()))),
+    }
+}
+
+/// Runs until a signal, until standard input closes where that was asked for, or until the node fails; stops in order.
+pub(crate) async fn until_stopped(mut running: Running, place: &Place) -> Result<(), Failure> {
+    let why = tokio::select! {
+        why = running.failed() => Err(why),
+        signal = stop_signal(place.ignore_hangup) => Ok(signal?),
+        () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
+    };
+    match why {
+        Ok(reason) => {
+            speak::note(format!("stopping: {reason}"));
+            tokio::select! {
+                () = running.stop() => speak::note("stopped"),
+                _ = stop_signal(true) => speak::warning("stopped without waiting, as asked twice"),
+            }
+            Ok(())
+        }
+        Err(why) => Err(Failure::new(Kind::Failed, "the node cannot go on")
+            .because(why)
+            .next("start it again with `tiding run`: what was complete is still there")),
+    }
+}
+
+/// The first signal that asks to stop.
+pub(crate) async fn stop_signal(ignore_hangup: bool) -> Result<&'static str, Failure> {
+    let cannot = |error| Failure::new(Kind::Failed, "cannot listen for signals").because(error);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(cannot)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(cannot)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(cannot)?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok("interrupted"),
+            _ = terminate.recv() => return Ok("asked to terminate"),
+            _ = hangup.recv() => if !ignore_hangup { return Ok("the terminal closed") },
+        }
+    }
+}
+
+async fn stdin_closed(asked: bool) {
+    if !asked {
+        return std::future::pending().await;
+    }
+    let mut input = tokio::io::stdin();
+    let mut buffer = [0; 64];
+    while input.read(&mut buffer).await.is_ok_and(|read| read > 0) {}
+}
+
+fn cannot_start(home: &Path, error: &StartError) -> Failure {
+    let what = format!("cannot run the node in {}", home.display());
+    match error {
+        StartError::Store { source: store, .. } if is_locked(store) => Failure::new(Kind::Refused, what)
+            .because(error)
+            .next(format!("it runs already; stop it with `tiding stop --home {}`", home.display())),
+        StartError::NotFounded(_) => Failure::new(Kind::Usage, what).because_and_next(error),
+        StartError::Listen { .. } | StartError::Store { .. } | StartError::Home(_) => {
+            Failure::new(Kind::Failed, what).because_and_next(error)
+        }
+    }
+}
+
+/// Whether a store says that another process has it.
+fn is_locked(error: &impl std::fmt::Display) -> bool {
+    error.to_string().contains("locked by")
+}

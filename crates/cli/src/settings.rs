@@ -1,0 +1,146 @@
+//! Configuration: a flag before an environment variable before the file before the default, resolved exactly once.
+
+use crate::failure::{Failure, Kind};
+use crate::homes;
+use serde::Deserialize;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// Where the file is when nothing else is said.
+const USUAL_FILE: &str = "/etc/tiding/tiding.toml";
+
+/// What the file and the environment say.
+#[derive(Debug, Default, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Settings {
+    /// Where a node keeps everything.
+    home: Option<PathBuf>,
+    /// Where the operator's keys are.
+    operator_home: Option<PathBuf>,
+    /// Inside which directory the paths of releases are resolved.
+    root: Option<PathBuf>,
+    /// Where a node accepts connections.
+    listen: Option<SocketAddr>,
+    /// At which addresses others reach the origin.
+    advertise: Option<Vec<SocketAddr>>,
+    /// What a node is called.
+    name: Option<String>,
+    /// The datacenter.
+    datacenter: Option<String>,
+}
+
+impl Settings {
+    /// The environment variables that are read.
+    pub(crate) const VARIABLES: [&str; 8] = [
+        "TIDING_CONFIG",
+        "TIDING_HOME",
+        "TIDING_OPERATOR_HOME",
+        "TIDING_ROOT",
+        "TIDING_LISTEN",
+        "TIDING_ADVERTISE",
+        "TIDING_NAME",
+        "TIDING_DATACENTER",
+    ];
+
+    /// Reads the file (a missing one is an error only when it was named) and the environment over it.
+    pub(crate) fn read(flag: Option<&Path>) -> Result<Self, Failure> {
+        let named = flag.map(Path::to_owned).or_else(|| std::env::var_os("TIDING_CONFIG").map(PathBuf::from));
+        let path = named.clone().unwrap_or_else(|| PathBuf::from(USUAL_FILE));
+        let file = match std::fs::read_to_string(&path) {
+            Ok(text) => Self::parse(&path, &text)?,
+            Err(error) if named.is_none() && error.kind() == std::io::ErrorKind::NotFound => Self::default(),
+            Err(error) => return Err(unreadable(&path).because(error)),
+        };
+        file.overridden(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error| unreadable(path).because(error))
+    }
+
+    /// The environment over the file.
+    fn overridden(self, of: impl Fn(&str) -> Option<String>) -> Result<Self, Failure> {
+        let addresses = |text: String| text.split(',').map(|one| address("TIDING_ADVERTISE", one.trim())).collect();
+        Ok(Self {
+            home: of("TIDING_HOME").map(PathBuf::from).or(self.home),
+            operator_home: of("TIDING_OPERATOR_HOME").map(PathBuf::from).or(self.operator_home),
+            root: of("TIDING_ROOT").map(PathBuf::from).or(self.root),
+            listen: of("TIDING_LISTEN").map(|text| address("TIDING_LISTEN", &text)).transpose()?.or(self.listen),
+            advertise: of("TIDING_ADVERTISE").map(addresses).transpose()?.or(self.advertise),
+            name: of("TIDING_NAME").or(self.name),
+            datacenter: of("TIDING_DATACENTER").or(self.datacenter),
+        })
+    }
+
+    /// Where a node keeps everything.
+    pub(crate) fn home(&self, flag: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+        let chosen = flag.or(self.home.as_ref()).cloned();
+        homes::absolute(&chosen.map_or_else(homes::node, Ok)?)
+    }
+
+    /// Where the operator's keys are.
+    pub(crate) fn operator_home(&self, flag: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+        let chosen = flag.or(self.operator_home.as_ref()).cloned();
+        homes::absolute(&chosen.map_or_else(homes::operator, Ok)?)
+    }
+
+    /// Inside which directory the paths of releases are resolved.
+    pub(crate) fn root(&self, flag: Option<&PathBuf>) -> Result<PathBuf, Failure> {
+        homes::absolute(flag.or(self.root.as_ref()).map_or(Path::new("/"), PathBuf::as_path))
+    }
+
+    /// Where a node accepts connections.
+    pub(crate) fn listen(&self, flag: Option<SocketAddr>) -> Option<SocketAddr> {
+        flag.or(self.listen)
+    }
+
+    /// At which addresses others reach the origin; empty when nothing was said.
+    pub(crate) fn advertise(&self, flag: &[SocketAddr]) -> Vec<SocketAddr> {
+        if flag.is_empty() { self.advertise.clone().unwrap_or_default() } else { flag.to_vec() }
+    }
+
+    /// What the node is called, if anybody said.
+    pub(crate) fn name(&self, flag: Option<&String>) -> Option<String> {
+        flag.or(self.name.as_ref()).cloned()
+    }
+
+    /// The datacenter.
+    pub(crate) fn datacenter(&self, flag: Option<&String>) -> String {
+        flag.or(self.datacenter.as_ref()).cloned().unwrap_or_else(|| "dc1".to_owned())
+    }
+}
+
+fn unreadable(path: &Path) -> Failure {
+    Failure::new(Kind::Usage, format!("cannot read the configuration {}", path.display()))
+        .next("`tiding --help` lists what it may hold")
+}
+
+fn address(variable: &str, text: &str) -> Result<SocketAddr, Failure> {
+    text.parse().map_err(|_| {
+        Failure::new(Kind::Usage, format!("{variable} is `{text}`, which is no address"))
+            .next("write an IP address and a port, for example 10.0.0.5:7443")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flag_is_before_the_environment_before_the_file() {
+        let file =
+            Settings::parse(Path::new("x"), "home = '/file'\nname = 'file'\nlisten = '10.0.0.1:1'").expect("fine");
+        let both = file.overridden(|name| (name == "TIDING_HOME").then(|| "/env".to_owned())).expect("fine");
+        assert_eq!(both.home(None).expect("absolute"), Path::new("/env"));
+        assert_eq!(both.home(Some(&"/flag".into())).expect("absolute"), Path::new("/flag"));
+        assert_eq!(both.name(None).as_deref(), Some("file"));
+        assert_eq!(both.listen(None), Some("10.0.0.1:1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn an_unknown_key_and_a_bad_address_are_refused() {
+        assert!(Settings::parse(Path::new("x"), "hoem = '/x'").is_err());
+        let bad = Settings::default().overridden(|name| (name == "TIDING_LISTEN").then(|| "port".to_owned()));
+        assert_eq!(bad.map_err(|failure| failure.kind).err(), Some(Kind::Usage));
+    }
+}

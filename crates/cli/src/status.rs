@@ -1,0 +1,167 @@
+//! `tiding status`.
+
+use crate::escape::escape;
+use crate::failure::{Failure, Kind};
+use crate::report::phase_word;
+use crate::settings::Settings;
+use crate::speak;
+use crate::table::Table;
+use crate::words;
+use clap::Args;
+use node::api::{FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
+use node::client::Client;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Shows where every node stands.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tiding status\n  tiding status --json | jq '.nodes[] | select(.up | not) | .name'"
+)]
+pub(crate) struct Status {
+    /// Where the operator's keys are [default: ~/.config/tiding]
+    #[arg(long, value_name = "DIR")]
+    operator_home: Option<PathBuf>,
+    /// Print everything as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    /// Asks and prints.
+    pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let what = "cannot see the fleet";
+        let operator_home = settings.operator_home(self.operator_home.as_ref())?;
+        let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;
+        let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
+        match self.json {
+            true => speak::json(&status),
+            false => lines(&status).into_iter().for_each(speak::result),
+        }
+        Ok(())
+    }
+}
+
+/// The application that is meant: the named one, or the only one.
+pub(crate) async fn choose_app(client: &Client, named: Option<&str>, what: &str) -> Result<String, Failure> {
+    if let Some(named) = named {
+        return Ok(named.to_owned());
+    }
+    let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
+    let apps: Vec<String> = status.apps.into_iter().map(|rollout| rollout.app).collect();
+    match &apps[..] {
+        [only] => Ok(only.clone()),
+        [] => Err(Failure::new(Kind::Refused, what)
+            .because("nothing was deployed yet")
+            .next("tiding deploy DIR --to PATH")),
+        several => {
+            let names = several.iter().map(|name| escape(name)).collect::<Vec<_>>().join(", ");
+            Err(Failure::new(Kind::Usage, what)
+                .because(format!("there is more than one application: {names}"))
+                .next("name the one you mean"))
+        }
+    }
+}
+
+fn lines(status: &FleetStatus) -> Vec<String> {
+    let up = status.nodes.iter().filter(|node| node.up).count();
+    let mut lines = vec![format!(
+        "fleet {}, origin {} of {}, {up} of {} up",
+        words::short(&status.fleet),
+        escape(&status.origin_name),
+        escape(&status.datacenter),
+        words::count(status.nodes.len(), "node")
+    )];
+    for rollout in &status.apps {
+        lines.push(String::new());
+        lines.extend(rollout_lines(rollout));
+    }
+    lines.push(String::new());
+    lines.extend(node_lines(status));
+    lines
+}
+
+fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
+    let state = match &rollout.state {
+        RolloutState::Spreading => {
+            format!("spreading, the origin has {} of {} pieces", rollout.origin_have, rollout.origin_total)
+        }
+        RolloutState::Rolling { wave } => format!("rolling, wave {}", u32::from(*wave) + 1),
+        RolloutState::Halted { why } => format!("HALTED: {}", escape(why)),
+        RolloutState::Finished => "finished".to_owned(),
+    };
+    let (app, version, by) = (escape(&rollout.app), escape(&rollout.version), escape(&rollout.by));
+    let mut lines = vec![format!("{app} {version}  {state}  (epoch {} by {by})", rollout.epoch)];
+    if !rollout.message.is_empty() {
+        lines.push(format!("  {}", escape(&rollout.message)));
+    }
+    let releases: Vec<String> = (rollout.releases.iter().rev().take(5))
+        .map(|release| format!("{}{}", escape(&release.version), if release.runs { " (live)" } else { "" }))
+        .collect();
+    lines.push(format!("  releases, newest first: {}", releases.join(", ")));
+    lines
+}
+
+fn node_lines(status: &FleetStatus) -> Vec<String> {
+    let mut table = Table::new(&["node", "role", "connected", "app", "state", "live", "trouble"]);
+    for node in &status.nodes {
+        let apps = node.apps.iter().map(|app| {
+            let live = app.live.as_deref().map_or_else(|| "-".to_owned(), |live| version_of(status, &app.app, live));
+            let trouble = app.trouble.as_deref().map(escape).unwrap_or_default();
+            [escape(&app.app), phase_word(app.phase).to_owned(), live, trouble]
+        });
+        let mut apps: Vec<[String; 4]> = apps.collect();
+        if apps.is_empty() {
+            apps.push(["-", "-", "-", ""].map(str::to_owned));
+        }
+        for app in apps {
+            table.row(
+                [escape(&node.name), role(node.role).to_owned(), connected(node)].into_iter().chain(app).collect(),
+            );
+        }
+    }
+    table.lines()
+}
+
+/// What people call a release, or the beginning of its id.
+fn version_of(status: &FleetStatus, app: &str, release: &str) -> String {
+    let rollout = status.apps.iter().find(|rollout| rollout.app == app);
+    let known = rollout.and_then(|rollout| rollout.releases.iter().find(|one| one.release == release));
+    known.map_or_else(|| words::short(release), |known| escape(&known.version))
+}
+
+fn connected(node: &NodeStatus) -> String {
+    let since = words::duration(Duration::from_micros(node.since_us));
+    if node.up { format!("for {since}") } else { format!("NOT, for {since}") }
+}
+
+fn role(role: Role) -> &'static str {
+    match role {
+        Role::Agent => "agent",
+        Role::Origin => "origin",
+        Role::Operator => "operator",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn f19_names_from_the_network_are_escaped() {
+        let node = NodeStatus {
+            node: "id".into(),
+            name: "n\x1b[2J".into(),
+            role: Role::Agent,
+            labels: std::collections::BTreeMap::new(),
+            up: false,
+            since_us: 5_000_000,
+            software: String::new(),
+            apps: Vec::new(),
+        };
+        let status = FleetStatus { nodes: vec![node], origin_name: "\x07".into(), ..FleetStatus::default() };
+        let text = lines(&status).join("\n");
+        assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text:?}");
+        assert!(text.contains("NOT, for 5.0 s"), "{text}");
+    }
+}

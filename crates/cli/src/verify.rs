@@ -1,0 +1,113 @@
+//! `tiding verify [APP]`.
+
+use crate::escape::escape;
+use crate::failure::{Failure, Kind};
+use crate::settings::Settings;
+use crate::speak;
+use crate::status::choose_app;
+use crate::table::Table;
+use crate::words;
+use clap::Args;
+use node::api::{NodeVerification, Verification};
+use node::client::Client;
+use std::path::PathBuf;
+
+/// Has every node read again what is live.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tiding verify\n  tiding verify app --json\n\nExit code 5 when a node differs or cannot look."
+)]
+pub(crate) struct Verify {
+    /// The application; may be left out when there is only one
+    app: Option<String>,
+    /// Where the operator's keys are [default: ~/.config/tiding]
+    #[arg(long, value_name = "DIR")]
+    operator_home: Option<PathBuf>,
+    /// Print what was found as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verify {
+    /// Asks, waits and prints.
+    pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        let what = "cannot verify";
+        let operator_home = settings.operator_home(self.operator_home.as_ref())?;
+        let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;
+        let app = choose_app(&client, self.app.as_deref(), what).await?;
+        let found = client.verify(&app).await.map_err(|error| Failure::asking(what, &error))?;
+        match self.json {
+            true => speak::json(&found),
+            false => lines(&found).into_iter().for_each(speak::result),
+        }
+        verdict(&found)
+    }
+}
+
+fn lines(found: &Verification) -> Vec<String> {
+    let mut table = Table::new(&["node", "found", "release", ">entries", ">hashed", ">differing"]);
+    for node in &found.nodes {
+        let cells = match &node.report {
+            Some(report) => [
+                if report.differing == 0 { "as published" } else { "DIFFERS" }.to_owned(),
+                words::short(&report.release),
+                report.entries.to_string(),
+                words::size(report.bytes),
+                report.differing.to_string(),
+            ],
+            None => ["could not look", "-", "-", "-", "-"].map(str::to_owned),
+        };
+        table.row(std::iter::once(escape(&node.name)).chain(cells).collect());
+    }
+    table.lines()
+}
+
+fn verdict(found: &Verification) -> Result<(), Failure> {
+    let wrong: Vec<String> = found.nodes.iter().filter_map(complaint).collect();
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let nodes = words::count(found.nodes.len(), "node");
+    Err(Failure::new(Kind::Partial, format!("{} of {nodes} are not as published", wrong.len()))
+        .because(wrong.join("\n"))
+        .next("deploy again to lay the release out anew"))
+}
+
+/// What is wrong on a node; `None` when nothing is.
+fn complaint(node: &NodeVerification) -> Option<String> {
+    let name = escape(&node.name);
+    match (&node.report, &node.error) {
+        (Some(report), None) if report.differing == 0 => None,
+        (Some(report), _) => {
+            let first: Vec<String> = report.first.iter().map(|entry| escape(entry)).collect();
+            Some(format!("{name}: {} differ: {}", report.differing, first.join(", ")))
+        }
+        (None, error) => Some(format!("{name}: {}", escape(error.as_deref().unwrap_or("it did not say why")))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use node::api::VerifyReport;
+
+    fn node(report: Option<u32>, error: Option<&str>) -> NodeVerification {
+        let report = report.map(|differing| VerifyReport {
+            release: "r".into(),
+            entries: 3,
+            bytes: 9,
+            differing,
+            first: vec!["bin/app: bytes".into()],
+        });
+        NodeVerification { node: "n".into(), name: "n".into(), report, error: error.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_difference_and_a_node_that_cannot_look_are_failures_of_some_nodes() {
+        let kind = |node| verdict(&Verification { nodes: vec![node] }).map_err(|failure| failure.kind);
+        assert_eq!(kind(node(Some(0), None)), Ok(()));
+        assert_eq!(kind(node(Some(1), None)), Err(Kind::Partial));
+        assert_eq!(kind(node(None, Some("it is down"))), Err(Kind::Partial));
+        assert_eq!(kind(node(None, None)), Err(Kind::Partial));
+    }
+}

@@ -1,0 +1,69 @@
+//! Sizes, times and rates in words for people.
+
+use std::time::Duration;
+
+/// Bytes: `17 B`, `1.5 kB`, `128 MB`; powers of a thousand.
+pub(crate) fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = if unit == 0 || value >= 99.95 { 0 } else { 1 };
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
+/// Bytes per second.
+pub(crate) fn rate(bytes: u64, over: Duration) -> String {
+    format!("{}/s", size((bytes as f64 / over.as_secs_f64().max(0.001)) as u64))
+}
+
+/// A duration: `85 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{} ms", duration.as_millis()),
+        1..100 => format!("{:.1} s", duration.as_secs_f64()),
+        100..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// Microseconds as milliseconds with one digit, or a dash.
+pub(crate) fn millis(micros: Option<u64>) -> String {
+    micros.map_or_else(|| "-".to_owned(), |micros| format!("{:.1}", micros as f64 / 1000.0))
+}
+
+/// A count with its noun: `1 node`, `2 nodes`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The first characters of a digest, enough for people.
+pub(crate) fn short(digest: &str) -> String {
+    crate::escape::escape(&digest.chars().take(10).collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_two_or_three_digits() {
+        let shown: Vec<String> = [0, 999, 1000, 1550, 99_960, 999_700, 128_000_000].map(size).into();
+        assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.6 kB", "100 kB", "1.0 MB", "128 MB"]);
+    }
+
+    #[test]
+    fn durations_read_like_a_clock() {
+        let shown = [85, 1200, 185_000, 7_800_000].map(|ms| duration(Duration::from_millis(ms)));
+        assert_eq!(shown, ["85 ms", "1.2 s", "3 min 5 s", "2 h 10 min"]);
+    }
+
+    #[test]
+    fn nouns_agree() {
+        assert_eq!([count(1, "node"), count(2, "node")], ["1 node", "2 nodes"]);
+    }
+}
