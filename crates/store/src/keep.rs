@@ -34,7 +34,7 @@ impl<D: Disk> Store<D> {
         let need = Need { bytes: holding.pages_len() + spec.bytes, inodes: 2 };
         self.shelves.home.room(need, self.shelves.options.reserve)?;
         self.make_file(&holding, Part::Pages, holding.pages_len())?;
-        self.commit(&[Change::content(&record(&holding, Some(holding.lock().have.clone())))])?;
+        self.commit(&[Change::content(&record(&holding, Some(Bitmap::empty(spec.total()))))])?;
         Ok(opened(&self.shelves.add(holding)))
     }
 

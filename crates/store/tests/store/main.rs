@@ -1,0 +1,11 @@
+//! The store on a disk in memory: whole trips, every crash, every failure, hostile content, publishing.
+
+extern crate tiding_store as store;
+
+mod crash;
+mod faults;
+mod hostile;
+mod memory;
+mod publish;
+mod trips;
+mod world;

@@ -1,0 +1,283 @@
+//! Whole trips that go well.
+
+use crate::memory::{Crash, name};
+use crate::world::*;
+use content::fact::{JournalName, Position};
+use content::{Digest, Fact, NodeId, PieceNo};
+use engine::door::{AppendError, Job, JobDone, JobError};
+use store::disk::{Disk, FileKind};
+use store::{OpenError, PieceSource, ReadError};
+
+#[test]
+fn a_tree_comes_out_as_it_went_in() {
+    for shares in [true, false] {
+        let disk = new_disk();
+        disk.set_shares(shares);
+        let published = publish("1", |disk, tree| rich(disk, tree, 1));
+        let mut store = opened(&disk);
+        deploy(&mut store, &published, 1).expect("a deploy on a good day");
+        assert_eq!(live(&disk), Some(published.listing));
+        let verified = store.run(&Job::Verify { app: app() });
+        let Ok(JobDone::Verified { entries, differing: 0, first, .. }) = verified else { panic!("{verified:?}") };
+        assert_eq!((entries, first), (published.found.entries, Vec::new()));
+        check_blobs(&disk);
+    }
+}
+
+#[test]
+fn the_next_release_takes_over_what_is_shared_and_going_back_is_a_switch() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let [one, two] = [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| rich(disk, tree, seed)));
+    let first = fetch_all(&mut store, &one).expect("room");
+    deploy(&mut store, &one, 1).expect("a good day");
+    let second = fetch_all(&mut store, &two).expect("room");
+    assert!(second < first, "{second} pieces of the second release were fetched, {first} of the first");
+    deploy(&mut store, &two, 2).expect("a good day");
+    assert_eq!(live(&disk), Some(two.listing));
+    let back = store
+        .run(&Job::Switch { app: app(), release: one.signed.payload_digest().to_string().parse().expect("an id") });
+    assert_eq!(back, Ok(JobDone::Switched { previous: Some(content::ReleaseId(two.signed.payload_digest())) }));
+    assert_eq!(live(&disk), Some(one.listing));
+}
+
+#[test]
+fn a_single_file_is_a_release_too() {
+    let disk = new_disk();
+    let origin = crate::memory::Memory::new();
+    origin.write_file(&origin.root(), &name("tree"), 0o755, &noise(5, 100_000));
+    let published = publish_from(&origin, &origin.root(), "/srv/app", "1");
+    deploy(&mut opened(&disk), &published, 1).expect("a good day");
+    assert_eq!(live(&disk), Some(published.listing));
+}
+
+#[test]
+fn what_was_here_is_here_after_a_restart() {
+    let disk = new_disk();
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    deploy(&mut opened(&disk), &published, 7).expect("a good day");
+    for crash in [Crash::Keep, Crash::Forget] {
+        let disk = disk.crash(crash);
+        let (store, recovered) = open(&disk).expect("the store opens");
+        assert_eq!(store.notes(), [""; 0]);
+        assert_eq!(recovered.held.len(), 2);
+        assert!(recovered.held.iter().all(|held| held.complete && held.have.is_full()));
+        let app = &recovered.apps[0];
+        let id = Some(published.id());
+        assert_eq!((app.live, app.confirmed, app.intent), (id, id, None));
+        assert_eq!(app.laid_out, [published.signed.clone()]);
+        assert_eq!(app.order, Some(order_for(published.id(), 7).1));
+    }
+}
+
+#[test]
+fn collecting_keeps_what_is_live_whatever_is_said() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let [one, two] = [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| rich(disk, tree, seed)));
+    deploy(&mut store, &one, 1).expect("a good day");
+    deploy(&mut store, &two, 2).expect("a good day");
+    let done = store.run(&Job::Collect { contents: Vec::new(), releases: Vec::new() });
+    let Ok(JobDone::Collected { freed }) = done else { panic!("{done:?}") };
+    assert!(freed > 600_000, "only {freed} bytes were freed");
+    assert_eq!(live(&disk), Some(two.listing.clone()));
+    let side = disk.dir("root/srv/.app.tiding");
+    assert_eq!(disk.list(&side).expect("a test's disk"), {
+        let mut names = [name("owner"), name(two.id().to_string())];
+        names.sort();
+        names
+    });
+    assert_eq!(disk.list(&disk.dir("home/blobs")).expect("a test's disk").len(), 3);
+    drop(store);
+    assert_eq!(open(&disk).expect("the store opens").1.held.len(), 2);
+}
+
+#[test]
+fn a_program_that_writes_into_its_live_tree_does_not_damage_the_store() {
+    let disk = new_disk();
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    let mut store = opened(&disk);
+    deploy(&mut store, &published, 1).expect("a good day");
+    let bin = disk.dir(&format!("root/srv/.app.tiding/{}/bin", published.id()));
+    let server = disk.open_write(&bin, &name("server")).expect("a test's disk");
+    disk.write_at(&server, b"overwritten", 70_000).expect("a test's disk");
+    let verified = store.run(&Job::Verify { app: app() });
+    let Ok(JobDone::Verified { differing: 1, first, .. }) = verified else { panic!("{verified:?}") };
+    assert!(first[0].starts_with("bin/server has other bytes"), "{first:?}");
+    check_blobs(&disk);
+    let spec = published.found.content;
+    for piece in (0..spec.total()).map(PieceNo) {
+        assert_eq!(store.pieces().read(spec.id(), piece), published.source.read(spec.id(), piece));
+    }
+}
+
+#[test]
+fn verifying_names_every_sort_of_difference() {
+    let disk = new_disk();
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    let mut store = opened(&disk);
+    deploy(&mut store, &published, 1).expect("a good day");
+    let tree = disk.dir(&format!("root/srv/.app.tiding/{}", published.id()));
+    let etc = disk.open_dir(&tree, &name("etc")).expect("a test's disk");
+    disk.remove_file(&etc, &name("conf-3")).expect("a test's disk");
+    disk.write_file(&etc, &name("stray\x1b"), 0o644, b"");
+    disk.set_mode(&etc, &name("conf-4"), 0o666).expect("a test's disk");
+    disk.remove_file(&tree, &name("current")).expect("a test's disk");
+    disk.symlink(&tree, &name("current"), b"elsewhere").expect("a test's disk");
+    disk.remove_file(&tree, &name("nothing")).expect("a test's disk");
+    disk.create_dir(&tree, &name("nothing"), 0o755).expect("a test's disk");
+    let bin = disk.open_dir(&tree, &name("bin")).expect("a test's disk");
+    disk.remove_file(&bin, &name("server-again")).expect("a test's disk");
+    disk.write_file(&bin, &name("server-again"), 0o755, &noise(1, 300_000));
+    disk.rot(&tree, &name("sparse"), |bytes| bytes[2_000_000] = 1);
+    let verified = store.run(&Job::Verify { app: app() });
+    let Ok(JobDone::Verified { differing, first, .. }) = verified else { panic!("{verified:?}") };
+    assert_eq!(
+        first,
+        [
+            "bin/server-again is not the same file as its other name",
+            "current points to elsewhere",
+            "etc/stray\\u{1b} is not part of the release",
+            "etc/conf-3 is missing",
+            "etc/conf-4 has mode 666, and should have 640",
+            "nothing is a directory, and should be a file",
+            "sparse has other bytes (between 1050000 and 2500001)",
+        ]
+    );
+    assert_eq!(differing, 7);
+}
+
+#[test]
+fn journals_grow_only_where_they_stand_and_come_back() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let fact = |nth: u8| Fact::Revoked { node: NodeId(Digest::of(&[nth])) };
+    let at = |index| Position { generation: 1, index };
+    let fleet = JournalName::Fleet;
+    assert_eq!(store.append(&fleet, at(0), &[fact(1), fact(2)]), Ok(at(2)));
+    assert_eq!(store.append(&fleet, at(0), &[fact(3)]), Err(AppendError::Conflict(at(2))));
+    let other = JournalName::Datacenter(content::Label::new("west").expect("a good label"));
+    assert_eq!(store.append(&other, at(0), &[fact(4)]), Ok(at(1)));
+    let numbers: Vec<Fact> = (0..200).map(|nth| fact(nth as u8)).collect();
+    assert_eq!(store.append(&fleet, at(2), &numbers), Ok(at(202)));
+    let disk = disk.crash(Crash::Forget);
+    let (mut store, recovered) = open(&disk).expect("the store opens");
+    let of_fleet: Vec<_> = recovered.facts.iter().filter(|(journal, ..)| *journal == fleet).collect();
+    assert_eq!(of_fleet.len(), 202);
+    assert!(of_fleet.iter().zip(0..).all(|((_, position, _), index)| *position == at(index)));
+    assert_eq!(of_fleet[1].2, fact(2));
+    assert_eq!(store.append(&other, at(1), &[fact(5)]), Ok(at(2)));
+}
+
+#[test]
+fn a14_a_second_process_is_told_who_has_the_store() {
+    let disk = new_disk();
+    let store = opened(&disk);
+    match open(&disk) {
+        Err(OpenError::Locked { pid }) => assert_eq!(pid, "pid 1"),
+        other => panic!("{:?}", other.map(|(_, recovered)| recovered)),
+    }
+    let pieces = store.pieces();
+    drop(store);
+    assert!(matches!(open(&disk), Err(OpenError::Locked { .. })), "the shared half still uses the store");
+    drop(pieces);
+    assert!(open(&disk).is_ok());
+}
+
+#[test]
+fn a_store_of_another_format_is_left_alone() {
+    let disk = new_disk();
+    drop(opened(&disk));
+    disk.rot(&disk.dir("home"), &name("format"), |bytes| *bytes = b"tiding store 9\n".to_vec());
+    match open(&disk) {
+        Err(OpenError::Format { found, .. }) => assert_eq!(found, "tiding store 9"),
+        other => panic!("{:?}", other.map(|(_, recovered)| recovered)),
+    }
+}
+
+#[test]
+fn a_target_that_is_not_ours_is_refused_with_how_to_adopt_it() {
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    for make in [0, 1, 2] {
+        let disk = new_disk();
+        let srv = disk.dir("root/srv");
+        match make {
+            0 => drop(disk.dir("root/srv/app")),
+            1 => disk.write_file(&srv, &name("app"), 0o644, b"precious"),
+            _ => disk.symlink(&srv, &name("app"), b"/opt/app").expect("a test's disk"),
+        }
+        let before = list(&disk, &disk.dir("root"), "srv");
+        match deploy(&mut opened(&disk), &published, 1) {
+            Err(JobError::Refused { why }) => assert!(why.contains("mv /srv/app /srv/app.before"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(list(&disk, &disk.dir("root"), "srv"), before);
+    }
+}
+
+#[test]
+fn missing_parents_are_made_and_symlinks_on_the_way_refused() {
+    let published = publish_to("/opt/deep/er/app", "1", |disk, tree| rich(disk, tree, 1));
+    let disk = new_disk();
+    deploy(&mut opened(&disk), &published, 1).expect("a good day");
+    let after = disk.crash(Crash::Forget);
+    let er = after.dir("root/opt/deep/er");
+    assert_eq!(after.metadata(&er, &name("app")).expect("it is durable").kind, FileKind::Symlink);
+
+    let disk = new_disk();
+    disk.symlink(&disk.dir("root"), &name("opt"), b"/usr/opt").expect("a test's disk");
+    match deploy(&mut opened(&disk), &published, 1) {
+        Err(JobError::Refused { why }) => assert!(why.contains("/opt is a symbolic link (to /usr/opt)"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn c7_a_valid_piece_of_another_release_is_not_stored_under_our_name() {
+    let [one, two] = [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| rich(disk, tree, seed)));
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let (ours, theirs) = (one.found.content, two.found.content);
+    store.run(&Job::Open { content: ours }).expect("room");
+    let pieces = store.pieces();
+    let page = two.source.read(theirs.id(), PieceNo(0)).expect("it has it");
+    assert_eq!(pieces.write(ours.id(), PieceNo(0), &page), Err(JobError::Corrupt));
+    assert_eq!(pieces.read(ours.id(), PieceNo(0)), Err(ReadError::Missing));
+    for nth in (0..ours.pages()).map(PieceNo) {
+        pieces.write(ours.id(), nth, &one.source.read(ours.id(), nth).expect("it has it")).expect("it is ours");
+    }
+    store.run(&Job::Index { content: ours.id() }).expect("a good manifest");
+    for nth in (ours.pages()..ours.total()).map(PieceNo) {
+        let right = one.source.read(ours.id(), nth).expect("it has it");
+        let other = (theirs.pages()..theirs.total()).filter_map(|nth| two.source.read(theirs.id(), PieceNo(nth)).ok());
+        for wrong in other.filter(|bytes| *bytes != right) {
+            assert_eq!(pieces.write(ours.id(), nth, &wrong), Err(JobError::Corrupt));
+        }
+    }
+    assert_eq!(pieces.write(ours.id(), PieceNo(ours.total()), &page), Err(JobError::Corrupt));
+}
+
+#[test]
+fn a_manifest_that_is_not_what_was_declared_is_refused() {
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    let mut store = opened(&new_disk());
+    let honest = published.found.content;
+    let lie = content::ContentSpec { bytes: honest.bytes - 1, ..honest };
+    match fetch(&mut store, &published.source, lie) {
+        Err(JobError::Refused { why }) => assert!(why.contains("than the release declares"), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    fetch(&mut store, &published.source, honest).expect("the honest declaration takes the place of the lie");
+}
+
+#[test]
+fn the_same_jobs_make_the_same_calls() {
+    let trace = || {
+        let disk = new_disk();
+        let published = publish("1", |disk, tree| rich(disk, tree, 1));
+        let mut store = opened(&disk);
+        deploy(&mut store, &published, 1).expect("a good day");
+        disk.take_log()
+    };
+    assert_eq!(trace(), trace());
+}
