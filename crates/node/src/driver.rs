@@ -26,6 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::JoinSet;
 
 /// Two pairs that were dialled within this time of each other were dialled at once: the lower node's is kept.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -179,9 +180,8 @@ impl Driver {
     async fn stop(mut self) {
         // First of all, so that no task waits for room in it.
         self.inbox.close();
-        for (_, link) in std::mem::take(&mut self.links) {
-            link.close().await;
-        }
+        let closing: JoinSet<()> = std::mem::take(&mut self.links).into_values().map(Link::close).collect();
+        closing.join_all().await;
         self.host.close().await;
         self.shelf.release().await;
     }

@@ -166,8 +166,8 @@ pub async fn deploy(
     let app = AppName::new(&options.app).map_err(|bad| DeployError::Invalid(bad.to_string()))?;
     content::release::check_target_path(options.path.as_os_str().as_bytes())
         .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
-    let _alone = lock(operator_home, &app)?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
     // Asked before anything is read, so that an origin that is away or busy is known at once.
     not_busy(&client.status().await?, &app)?;
     let (found, tree) = read_tree(source, &mut progress).await?;
@@ -283,14 +283,15 @@ fn signing_key(home: &Path) -> Result<SigningKey, DeployError> {
 }
 
 /// One operator's home publishes one thing at a time: both would answer to the same name.
-fn lock(home: &Path, app: &AppName) -> Result<File, DeployError> {
+fn lock(home: &Path, app: &AppName, operator: &str) -> Result<File, DeployError> {
     let path = home.join(LOCK);
     let bad = |source| DeployError::Source { path: path.clone(), source };
     let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path).map_err(bad)?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {
             file.set_len(0).map_err(bad)?;
-            file.write_all(format!("{app} (process {})", std::process::id()).as_bytes()).map_err(bad)?;
+            let who = format!("{app} by {operator} (process {})", std::process::id());
+            file.write_all(who.as_bytes()).map_err(bad)?;
             Ok(file)
         }
         Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -474,5 +475,99 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
         window_bytes: 8 << 20,
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::{AppStatus, NodeStatus, Phase, Timeline};
+
+    fn release(id: &str, version: &str) -> ReleaseStatus {
+        ReleaseStatus { release: id.repeat(64), version: version.to_owned(), created: 0, runs: false }
+    }
+
+    fn rollout(present: &str) -> RolloutStatus {
+        RolloutStatus {
+            app: "app".to_owned(),
+            order: None,
+            epoch: 7,
+            release: present.repeat(64),
+            version: "?".to_owned(),
+            by: "alice".to_owned(),
+            message: String::new(),
+            state: RolloutState::Finished,
+            origin_have: 0,
+            origin_total: 0,
+            content_bytes: 0,
+            origin_sent: 0,
+            releases: vec![release("a", "one"), release("b", "two"), release("c", "three")],
+        }
+    }
+
+    fn node_with(confirmed: &str) -> NodeStatus {
+        NodeStatus {
+            node: "n".to_owned(),
+            name: "web".to_owned(),
+            role: crate::api::Role::Agent,
+            labels: BTreeMap::new(),
+            up: true,
+            since_us: 0,
+            software: String::new(),
+            apps: vec![AppStatus {
+                app: "app".to_owned(),
+                release: confirmed.repeat(64),
+                order: None,
+                phase: Phase::Confirmed,
+                have: 0,
+                total: 0,
+                from_origin: 0,
+                from_peers: 0,
+                had: 0,
+                timeline: Timeline::default(),
+                live: None,
+                confirmed: Some(confirmed.repeat(64)),
+                trouble: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn d9_back_means_the_one_before_and_an_unknown_one_is_refused_with_the_list() {
+        let chosen = |present, to| choose(&rollout(present), to).map(|found| found.version.clone());
+        assert_eq!(chosen("c", None).ok().as_deref(), Some("two"));
+        assert_eq!(chosen("b", None).ok().as_deref(), Some("one"));
+        assert_eq!(chosen("c", Some("one")).ok().as_deref(), Some("one"));
+        assert_eq!(chosen("c", Some("bbbbbbbb")).ok().as_deref(), Some("two"));
+        assert!(chosen("a", None).is_err(), "nothing was before the first");
+        let why = chosen("c", Some("four")).expect_err("unknown").to_string();
+        assert!(why.contains("four") && why.contains("one, two, three"), "{why}");
+    }
+
+    #[test]
+    fn the_fallback_is_what_most_nodes_have_confirmed() {
+        let nodes = vec![node_with("b"), node_with("a"), node_with("b"), node_with("f")];
+        let status = FleetStatus { apps: vec![rollout("c")], nodes, ..FleetStatus::default() };
+        let app = AppName::new("app").expect("a name");
+        let standing = standing_of(&status, &app).expect("it makes sense");
+        assert_eq!((standing.epoch, standing.fallback), (7, "b".repeat(64).parse().ok()));
+        let other = standing_of(&status, &AppName::new("new").expect("a name")).expect("it makes sense");
+        assert_eq!((other.epoch, other.fallback), (0, None));
+    }
+
+    #[test]
+    fn d5_a_second_deploy_is_told_who_and_what() {
+        let mut rollout = rollout("c");
+        rollout.state = RolloutState::Spreading;
+        let status = FleetStatus { apps: vec![rollout], ..FleetStatus::default() };
+        let why = not_busy(&status, &AppName::new("app").expect("a name")).expect_err("busy").to_string();
+        assert!(why.contains("alice") && why.contains("is being deployed"), "{why}");
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let app = AppName::new("app").expect("a name");
+        let first = lock(temp.path(), &app, "alice").expect("nobody else");
+        let why = lock(temp.path(), &app, "alice").expect_err("busy").to_string();
+        assert!(why.contains(&format!("app by alice (process {})", std::process::id())), "{why}");
+        drop(first);
+        lock(temp.path(), &app, "alice").expect("nobody any more");
     }
 }

@@ -54,8 +54,8 @@ pub(crate) struct Link {
     pub(crate) traffic: Arc<Traffic>,
     messages: mpsc::Sender<Message>,
     pieces: mpsc::UnboundedSender<(ContentId, PieceNo)>,
-    readers: [JoinHandle<()>; 2],
-    writers: [JoinHandle<()>; 2],
+    readers: Vec<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
 }
 
 impl Link {
@@ -67,11 +67,11 @@ impl Link {
         let (bulk_in, bulk_out) = split(new.bulk);
         let (messages, to_write) = mpsc::channel(MESSAGES_WAITING);
         let (pieces, to_send) = mpsc::unbounded_channel();
-        let readers = [
+        let readers = vec![
             tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
             tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, tell.clone(), traffic.clone()))),
         ];
-        let writers = [
+        let writers = vec![
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
             tokio::spawn(tell.clone().until_broken(write_payloads(
                 bulk_out,
@@ -96,18 +96,28 @@ impl Link {
 
     /// Closes both connections in order and waits until they are.
     pub(crate) async fn close(mut self) {
-        let writers = std::mem::replace(&mut self.writers, [tokio::spawn(async {}), tokio::spawn(async {})]);
+        let writers = std::mem::take(&mut self.writers);
         drop(self);
-        for writer in writers {
-            // A task that panicked has closed its connection too.
-            writer.await.ok();
-        }
+        end(writers).await;
     }
 }
 
 impl Drop for Link {
     fn drop(&mut self) {
         self.readers.iter().for_each(JoinHandle::abort);
+        let writers = std::mem::take(&mut self.writers);
+        if !writers.is_empty() {
+            tokio::spawn(end(writers));
+        }
+    }
+}
+
+/// Lets writers finish what is queued, but not for ever: a peer that does not read would keep its connection open.
+async fn end(writers: Vec<JoinHandle<()>>) {
+    for mut writer in writers {
+        if timeout(FAREWELL, &mut writer).await.is_err() {
+            writer.abort();
+        }
     }
 }
 
