@@ -3,34 +3,476 @@
 //! The engine is one state machine. Something comes in through a door ([`door::Input`]), something goes out
 //! ([`door::Output`]), nothing else happens. After every [`Engine::handle`] the driver drains [`Engine::poll`], and calls
 //! again at the latest at [`Engine::deadline`].
+//!
+//! Inside are small machines that do not know each other: `swarm` (what to fetch from whom), `tracker` (who should meet whom),
+//! `catalog` (what the journals say), `rollout` (who may have it when), `follow` (what an agent does with it), `trust` (what is
+//! signed by whom). Only this file and `sides`, its three parts by role, know them all and route between them.
 
+mod alarm;
+mod catalog;
 mod chance;
 pub mod door;
+mod follow;
+mod rollout;
+mod sides;
+mod swarm;
+mod tracker;
+mod trust;
 pub mod wire;
 
-use door::{Config, Input, Output, Recovered, Time};
+use alarm::Alarms;
+use chance::Chance;
+use content::{AppName, ContentId, NodeId, PieceNo, ReleaseId, Role, Signed};
+use door::{
+    Answer, AppendId, ClientId, CloseReason, Config, DownReason, Event, Hello, Input, Job, JobDone, JobError, JobId,
+    Message, Misbehaviour, Output, Recovered, Refusal, Request, Time,
+};
+use sides::{AgentSide, OriginSide, PublisherSide};
+use std::collections::{BTreeMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+use swarm::Swarm;
+use trust::Trust;
+
+/// Control messages that a peer may send in a second. An honest one is far below.
+const FLOOD: u32 = 10_000;
 
 /// Everything a node decides.
-pub struct Engine {}
+pub struct Engine {
+    me: NodeId,
+    config: Config,
+    chance: Chance,
+    peers: BTreeMap<NodeId, Peer>,
+    /// Peers that were convicted in this life.
+    banned: BTreeMap<NodeId, Misbehaviour>,
+    trust: Trust,
+    swarm: Swarm,
+    side: Side,
+    jobs: BTreeMap<JobId, Errand>,
+    next_job: u64,
+    next_append: u64,
+    alarms: Alarms<Alarm>,
+    out: VecDeque<Output>,
+}
+
+/// What is different between the roles.
+enum Side {
+    Agent(Box<AgentSide>),
+    Origin(Box<OriginSide>),
+    Publisher(PublisherSide),
+}
+
+/// A peer that is connected.
+struct Peer {
+    role: Role,
+    seen: IpAddr,
+    hello: Option<Hello>,
+    /// Messages in the second that began then.
+    second: Time,
+    messages: u32,
+}
+
+/// Why a job was given.
+enum Errand {
+    Open(ContentId),
+    Write(ContentId, PieceNo),
+    Index(ContentId),
+    Complete(ContentId),
+    Accept(AppName),
+    Assemble(AppName, ReleaseId),
+    Switch(AppName, ReleaseId),
+    Confirm(AppName, ReleaseId),
+    Verify { request: u64, from: NodeId, release: ReleaseId },
+    Collect,
+}
+
+/// What has its time, besides what the machines know of themselves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    /// An agent's status is due at its origin.
+    Status(AppName),
+    /// A rollout should be looked at again.
+    Conduct(AppName),
+    /// A `Verify` request is answered without those that have not reported.
+    Audit(u64),
+}
+
+/// How much an engine holds, for those who check that it stays bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Footprint {
+    /// Peers that are connected.
+    pub connections: usize,
+    /// Pieces that are asked for, and jobs and appends that are under way.
+    pub in_flight: usize,
+    /// Pieces that peers wait for, and outputs that were not polled.
+    pub queued: usize,
+    /// Contents that are known.
+    pub contents: usize,
+}
 
 impl Engine {
     /// An engine that remembers what was recovered. `seed` breaks ties; the same inputs and seed give the same outputs.
-    pub fn new(_me: content::NodeId, _config: Config, _recovered: Recovered, _seed: u64, _now: Time) -> Self {
-        todo!()
+    pub fn new(me: NodeId, config: Config, recovered: Recovered, seed: u64, now: Time) -> Self {
+        let mut chance = Chance::new(seed);
+        let settings =
+            swarm::Settings { role: config.role, window_bytes: config.window_bytes, patience: config.patience };
+        let swarm = Swarm::new(settings, chance.fork());
+        let trust = Trust::new(config.fleet, recovered.root.as_ref());
+        let side = match config.role {
+            Role::Agent => Side::Agent(Box::new(AgentSide::new(me, &config, now))),
+            Role::Origin => Side::Origin(Box::new(OriginSide::new(&config))),
+            Role::Operator => Side::Publisher(PublisherSide::new(&config, now)),
+        };
+        let mut engine = Self {
+            me,
+            config,
+            chance,
+            peers: BTreeMap::new(),
+            banned: BTreeMap::new(),
+            trust,
+            swarm,
+            side,
+            jobs: BTreeMap::new(),
+            next_job: 0,
+            next_append: 0,
+            alarms: Alarms::default(),
+            out: VecDeque::new(),
+        };
+        engine.recover(now, recovered);
+        engine
+    }
+
+    fn recover(&mut self, now: Time, recovered: Recovered) {
+        for held in &recovered.held {
+            match held.complete {
+                true => self.swarm.hold(held.content, now),
+                false if self.config.role != Role::Operator => self.swarm.want(now, held.content),
+                false => {}
+            }
+        }
+        match self.config.role {
+            Role::Agent => self.recover_agent(now, &recovered),
+            Role::Origin => self.recover_origin(now, recovered.facts),
+            Role::Operator => {}
+        }
+        self.settle(now);
     }
 
     /// Takes one input.
-    pub fn handle(&mut self, _now: Time, _input: Input) {
-        todo!()
+    pub fn handle(&mut self, now: Time, input: Input) {
+        match input {
+            Input::Tick => {}
+            Input::PeerUp { peer, role, seen, dialled } => self.peer_up(now, peer, role, seen, dialled),
+            Input::PeerDown { peer, why } => self.peer_down(now, peer, &why),
+            Input::Unreachable { address, .. } => self.unreachable(now, address),
+            Input::Message { from, message } => self.message(now, from, message),
+            Input::Piece { from, content, piece, buffer, len } => {
+                self.swarm.piece(now, from, content, piece, buffer, len);
+            }
+            Input::Sent { to, content, piece, bytes, .. } => self.swarm.sent(now, to, content, piece, bytes),
+            Input::Lost { content, piece } => self.swarm.lost(now, content, &[piece]),
+            Input::Done { job, result } => self.done(now, job, result),
+            Input::Request { client, request } => self.request(now, client, request),
+            Input::Appended { outcome, .. } => self.appended(now, outcome),
+        }
+        self.settle(now);
     }
 
     /// Gives the next output, if there is one.
     pub fn poll(&mut self) -> Option<Output> {
-        todo!()
+        self.out.pop_front()
     }
 
     /// When to come back with [`Input::Tick`] at the latest, if nothing else comes in.
     pub fn deadline(&self) -> Option<Time> {
-        todo!()
+        let side = match &self.side {
+            Side::Agent(agent) => agent.deadline(),
+            Side::Publisher(publisher) => publisher.deadline(),
+            Side::Origin(_) => None,
+        };
+        [self.swarm.deadline(), self.alarms.next(), side].into_iter().flatten().min()
     }
+
+    /// How much is held, which must stay bounded.
+    pub fn footprint(&self) -> Footprint {
+        let (asked, queued, contents) = self.swarm.footprint();
+        let appends = if let Side::Origin(origin) = &self.side { origin.catalog.proposals() } else { 0 };
+        Footprint {
+            connections: self.peers.len(),
+            in_flight: asked + self.jobs.len() + appends,
+            queued: queued + self.out.len(),
+            contents,
+        }
+    }
+
+    /// Lets every machine do what is due, and routes what they want until none wants anything.
+    fn settle(&mut self, now: Time) {
+        self.swarm.tick(now);
+        while let Some(alarm) = self.alarms.due(now) {
+            self.alarm(now, alarm);
+        }
+        self.tick_side(now);
+        loop {
+            if let Some(action) = self.swarm.poll() {
+                self.swarm_action(now, action);
+            } else if !self.side_action(now) {
+                return;
+            }
+        }
+    }
+
+    fn alarm(&mut self, now: Time, alarm: Alarm) {
+        match alarm {
+            Alarm::Status(app) => self.send_status(now, &app),
+            Alarm::Conduct(app) => self.conduct(now, &app),
+            Alarm::Audit(request) => self.finish_audit(request),
+        }
+    }
+
+    // Outputs.
+
+    fn event(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn send(&mut self, to: NodeId, message: Message) {
+        if self.peers.contains_key(&to) {
+            self.out.push_back(Output::Send { to, message });
+        }
+    }
+
+    fn answer(&mut self, client: ClientId, answer: Answer) {
+        self.out.push_back(Output::Answer { client, answer });
+    }
+
+    fn refuse(&mut self, client: ClientId, refusal: Refusal) {
+        self.answer(client, Answer::Refused(refusal));
+    }
+
+    fn job(&mut self, errand: Errand, job: Job) {
+        self.next_job += 1;
+        let id = JobId(self.next_job);
+        self.jobs.insert(id, errand);
+        self.out.push_back(Output::Job { id, job });
+    }
+
+    fn append_id(&mut self) -> AppendId {
+        self.next_append += 1;
+        AppendId(self.next_append)
+    }
+
+    fn close(&mut self, now: Time, peer: NodeId, why: CloseReason) {
+        if self.peers.contains_key(&peer) {
+            self.out.push_back(Output::Close { peer, why });
+            self.peer_gone(now, peer);
+        }
+    }
+
+    /// Leaves a peer that did what no honest peer does. Origins may come back: without one there is no way on.
+    fn convict(&mut self, now: Time, peer: NodeId, of: Misbehaviour) {
+        if !self.peers.contains_key(&peer) {
+            return;
+        }
+        self.event(Event::Convicted { peer, of });
+        if self.peers.get(&peer).is_some_and(|peer| peer.role == Role::Agent) {
+            self.banned.insert(peer, of);
+        }
+        self.close(now, peer, CloseReason::Misbehaved(of));
+    }
+
+    fn distrust(&mut self, from: NodeId, why: String) {
+        self.event(Event::Distrusted { from, why });
+    }
+
+    // Peers.
+
+    fn peer_up(&mut self, now: Time, peer: NodeId, role: Role, seen: IpAddr, _dialled: Option<SocketAddr>) {
+        if self.peers.contains_key(&peer) {
+            self.peer_gone(now, peer);
+        }
+        self.peers.insert(peer, Peer { role, seen, hello: None, second: now, messages: 0 });
+        if let Some(of) = self.banned.get(&peer).copied() {
+            return self.close(now, peer, CloseReason::Misbehaved(of));
+        }
+        if let Side::Origin(origin) = &self.side
+            && origin.catalog.is_revoked(peer)
+        {
+            return self.close(now, peer, CloseReason::Revoked);
+        }
+        let hello = Message::Hello(self.hello());
+        self.send(peer, hello);
+        self.side_up(peer, role);
+    }
+
+    fn hello(&self) -> Hello {
+        Hello {
+            versions: wire::PROTOCOL,
+            fleet: self.config.fleet,
+            software: self.config.software.clone(),
+            name: self.config.name.clone(),
+            labels: self.config.labels.clone(),
+            listen: self.config.listen,
+            floors: self.trust.floors(),
+        }
+    }
+
+    fn peer_down(&mut self, now: Time, peer: NodeId, _why: &DownReason) {
+        if self.peers.contains_key(&peer) {
+            self.peer_gone(now, peer);
+        }
+    }
+
+    /// A connection is over, whoever ended it.
+    fn peer_gone(&mut self, now: Time, peer: NodeId) {
+        let Some(gone) = self.peers.remove(&peer) else { return };
+        if gone.hello.is_some() {
+            self.event(Event::PeerDown { peer });
+        }
+        self.swarm.peer_down(now, peer);
+        self.side_gone(now, peer, gone.role);
+    }
+
+    /// The first message of a peer: whether it is one of ours, and speaks as we do.
+    fn greeted(&mut self, now: Time, from: NodeId, hello: Hello) {
+        if hello.fleet != self.config.fleet {
+            return self.close(now, from, CloseReason::OtherFleet);
+        }
+        let (oldest, newest) = wire::PROTOCOL;
+        if hello.versions.0 > newest || hello.versions.1 < oldest {
+            return self.close(now, from, CloseReason::OtherProtocol { theirs: hello.versions });
+        }
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let role = peer.role;
+        peer.hello = Some(hello.clone());
+        self.event(Event::PeerUp { peer: from });
+        self.swarm.peer_up(now, from, role);
+        self.side_ready(now, from, role, &hello);
+    }
+
+    fn message(&mut self, now: Time, from: NodeId, message: Message) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        if now.since(peer.second) >= Duration::from_secs(1) {
+            (peer.second, peer.messages) = (now, 0);
+        }
+        peer.messages += 1;
+        let (role, is_known) = (peer.role, peer.hello.is_some());
+        if peer.messages > FLOOD {
+            return self.convict(now, from, Misbehaviour::Flood);
+        }
+        match message {
+            Message::Hello(hello) if !is_known => self.greeted(now, from, hello),
+            Message::Hello(_) => {}
+            _ if !is_known => self.convict(now, from, Misbehaviour::NotItsRole),
+            Message::Ping => self.send(from, Message::Pong),
+            Message::Pong => {}
+            Message::Holding { .. }
+            | Message::Have { .. }
+            | Message::Want { .. }
+            | Message::Cancel { .. }
+            | Message::Cannot { .. }
+            | Message::Leave { .. } => self.swarm.message(now, from, message),
+            _ if self.may_say(role, &message) => self.side_message(now, from, message),
+            _ => self.convict(now, from, Misbehaviour::NotItsRole),
+        }
+    }
+
+    /// Whether a peer of that role may send a node of ours this.
+    fn may_say(&self, role: Role, message: &Message) -> bool {
+        match message {
+            Message::Introduce { .. }
+            | Message::Announce { .. }
+            | Message::Command { .. }
+            | Message::Head { .. }
+            | Message::Verify { .. } => role == Role::Origin && self.config.role == Role::Agent,
+            Message::Verified { .. } | Message::Status(_) => role == Role::Agent && self.config.role == Role::Origin,
+            Message::Submit { .. } => role == Role::Operator && self.config.role == Role::Origin,
+            Message::Verdict { .. } => role == Role::Origin && self.config.role == Role::Operator,
+            _ => true,
+        }
+    }
+
+    // The swarm.
+
+    fn swarm_action(&mut self, now: Time, action: swarm::Action) {
+        match action {
+            swarm::Action::Send(to, message) => self.send(to, message),
+            swarm::Action::SendPiece(to, content, piece) => {
+                self.out.push_back(Output::SendPiece { to, content, piece });
+            }
+            swarm::Action::Drop(buffer) => self.out.push_back(Output::Drop { buffer }),
+            swarm::Action::Open(content) => self.job(Errand::Open(content.id()), Job::Open { content }),
+            swarm::Action::Write(content, piece, buffer) => {
+                self.job(Errand::Write(content, piece), Job::Write { content, piece, buffer });
+            }
+            swarm::Action::Index(content) => self.job(Errand::Index(content), Job::Index { content }),
+            swarm::Action::Complete(content) => self.job(Errand::Complete(content), Job::Complete { content }),
+            swarm::Action::Convict(peer, of) => self.convict(now, peer, of),
+            swarm::Action::Event(event) => self.event(event),
+            news => self.content_news(now, news),
+        }
+    }
+
+    // Jobs.
+
+    fn done(&mut self, now: Time, job: JobId, result: Result<JobDone, JobError>) {
+        let Some(errand) = self.jobs.remove(&job) else { return };
+        if let Err(error) = &result
+            && let Some(why) = in_words(error)
+        {
+            self.event(Event::JobFailed { why });
+        }
+        match errand {
+            Errand::Open(content) => {
+                let opened = result.map(|done| match done {
+                    JobDone::Opened { have, indexed, complete } => (have, indexed, complete),
+                    _ => (content::Bitmap::empty(0), false, false),
+                });
+                self.swarm.opened(now, content, opened);
+            }
+            Errand::Write(content, piece) => self.swarm.written(now, content, piece, result.map(drop)),
+            Errand::Index(content) => {
+                let indexed = result.map(|done| match done {
+                    JobDone::Indexed { have } => have,
+                    _ => content::Bitmap::empty(0),
+                });
+                self.swarm.indexed(now, content, indexed);
+            }
+            Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
+            Errand::Verify { request, from, release } => self.verified(request, from, release, result),
+            Errand::Collect => {}
+            errand => self.deployed(now, errand, result.map(drop)),
+        }
+    }
+
+    // Clients.
+
+    fn request(&mut self, now: Time, client: ClientId, request: Request) {
+        match &self.side {
+            Side::Origin(_) => self.request_of_origin(now, client, request),
+            Side::Publisher(_) => self.request_of_publisher(client, request),
+            Side::Agent(_) => {
+                let why = "this node is an agent; ask the origin of its datacenter".to_owned();
+                self.refuse(client, Refusal::NotAllowed(why));
+            }
+        }
+    }
+}
+
+/// What people are told of a failed job; what repairs itself is told elsewhere.
+fn in_words(error: &JobError) -> Option<String> {
+    match error {
+        JobError::NoSpace { why } | JobError::Refused { why } | JobError::Disk { why } => Some(why.clone()),
+        JobError::Corrupt | JobError::Missing { .. } => None,
+    }
+}
+
+/// An address as others can use it: an unspecified one is where the node is seen.
+fn reachable(listen: SocketAddr, seen: IpAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() { SocketAddr::new(seen, listen.port()) } else { listen }
+}
+
+/// The release of a signed document that was believed before.
+fn release_of(signed: &Signed) -> Option<(ReleaseId, content::Release)> {
+    let release = content::Release::decode(&signed.payload).ok()?;
+    Some((ReleaseId(signed.payload_digest()), release))
 }

@@ -1,0 +1,384 @@
+//! What the journals say, folded into answers: releases, orders, tokens, enrolments; and the queue of what is to be added.
+//!
+//! One append is under way at a time; every proposal is checked when it comes to the front, so two that contradict each
+//! other cannot both pass. Nothing is true here before its fact is durable.
+
+use crate::door::{AppendError, ClientId, Refusal};
+use content::fact::{JournalName, Position};
+use content::{
+    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Release, ReleaseId, Role, Signed, TokenId, UnixTime,
+};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// A journal that has no facts.
+const BEGINNING: Position = Position { generation: 1, index: 0 };
+
+/// Something that shall become true.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Proposal {
+    /// A release (unless it was published before) and an order for it.
+    Order {
+        release: Option<Signed>,
+        order: Signed,
+        id: OrderId,
+        app: AppName,
+        epoch: u64,
+        client: Option<ClientId>,
+    },
+    IssueToken {
+        client: ClientId,
+        fact: Fact,
+    },
+    RevokeToken {
+        client: ClientId,
+        token: TokenId,
+    },
+    Enrol {
+        client: ClientId,
+        enrolment: Enrolment,
+    },
+    /// A step of a rollout.
+    Progress {
+        fact: Fact,
+    },
+}
+
+/// A node that would like to join.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Enrolment {
+    pub(crate) token: TokenId,
+    pub(crate) secret: Digest,
+    pub(crate) node: NodeId,
+    pub(crate) name: String,
+    pub(crate) now: UnixTime,
+}
+
+/// What comes of a proposal.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Settled {
+    pub(crate) proposal: Proposal,
+    /// What was appended: nothing when it was true before.
+    pub(crate) outcome: Result<Vec<Fact>, Refusal>,
+}
+
+/// What is to be done for the proposal in front.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Next {
+    Append(JournalName, Position, Vec<Fact>),
+    Settled(Box<Settled>),
+}
+
+/// A node that is enrolled.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Enrolled {
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    pub(crate) labels: Labels,
+    token: Option<TokenId>,
+}
+
+#[derive(Debug)]
+struct Token {
+    secret: Digest,
+    uses: u32,
+    expires: UnixTime,
+    role: Role,
+    labels: Labels,
+    is_revoked: bool,
+    used_by: BTreeSet<NodeId>,
+}
+
+/// A release that is durable here.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Published {
+    pub(crate) signed: Signed,
+    pub(crate) release: Release,
+}
+
+/// The newest order of an application.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Newest {
+    pub(crate) id: OrderId,
+    pub(crate) signed: Signed,
+    pub(crate) order: Order,
+}
+
+/// What is known, and what is to be added.
+#[derive(Debug)]
+pub(crate) struct Catalog {
+    datacenter: Label,
+    positions: BTreeMap<JournalName, Position>,
+    releases: BTreeMap<ReleaseId, Published>,
+    /// By application, in the order of their publication.
+    by_app: BTreeMap<AppName, Vec<ReleaseId>>,
+    orders: BTreeMap<AppName, Newest>,
+    tokens: BTreeMap<TokenId, Token>,
+    nodes: BTreeMap<NodeId, Enrolled>,
+    revoked: BTreeSet<NodeId>,
+    queue: VecDeque<Proposal>,
+    under_way: Option<(Proposal, JournalName, Vec<Fact>)>,
+}
+
+impl Catalog {
+    pub(crate) fn new(datacenter: Label) -> Self {
+        Self {
+            datacenter,
+            positions: BTreeMap::new(),
+            releases: BTreeMap::new(),
+            by_app: BTreeMap::new(),
+            orders: BTreeMap::new(),
+            tokens: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            revoked: BTreeSet::new(),
+            queue: VecDeque::new(),
+            under_way: None,
+        }
+    }
+
+    /// A fact that stands in a journal, and the position after it.
+    pub(crate) fn replay(&mut self, journal: &JournalName, after: Position, fact: &Fact) {
+        self.positions.insert(journal.clone(), after);
+        self.learn(fact);
+    }
+
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Published { release: signed } => self.learn_release(signed),
+            Fact::Ordered { order: signed } => {
+                if let Ok(order) = Order::decode(&signed.payload) {
+                    let newest = Newest { id: OrderId(signed.payload_digest()), signed: signed.clone(), order };
+                    self.orders.insert(newest.order.app.clone(), newest);
+                }
+            }
+            Fact::TokenIssued { token, secret, uses, expires, role, labels } => {
+                let (secret, uses, expires, role, labels) = (*secret, *uses, *expires, *role, labels.clone());
+                let used_by = BTreeSet::new();
+                let issued = Token { secret, uses, expires, role, labels, is_revoked: false, used_by };
+                self.tokens.insert(*token, issued);
+            }
+            Fact::TokenRevoked { token } => {
+                if let Some(token) = self.tokens.get_mut(token) {
+                    token.is_revoked = true;
+                }
+            }
+            Fact::Enrolled { node, name, role, labels, token } => {
+                if let Some(issued) = token.and_then(|token| self.tokens.get_mut(&token)) {
+                    issued.used_by.insert(*node);
+                }
+                let (name, labels) = (name.clone(), labels.clone());
+                self.nodes.insert(*node, Enrolled { name, role: *role, labels, token: *token });
+            }
+            Fact::Revoked { node } => {
+                self.revoked.insert(*node);
+            }
+            Fact::Rooted { .. }
+            | Fact::WaveOpened { .. }
+            | Fact::Halted { .. }
+            | Fact::FellBack { .. }
+            | Fact::Finished { .. } => {}
+        }
+    }
+
+    fn learn_release(&mut self, signed: &Signed) {
+        let Ok(release) = Release::decode(&signed.payload) else { return };
+        let id = ReleaseId(signed.payload_digest());
+        let of_app = self.by_app.entry(release.app.clone()).or_default();
+        if !of_app.contains(&id) {
+            of_app.push(id);
+        }
+        self.releases.insert(id, Published { signed: signed.clone(), release });
+    }
+
+    // What is known.
+
+    pub(crate) fn position(&self, journal: &JournalName) -> Position {
+        self.positions.get(journal).copied().unwrap_or(BEGINNING)
+    }
+
+    pub(crate) fn release(&self, id: ReleaseId) -> Option<&Published> {
+        self.releases.get(&id)
+    }
+
+    /// The releases of an application, in the order of their publication.
+    pub(crate) fn releases_of(&self, app: &AppName) -> impl Iterator<Item = (ReleaseId, &Published)> {
+        let ids = self.by_app.get(app).into_iter().flatten();
+        ids.filter_map(|id| Some((*id, self.releases.get(id)?)))
+    }
+
+    pub(crate) fn newest(&self, app: &AppName) -> Option<&Newest> {
+        self.orders.get(app)
+    }
+
+    pub(crate) fn orders(&self) -> impl Iterator<Item = &Newest> {
+        self.orders.values()
+    }
+
+    pub(crate) fn node(&self, node: NodeId) -> Option<&Enrolled> {
+        self.nodes.get(&node)
+    }
+
+    /// The nodes that are enrolled and not revoked.
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Enrolled)> {
+        self.nodes.iter().filter(|(node, _)| !self.revoked.contains(node)).map(|(node, enrolled)| (*node, enrolled))
+    }
+
+    pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
+        self.revoked.contains(&node)
+    }
+
+    // What is to be added.
+
+    pub(crate) fn propose(&mut self, proposal: Proposal) {
+        self.queue.push_back(proposal);
+    }
+
+    /// Whether a step of a rollout waits to be appended.
+    pub(crate) fn is_proposed(&self, step: &Fact) -> bool {
+        let under_way = self.under_way.as_ref().map(|(proposal, _, _)| proposal);
+        self.queue.iter().chain(under_way).any(|known| matches!(known, Proposal::Progress { fact } if fact == step))
+    }
+
+    pub(crate) fn proposals(&self) -> usize {
+        self.queue.len() + usize::from(self.under_way.is_some())
+    }
+
+    /// Takes the next proposal from the queue, unless one is under way.
+    pub(crate) fn next(&mut self) -> Option<Next> {
+        if self.under_way.is_some() {
+            return None;
+        }
+        let proposal = self.queue.pop_front()?;
+        Some(match self.prepare(&proposal) {
+            Ok(facts) if !facts.is_empty() => {
+                let journal = self.journal_of(&facts[0]);
+                let expect = self.position(&journal);
+                self.under_way = Some((proposal, journal.clone(), facts.clone()));
+                Next::Append(journal, expect, facts)
+            }
+            outcome => Next::Settled(Box::new(Settled { proposal, outcome })),
+        })
+    }
+
+    /// How the append went.
+    pub(crate) fn appended(&mut self, outcome: Result<Position, AppendError>) -> Option<Settled> {
+        let (proposal, journal, facts) = self.under_way.take()?;
+        match outcome {
+            Ok(position) => {
+                self.positions.insert(journal, position);
+                facts.iter().for_each(|fact| self.learn(fact));
+                Some(Settled { proposal, outcome: Ok(facts) })
+            }
+            Err(AppendError::Conflict(position)) => {
+                self.positions.insert(journal, position);
+                self.queue.push_front(proposal);
+                None
+            }
+            Err(AppendError::Unavailable(why)) => {
+                let why = format!("the journal cannot be written: {why}");
+                Some(Settled { proposal, outcome: Err(Refusal::Failed(why)) })
+            }
+        }
+    }
+
+    fn journal_of(&self, fact: &Fact) -> JournalName {
+        match fact {
+            Fact::Rooted { .. } | Fact::Published { .. } | Fact::Ordered { .. } => JournalName::Fleet,
+            _ => JournalName::Datacenter(self.datacenter.clone()),
+        }
+    }
+
+    /// The facts that make a proposal true; none if it is.
+    fn prepare(&self, proposal: &Proposal) -> Result<Vec<Fact>, Refusal> {
+        match proposal {
+            Proposal::Order { release, order, id, app, epoch, .. } => {
+                self.prepare_order(release.as_ref(), order, (*id, app, *epoch))
+            }
+            Proposal::IssueToken { fact, .. } | Proposal::Progress { fact } => Ok(vec![fact.clone()]),
+            Proposal::RevokeToken { token, .. } => match self.tokens.get(token) {
+                None => Err(Refusal::Unknown("no join token with this public half was ever issued".to_owned())),
+                Some(known) if known.is_revoked => Ok(Vec::new()),
+                Some(_) => Ok(vec![Fact::TokenRevoked { token: *token }]),
+            },
+            Proposal::Enrol { enrolment, .. } => self.prepare_enrolment(enrolment),
+        }
+    }
+
+    fn prepare_order(
+        &self,
+        release: Option<&Signed>,
+        order: &Signed,
+        (id, app, epoch): (OrderId, &AppName, u64),
+    ) -> Result<Vec<Fact>, Refusal> {
+        if let Some(newest) = self.orders.get(app) {
+            if newest.id == id {
+                return Ok(Vec::new());
+            }
+            if newest.order.epoch >= epoch {
+                let what = format!("order {} with epoch {} came first", newest.id, newest.order.epoch);
+                return Err(Refusal::Conflict { epoch: newest.order.epoch, by: String::new(), what });
+            }
+        }
+        let unknown = |signed: &&Signed| !self.releases.contains_key(&ReleaseId(signed.payload_digest()));
+        let mut facts: Vec<Fact> =
+            release.filter(unknown).map(|release| Fact::Published { release: release.clone() }).into_iter().collect();
+        facts.push(Fact::Ordered { order: order.clone() });
+        Ok(facts)
+    }
+
+    fn prepare_enrolment(&self, joiner: &Enrolment) -> Result<Vec<Fact>, Refusal> {
+        let refuse = |why: &str| Err(Refusal::NotAllowed(why.to_owned()));
+        let known = self.tokens.get(&joiner.token);
+        let right = known.is_some_and(|token| is_same(&token.secret, &joiner.secret));
+        let Some(token) = known.filter(|_| right) else {
+            return refuse("the join line is wrong: no such token was issued here; copy the whole line again");
+        };
+        if self.revoked.contains(&joiner.node) {
+            return refuse("this node's key was revoked; delete its identity and join again");
+        }
+        if token.is_revoked {
+            return refuse("the join line was taken back; ask for a new one with `tiding token`");
+        }
+        if joiner.now >= token.expires {
+            return refuse("the join line has expired; ask for a new one with `tiding token`");
+        }
+        if self.nodes.get(&joiner.node).is_some_and(|node| node.token == Some(joiner.token)) {
+            return Ok(Vec::new());
+        }
+        if token.used_by.len() as u64 >= u64::from(token.uses) {
+            return refuse("the join line is used up; ask for a new one with `tiding token`");
+        }
+        Ok(vec![Fact::Enrolled {
+            node: joiner.node,
+            name: self.free_name(joiner.node, &joiner.name),
+            role: token.role,
+            labels: token.labels.clone(),
+            token: Some(joiner.token),
+        }])
+    }
+
+    /// The name that was asked for if nobody else has it, else with the first free number behind it.
+    fn free_name(&self, node: NodeId, wish: &str) -> String {
+        let plain: String = wish.chars().filter(|c| !c.is_control()).collect();
+        let wish = cut(&plain, Fact::MAX_NAME - 8);
+        let wish = if wish.is_empty() { "node" } else { wish };
+        let taken: BTreeSet<&str> = self
+            .nodes
+            .iter()
+            .filter(|(other, _)| **other != node)
+            .map(|(_, enrolled)| enrolled.name.as_str())
+            .collect();
+        let numbered = (2_u64..).map(|number| format!("{wish}-{number}"));
+        std::iter::once(wish.to_owned()).chain(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or_default()
+    }
+}
+
+/// The longest front of a text that has at most so many bytes.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    &text[..end]
+}
+
+/// Compares without telling by its time where two digests differ.
+fn is_same(a: &Digest, b: &Digest) -> bool {
+    a.as_bytes().iter().zip(b.as_bytes()).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}

@@ -1,0 +1,588 @@
+//! What an agent does with releases and orders: stage what is announced, switch when the gate opens, confirm, go back.
+//!
+//! All that follows from an order waits until the order is durable here, and a switch and the acceptance of an order never
+//! overlap. What a node shows as its phase is derived from what is true, never remembered beside it.
+//!
+//! It does not check signatures and moves no bytes: it is told what was believed and which contents are whole.
+
+use crate::alarm::Alarms;
+use crate::door::{AppRecord, Gate, JobError, Phase, Time, Timeline};
+use content::{AppName, ContentId, ContentSpec, Order, OrderId, PieceNo, Release, ReleaseId, Signed};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+/// What an agent wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Want(ContentSpec),
+    Accept(AppName, Signed),
+    Assemble(AppName, ReleaseId, Signed),
+    Switch(AppName, ReleaseId),
+    Confirm(AppName, ReleaseId),
+    /// These pieces of a content are not here after all.
+    Missing(ContentId, Vec<PieceNo>),
+    /// A job failed, in words.
+    Failed(String),
+    /// The phase of a release changed.
+    Phase(AppName, ReleaseId, Phase),
+    /// What is not needed any more can go.
+    Collect,
+}
+
+/// A release that this node works on or keeps.
+#[derive(Debug)]
+struct Work {
+    signed: Signed,
+    release: Release,
+    stage: Stage,
+    tries: u32,
+    failed: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// Contents are awaited.
+    Fetching,
+    /// The host lays it out.
+    Assembling,
+    /// It is laid out.
+    Staged,
+}
+
+/// An order that was believed.
+#[derive(Debug, Clone)]
+pub(crate) struct Ordered {
+    pub(crate) id: OrderId,
+    pub(crate) signed: Signed,
+    pub(crate) order: Order,
+}
+
+/// One application.
+#[derive(Debug)]
+struct App {
+    order: Option<Ordered>,
+    gate: Gate,
+    /// An order that is not durable yet.
+    pending: Option<(Ordered, Gate)>,
+    is_accepting: bool,
+    works: BTreeMap<ReleaseId, Work>,
+    /// Releases that are laid out, newest last.
+    laid_out: Vec<ReleaseId>,
+    live: Option<ReleaseId>,
+    confirmed: Option<ReleaseId>,
+    intent: Option<ReleaseId>,
+    /// A switch or a confirmation is under way.
+    is_busy: bool,
+    /// When what was switched to may be confirmed.
+    healthy_at: Option<Time>,
+    /// The release that the status is about.
+    focus: Option<ReleaseId>,
+    phase: Option<Phase>,
+    told: Time,
+    timeline: Timeline,
+    trouble: Option<String>,
+    tries: u32,
+}
+
+/// What has its time.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Again(AppName);
+
+/// Everything an agent deploys.
+#[derive(Debug, Default)]
+pub(crate) struct Follower {
+    apps: BTreeMap<AppName, App>,
+    /// Contents that are durable here.
+    whole: BTreeSet<ContentId>,
+    /// Contents of which something has come.
+    begun: BTreeSet<ContentId>,
+    alarms: Alarms<Again>,
+    out: VecDeque<Action>,
+}
+
+/// What a status says of an application, as far as it is known here.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Standing {
+    pub(crate) release: ReleaseId,
+    pub(crate) content: Option<ContentId>,
+    pub(crate) order: Option<OrderId>,
+    pub(crate) phase: Phase,
+    pub(crate) timeline: Timeline,
+    pub(crate) live: Option<ReleaseId>,
+    pub(crate) confirmed: Option<ReleaseId>,
+    pub(crate) trouble: Option<String>,
+}
+
+impl Follower {
+    /// Takes over what the store remembered of an application. The order was believed when it was accepted.
+    pub(crate) fn recover(
+        &mut self,
+        now: Time,
+        record: &AppRecord,
+        order: Option<Ordered>,
+        laid_out: Vec<(ReleaseId, Release)>,
+    ) {
+        let mut app = App::new(now);
+        for ((id, release), signed) in laid_out.into_iter().zip(&record.laid_out) {
+            let work = Work { signed: signed.clone(), release, stage: Stage::Staged, tries: 0, failed: None };
+            app.laid_out.push(id);
+            app.works.insert(id, work);
+        }
+        (app.live, app.confirmed, app.intent) = (record.live, record.confirmed, record.intent);
+        app.focus = order.as_ref().map(|order| order.order.release).or(record.live);
+        app.order = order;
+        self.apps.insert(record.app.clone(), app);
+        self.step(now, &record.app.clone());
+    }
+
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        self.out.pop_front()
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.alarms.next()
+    }
+
+    pub(crate) fn tick(&mut self, now: Time) {
+        while let Some(Again(app)) = self.alarms.due(now) {
+            self.step(now, &app);
+        }
+    }
+
+    // What is said.
+
+    /// A release is to be staged.
+    pub(crate) fn announced(&mut self, now: Time, id: ReleaseId, signed: Signed, release: Release) {
+        let name = release.app.clone();
+        let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
+        let is_ordered = app.orders().any(|order| order.release == id);
+        let is_fallback = app.orders().any(|order| order.fallback == Some(id));
+        if !app.works.contains_key(&id) {
+            [Some(release.content), release.attributes].into_iter().flatten().for_each(|content| {
+                self.out.push_back(Action::Want(content));
+            });
+            let work = Work { signed, release, stage: Stage::Fetching, tries: 0, failed: None };
+            app.works.insert(id, work);
+        }
+        if app.focus != Some(id) && (is_ordered || !is_fallback) {
+            app.focus_on(now, id);
+        }
+        app.drop_stale_works();
+        self.step(now, &name);
+    }
+
+    /// An order that was believed and comes next, or the newest one again, and what it may do now.
+    pub(crate) fn commanded(&mut self, now: Time, ordered: Ordered, gate: Gate) {
+        let name = ordered.order.app.clone();
+        let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
+        match &app.order {
+            Some(known) if known.id == ordered.id => app.gate = gate,
+            _ => app.pending = Some((ordered, gate)),
+        }
+        self.step(now, &name);
+    }
+
+    /// A content is durable here.
+    pub(crate) fn whole(&mut self, now: Time, content: ContentId) {
+        self.whole.insert(content);
+        for name in self.apps_with(content) {
+            if let Some(app) = self.apps.get_mut(&name) {
+                app.trouble = None;
+            }
+            self.step(now, &name);
+        }
+    }
+
+    /// A content is not whole any more.
+    pub(crate) fn broken(&mut self, content: ContentId) {
+        self.whole.remove(&content);
+    }
+
+    /// The first byte of a content came, or the last.
+    pub(crate) fn first_byte(&mut self, now: Time, content: ContentId) {
+        self.begun.insert(content);
+        for name in self.apps_with(content) {
+            if let Some(app) = self.apps.get_mut(&name) {
+                let since = now.since(app.told);
+                app.timeline.first_byte.get_or_insert(since);
+            }
+            self.step(now, &name);
+        }
+    }
+
+    pub(crate) fn last_byte(&mut self, now: Time, content: ContentId) {
+        for name in self.apps_with(content) {
+            if let Some(app) = self.apps.get_mut(&name) {
+                app.timeline.last_byte = Some(now.since(app.told));
+            }
+        }
+    }
+
+    /// What is in the way of a content, or that nothing is; whose status that changes.
+    pub(crate) fn trouble(&mut self, content: ContentId, why: Option<&String>) -> Vec<AppName> {
+        let names = self.apps_with(content);
+        for name in &names {
+            if let Some(app) = self.apps.get_mut(name) {
+                app.trouble = why.cloned();
+            }
+        }
+        names
+    }
+
+    /// A content can never be had here.
+    pub(crate) fn refused(&mut self, now: Time, content: ContentId, why: &str) {
+        for name in self.apps_with(content) {
+            let Some(app) = self.apps.get_mut(&name) else { continue };
+            for work in app.works.values_mut().filter(|work| work.needs(content)) {
+                work.failed = Some(why.to_owned());
+            }
+            self.step(now, &name);
+        }
+    }
+
+    /// The applications whose focus needs a content.
+    pub(crate) fn apps_with(&self, content: ContentId) -> Vec<AppName> {
+        let needs = |app: &App| app.focus.and_then(|id| app.works.get(&id)).is_some_and(|work| work.needs(content));
+        self.apps.iter().filter(|(_, app)| needs(app)).map(|(name, _)| name.clone()).collect()
+    }
+
+    // What the host says.
+
+    pub(crate) fn accepted(&mut self, now: Time, name: &AppName, result: Result<(), JobError>) -> Option<Ordered> {
+        let app = self.apps.get_mut(name)?;
+        app.is_accepting = false;
+        let accepted = match result {
+            Ok(()) => app.take_order(now),
+            Err(error) => {
+                if let JobError::Refused { .. } = error {
+                    app.pending = None;
+                }
+                self.hold_up(now, name, error, None);
+                None
+            }
+        };
+        self.step(now, name);
+        accepted
+    }
+
+    pub(crate) fn assembled(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        let Some(work) = app.works.get_mut(&id) else { return };
+        match result {
+            Ok(()) => {
+                (work.stage, work.tries) = (Stage::Staged, 0);
+                app.laid_out.retain(|other| *other != id);
+                app.laid_out.push(id);
+                app.trouble = None;
+            }
+            Err(error) => {
+                work.stage = Stage::Fetching;
+                if let JobError::Missing { content, pieces } = &error {
+                    self.whole.remove(content);
+                    self.out.push_back(Action::Missing(*content, pieces.clone()));
+                    app.trouble = Some("pieces were damaged on disk and are fetched again".to_owned());
+                } else {
+                    self.hold_up(now, name, error, Some(id));
+                    return self.show(now, name);
+                }
+            }
+        }
+        self.step(now, name);
+    }
+
+    pub(crate) fn switched(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        match result {
+            Ok(()) => {
+                let window = app.works.get(&id).map_or(0, |work| work.release.instructions.health_window_ms);
+                (app.live, app.intent, app.tries, app.trouble) = (Some(id), Some(id), 0, None);
+                app.healthy_at = Some(now.after(Duration::from_millis(window.into())));
+                self.step(now, name);
+            }
+            Err(error) => {
+                self.hold_up(now, name, error, Some(id));
+                self.show(now, name);
+            }
+        }
+    }
+
+    pub(crate) fn confirmed(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        match result {
+            Ok(()) => {
+                (app.confirmed, app.intent, app.healthy_at) = (Some(id), None, None);
+                (app.trouble, app.tries) = (None, 0);
+                self.step(now, name);
+                self.out.push_back(Action::Collect);
+            }
+            Err(error) => {
+                self.hold_up(now, name, error, Some(id));
+                self.show(now, name);
+            }
+        }
+    }
+
+    /// A job failed: tries again later when that can help, else the release has failed here.
+    fn hold_up(&mut self, now: Time, name: &AppName, error: JobError, release: Option<ReleaseId>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.tries += 1;
+        let (why, wait) = match error {
+            JobError::NoSpace { why } => (why, Some(Duration::from_secs(3 * u64::from(app.tries)).min(LONGEST))),
+            JobError::Disk { why } if app.tries <= TRIES => (why, Some(Duration::from_millis(200 << app.tries))),
+            JobError::Disk { why } | JobError::Refused { why } => (why, None),
+            JobError::Corrupt | JobError::Missing { .. } => {
+                ("something on disk is not as it was".to_owned(), Some(LONGEST))
+            }
+        };
+        app.trouble = Some(why.clone());
+        match (wait, release.and_then(|id| app.works.get_mut(&id))) {
+            (Some(wait), _) => self.alarms.set(Again(name.clone()), now.after(wait)),
+            (None, Some(work)) => work.failed = Some(why.clone()),
+            (None, None) => {}
+        }
+        self.out.push_back(Action::Failed(why));
+    }
+
+    // What to do next.
+
+    /// Does whatever can be done for an application now. Called after every change; it may find nothing to do.
+    fn step(&mut self, now: Time, name: &AppName) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        if !app.is_accepting
+            && !app.is_busy
+            && let Some((pending, _)) = &app.pending
+        {
+            app.is_accepting = true;
+            self.out.push_back(Action::Accept(name.clone(), pending.signed.clone()));
+        }
+        for (id, work) in app.works.iter_mut().filter(|(_, work)| work.is_ready(&self.whole)) {
+            work.stage = Stage::Assembling;
+            self.out.push_back(Action::Assemble(name.clone(), *id, work.signed.clone()));
+        }
+        match app.next_move(now) {
+            Some(Move::Switch(id)) => {
+                app.is_busy = true;
+                self.out.push_back(Action::Switch(name.clone(), id));
+            }
+            Some(Move::Confirm(id)) => {
+                app.is_busy = true;
+                self.out.push_back(Action::Confirm(name.clone(), id));
+            }
+            Some(Move::Wait(until)) => self.alarms.set(Again(name.clone()), until),
+            None => {}
+        }
+        self.show(now, name);
+    }
+
+    /// Tells of the phase, if it is another one now.
+    fn show(&mut self, now: Time, name: &AppName) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        let Some(focus) = app.focus else { return };
+        let phase = app.derive_phase(focus, &self.whole, &self.begun);
+        if app.phase == Some(phase) {
+            return;
+        }
+        app.phase = Some(phase);
+        app.stamp(now.since(app.told), phase);
+        self.out.push_back(Action::Phase(name.clone(), focus, phase));
+    }
+
+    // What is known.
+
+    pub(crate) fn apps(&self) -> impl Iterator<Item = &AppName> {
+        self.apps.keys()
+    }
+
+    pub(crate) fn live(&self, app: &AppName) -> Option<ReleaseId> {
+        self.apps.get(app)?.live
+    }
+
+    pub(crate) fn standing(&self, name: &AppName) -> Option<Standing> {
+        let app = self.apps.get(name)?;
+        let release = app.focus?;
+        let work = app.works.get(&release);
+        Some(Standing {
+            release,
+            content: work.map(|work| work.release.content.id()),
+            order: app.order.as_ref().map(|order| order.id),
+            phase: app.phase?,
+            timeline: app.timeline,
+            live: app.live,
+            confirmed: app.confirmed,
+            trouble: work.and_then(|work| work.failed.clone()).or_else(|| app.trouble.clone()),
+        })
+    }
+
+    /// Contents and releases that are needed; the others are forgotten here.
+    pub(crate) fn roots(&mut self) -> (Vec<ContentId>, Vec<ReleaseId>) {
+        let (mut contents, mut releases) = (BTreeSet::new(), BTreeSet::new());
+        for app in self.apps.values_mut() {
+            let kept = app.kept();
+            app.works.retain(|id, _| kept.contains(id));
+            app.laid_out.retain(|id| kept.contains(id));
+            contents.extend(app.works.values().flat_map(Work::contents).map(|content| content.id()));
+            releases.extend(app.laid_out.iter().copied().chain(kept));
+        }
+        self.whole.retain(|content| contents.contains(content));
+        self.begun.retain(|content| contents.contains(content));
+        (contents.into_iter().collect(), releases.into_iter().collect())
+    }
+}
+
+/// How often a disk may fail before a release has failed.
+const TRIES: u32 = 5;
+/// The longest wait for room on a disk.
+const LONGEST: Duration = Duration::from_secs(30);
+
+enum Move {
+    Switch(ReleaseId),
+    Confirm(ReleaseId),
+    Wait(Time),
+}
+
+impl Work {
+    fn contents(&self) -> impl Iterator<Item = ContentSpec> + use<> {
+        [Some(self.release.content), self.release.attributes].into_iter().flatten()
+    }
+
+    fn needs(&self, content: ContentId) -> bool {
+        self.contents().any(|spec| spec.id() == content)
+    }
+
+    fn is_whole(&self, whole: &BTreeSet<ContentId>) -> bool {
+        self.contents().all(|spec| whole.contains(&spec.id()))
+    }
+
+    fn is_ready(&self, whole: &BTreeSet<ContentId>) -> bool {
+        self.stage == Stage::Fetching && self.failed.is_none() && self.is_whole(whole)
+    }
+}
+
+impl App {
+    fn new(now: Time) -> Self {
+        Self {
+            order: None,
+            gate: Gate::Hold,
+            pending: None,
+            is_accepting: false,
+            works: BTreeMap::new(),
+            laid_out: Vec::new(),
+            live: None,
+            confirmed: None,
+            intent: None,
+            is_busy: false,
+            healthy_at: None,
+            focus: None,
+            phase: None,
+            told: now,
+            timeline: Timeline::default(),
+            trouble: None,
+            tries: 0,
+        }
+    }
+
+    fn focus_on(&mut self, now: Time, id: ReleaseId) {
+        (self.focus, self.phase) = (Some(id), None);
+        (self.told, self.timeline, self.trouble, self.tries) = (now, Timeline::default(), None, 0);
+    }
+
+    /// The pending order is durable: it is the order now.
+    fn take_order(&mut self, now: Time) -> Option<Ordered> {
+        let (ordered, gate) = self.pending.take()?;
+        let release = ordered.order.release;
+        if let Some(work) = self.works.get_mut(&release) {
+            work.failed = None;
+        }
+        if self.focus != Some(release) {
+            self.focus_on(now, release);
+        }
+        (self.order, self.gate, self.phase, self.tries) = (Some(ordered.clone()), gate, None, 0);
+        Some(ordered)
+    }
+
+    /// The order that is followed, and the one that is about to be.
+    fn orders(&self) -> impl Iterator<Item = &Order> {
+        let pending = self.pending.as_ref().map(|(ordered, _)| &ordered.order);
+        self.order.as_ref().map(|ordered| &ordered.order).into_iter().chain(pending)
+    }
+
+    /// Of releases that are not laid out, only the newest announced and the ordered ones are worked on.
+    fn drop_stale_works(&mut self) {
+        let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
+        let needed: BTreeSet<ReleaseId> = ordered.chain(self.focus).collect();
+        self.works.retain(|id, work| needed.contains(id) || work.stage != Stage::Fetching);
+    }
+
+    /// The release that may run now, if the order and its gate name one.
+    fn allowed(&self) -> Option<ReleaseId> {
+        let order = &self.order.as_ref()?.order;
+        match self.gate {
+            Gate::Open => Some(order.release),
+            Gate::FallBack => order.fallback,
+            Gate::Hold => self.intent.filter(|id| *id == order.release || Some(*id) == order.fallback),
+        }
+    }
+
+    fn next_move(&self, now: Time) -> Option<Move> {
+        if self.is_busy || self.is_accepting || self.pending.is_some() {
+            return None;
+        }
+        let wanted = self.allowed()?;
+        let work = self.works.get(&wanted).filter(|work| work.stage == Stage::Staged && work.failed.is_none())?;
+        let is_live = self.live == Some(wanted);
+        match self.healthy_at {
+            _ if is_live && self.confirmed == Some(wanted) && self.intent.is_none() => None,
+            Some(at) if is_live && now < at => Some(Move::Wait(at)),
+            Some(_) if is_live => Some(Move::Confirm(work.id())),
+            _ => Some(Move::Switch(work.id())),
+        }
+    }
+
+    fn derive_phase(&self, focus: ReleaseId, whole: &BTreeSet<ContentId>, begun: &BTreeSet<ContentId>) -> Phase {
+        let work = self.works.get(&focus);
+        let order = self.order.as_ref().map(|order| &order.order).filter(|order| order.release == focus);
+        let falls_back = order.is_some() && self.gate == Gate::FallBack;
+        if falls_back && self.live != Some(focus) && self.intent.is_none() && self.live == self.confirmed {
+            return Phase::FellBack;
+        }
+        match work {
+            Some(work) if work.failed.is_some() => Phase::Failed,
+            _ if self.live == Some(focus) && self.confirmed == Some(focus) && self.intent.is_none() => Phase::Confirmed,
+            _ if self.live == Some(focus) => Phase::Live,
+            Some(work) if work.stage == Stage::Staged => Phase::Staged,
+            Some(work) if work.is_whole(whole) => Phase::Complete,
+            Some(work) if work.contents().any(|content| begun.contains(&content.id())) => Phase::Fetching,
+            _ => Phase::Told,
+        }
+    }
+
+    /// Notes when a phase was reached first.
+    fn stamp(&mut self, after: Duration, phase: Phase) {
+        let moment = match phase {
+            Phase::Complete => &mut self.timeline.complete,
+            Phase::Staged => &mut self.timeline.staged,
+            Phase::Live => &mut self.timeline.live,
+            Phase::Confirmed => &mut self.timeline.confirmed,
+            Phase::Told | Phase::Fetching | Phase::Failed | Phase::FellBack => return,
+        };
+        moment.get_or_insert(after);
+    }
+
+    /// The releases that must stay.
+    fn kept(&self) -> BTreeSet<ReleaseId> {
+        let keep = self.focus.and_then(|id| self.works.get(&id)).map_or(2, |work| work.release.instructions.keep);
+        let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
+        let under_way = self.works.iter().filter(|(_, work)| work.stage == Stage::Assembling).map(|(id, _)| *id);
+        let last = self.laid_out.iter().rev().take(usize::from(keep) + 1).copied();
+        let named = [self.live, self.confirmed, self.intent, self.focus].into_iter().flatten();
+        named.chain(ordered).chain(under_way).chain(last).collect()
+    }
+}
+
+impl Work {
+    fn id(&self) -> ReleaseId {
+        ReleaseId(self.signed.payload_digest())
+    }
+}

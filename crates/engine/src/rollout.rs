@@ -1,0 +1,168 @@
+//! Who may have it when: the conductor of the rollouts of one datacenter.
+//!
+//! It works inside a signed order and can only open its next wave, halt it, fall back, or call it finished. What it decided
+//! is a fact before anyone is told. A node that has been away for long holds nothing up; it converges when it returns.
+
+use crate::door::{Gate, Phase, RolloutState};
+use content::order::Wave;
+use content::{AppName, Digest, Fact, NodeId, Order, OrderId};
+use std::collections::BTreeMap;
+
+/// What a conductor may decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    Open(u8),
+    Halt(String),
+    FallBack,
+    Finish,
+}
+
+/// Whether a node can be waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It is here, or was a moment ago.
+    Expected,
+    /// It has been away for long.
+    Away,
+}
+
+/// The rollout of one order.
+#[derive(Debug)]
+pub(crate) struct Rollout {
+    id: OrderId,
+    order: Order,
+    open: Option<u8>,
+    halted: Option<String>,
+    has_fallen_back: bool,
+    is_finished: bool,
+    /// How far the nodes are with this order.
+    phases: BTreeMap<NodeId, Phase>,
+    /// The place of every selected node among the waves.
+    places: BTreeMap<NodeId, usize>,
+    away: Vec<NodeId>,
+}
+
+impl Rollout {
+    pub(crate) fn new(id: OrderId, order: Order) -> Self {
+        Self {
+            id,
+            order,
+            open: None,
+            halted: None,
+            has_fallen_back: false,
+            is_finished: false,
+            phases: BTreeMap::new(),
+            places: BTreeMap::new(),
+            away: Vec::new(),
+        }
+    }
+
+    pub(crate) fn id(&self) -> OrderId {
+        self.id
+    }
+
+    /// A fact that stands in the journal.
+    pub(crate) fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::WaveOpened { order, wave, .. } if *order == self.id => self.open = self.open.max(Some(*wave)),
+            Fact::Halted { order, why, .. } if *order == self.id => self.halted = Some(why.clone()),
+            Fact::FellBack { order, .. } if *order == self.id => self.has_fallen_back = true,
+            Fact::Finished { order, .. } if *order == self.id => self.is_finished = true,
+            _ => {}
+        }
+    }
+
+    /// The selected nodes that are known. Who is in which wave depends on them and the order alone.
+    pub(crate) fn enlist(&mut self, nodes: &[(NodeId, Presence)]) {
+        let mut ranked: Vec<(Digest, NodeId)> = nodes.iter().map(|(node, _)| (self.rank(*node), *node)).collect();
+        ranked.sort_unstable();
+        self.places = ranked.into_iter().enumerate().map(|(place, (_, node))| (node, place)).collect();
+        self.away = nodes.iter().filter(|(_, presence)| *presence == Presence::Away).map(|(node, _)| *node).collect();
+        self.away.sort_unstable();
+    }
+
+    fn rank(&self, node: NodeId) -> Digest {
+        Digest::of(&[self.id.0.as_bytes().as_slice(), node.0.as_bytes()].concat())
+    }
+
+    /// How far a node is with this order; whether that is news.
+    pub(crate) fn report(&mut self, node: NodeId, phase: Phase) -> bool {
+        self.phases.insert(node, phase) != Some(phase)
+    }
+
+    /// What a selected node may do.
+    pub(crate) fn gate(&self, node: NodeId) -> Gate {
+        let reached = self.places.get(&node).is_some_and(|place| *place < self.open_size());
+        match (&self.halted, reached) {
+            (None, true) => Gate::Open,
+            (Some(_), _) if self.has_fallen_back => Gate::FallBack,
+            _ => Gate::Hold,
+        }
+    }
+
+    fn open_size(&self) -> usize {
+        self.open.map_or(0, |wave| self.size(wave))
+    }
+
+    /// How many nodes the waves up to this one have.
+    fn size(&self, wave: u8) -> usize {
+        match self.order.waves.get(usize::from(wave)) {
+            Some(Wave::Count(nodes)) => *nodes as usize,
+            Some(Wave::PerMille(share)) => (self.places.len() * usize::from(*share)).div_ceil(1000),
+            None => self.places.len(),
+        }
+    }
+
+    /// What to do next, if anything.
+    pub(crate) fn judge(&self) -> Option<Step> {
+        if self.halted.is_some() {
+            return (!self.has_fallen_back && self.order.fallback.is_some()).then_some(Step::FallBack);
+        }
+        let failed = self.failed();
+        if failed > self.order.budget as usize {
+            let budget = self.order.budget;
+            return Some(Step::Halt(format!("{failed} nodes failed, and the order allows {budget}")));
+        }
+        let Some(open) = self.open else { return Some(Step::Open(0)) };
+        if self.is_finished || !self.is_confirmed(self.size(open)) {
+            return None;
+        }
+        match usize::from(open) + 1 < self.order.waves.len() {
+            true => Some(Step::Open(open + 1)),
+            false => Some(Step::Finish),
+        }
+    }
+
+    fn failed(&self) -> usize {
+        let has_failed = |node: &NodeId| matches!(self.phases.get(node), Some(Phase::Failed | Phase::FellBack));
+        self.places.keys().filter(|node| has_failed(node)).count()
+    }
+
+    /// Whether every node of the first so many is confirmed, failed within the budget, or away.
+    fn is_confirmed(&self, size: usize) -> bool {
+        let settled = |node: &NodeId| {
+            matches!(self.phases.get(node), Some(Phase::Confirmed | Phase::Failed | Phase::FellBack))
+                || self.away.binary_search(node).is_ok()
+        };
+        self.places.iter().filter(|(_, place)| **place < size).all(|(node, _)| settled(node))
+    }
+
+    /// The fact of a step.
+    pub(crate) fn fact(&self, app: AppName, step: Step) -> Option<Fact> {
+        let order = self.id;
+        Some(match step {
+            Step::Open(wave) => Fact::WaveOpened { app, order, wave },
+            Step::Halt(why) => Fact::Halted { app, order, why },
+            Step::FallBack => Fact::FellBack { app, order, to: self.order.fallback? },
+            Step::Finish => Fact::Finished { app, order },
+        })
+    }
+
+    pub(crate) fn state(&self) -> RolloutState {
+        match (&self.halted, self.is_finished) {
+            (Some(why), _) => RolloutState::Halted { why: why.clone() },
+            (None, true) => RolloutState::Finished,
+            (None, false) => RolloutState::Rolling { wave: self.open.unwrap_or(0) },
+        }
+    }
+}

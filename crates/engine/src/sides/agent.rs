@@ -1,0 +1,276 @@
+//! An agent: follows its origin, keeps its place in the mesh, reports where it stands.
+
+use crate::door::{
+    AppStatus, Config, Event, Gate, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered, Time, VerifyReport,
+};
+use crate::follow::{self, Follower, Ordered};
+use crate::swarm;
+use crate::tracker::{Dial, Mesh, Origins};
+use crate::trust::{Instruction, Standing};
+use crate::{Alarm, Engine, Errand, Side, release_of};
+use content::{AppName, NodeId, ReleaseId, Signed};
+use std::time::Duration;
+
+/// How long changes of a status are collected before the origin is told.
+const STATUS: Duration = Duration::from_millis(100);
+
+/// What an agent has that others have not.
+pub(crate) struct AgentSide {
+    pub(crate) follower: Follower,
+    pub(crate) mesh: Mesh,
+    pub(crate) origins: Origins,
+}
+
+impl AgentSide {
+    pub(crate) fn new(me: NodeId, config: &Config, now: Time) -> Self {
+        Self {
+            follower: Follower::default(),
+            mesh: Mesh::new(me, config.redial),
+            origins: Origins::new(config.origins.clone(), config.redial, now),
+        }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        [self.follower.deadline(), self.mesh.deadline(), self.origins.deadline()].into_iter().flatten().min()
+    }
+
+    pub(super) fn due(&mut self, now: Time) -> Option<Dial> {
+        self.follower.tick(now);
+        self.origins.due(now).or_else(|| self.mesh.due(now))
+    }
+}
+
+impl Engine {
+    fn follower(&mut self) -> Option<&mut Follower> {
+        if let Side::Agent(agent) = &mut self.side { Some(&mut agent.follower) } else { None }
+    }
+
+    pub(crate) fn recover_agent(&mut self, now: Time, recovered: &Recovered) {
+        for held in recovered.held.iter().filter(|held| held.complete) {
+            if let Some(follower) = self.follower() {
+                follower.whole(now, held.content.id());
+            }
+        }
+        for record in &recovered.apps {
+            let order = record.order.as_ref().and_then(|signed| self.trust.order(signed).ok());
+            if let Some(order) = &order {
+                self.trust.raise(order);
+            }
+            let laid_out = record.laid_out.iter().filter_map(release_of).collect();
+            if let Some(follower) = self.follower() {
+                follower.recover(now, record, order.map(ordered), laid_out);
+            }
+        }
+    }
+
+    // What the origin says.
+
+    pub(crate) fn origin_ready(&mut self, now: Time) {
+        let Side::Agent(agent) = &self.side else { return };
+        let apps: Vec<AppName> = agent.follower.apps().cloned().collect();
+        apps.iter().for_each(|app| self.send_status(now, app));
+    }
+
+    pub(crate) fn message_to_agent(&mut self, now: Time, from: NodeId, message: Message) {
+        match message {
+            Message::Introduce { peers } => {
+                let Side::Agent(agent) = &mut self.side else { return };
+                let (me, banned) = (self.me, &self.banned);
+                for to in peers.into_iter().filter(|to| to.node != me && !banned.contains_key(&to.node)) {
+                    agent.mesh.introduced(now, to);
+                    if self.peers.contains_key(&to.node) {
+                        agent.mesh.up(to.node);
+                    }
+                }
+            }
+            Message::Announce { release } => self.announced(now, from, &release),
+            Message::Command { order, gate } => self.commanded(now, from, &order, gate),
+            Message::Verify { request, app } => self.verify(request, from, app),
+            _ => {}
+        }
+    }
+
+    fn announced(&mut self, now: Time, from: NodeId, signed: &Signed) {
+        match self.trust.release(signed) {
+            Ok(believed) => {
+                if let Some(follower) = self.follower() {
+                    follower.announced(now, believed.id, believed.signed, believed.release);
+                }
+            }
+            Err(why) => self.not_believed(now, from, why.to_string()),
+        }
+    }
+
+    fn commanded(&mut self, now: Time, from: NodeId, signed: &Signed, gate: Gate) {
+        let instruction = match self.trust.order(signed) {
+            Ok(instruction) => instruction,
+            Err(why) => return self.not_believed(now, from, why.to_string()),
+        };
+        match self.trust.standing(&instruction) {
+            Standing::Next | Standing::Same => {
+                if let Some(follower) = self.follower() {
+                    follower.commanded(now, ordered(instruction), gate);
+                }
+            }
+            Standing::Stale { floor } => {
+                let by = signed.signatures.first().map(|signature| signature.key);
+                let (app, epoch) = (instruction.order.app, instruction.order.epoch);
+                self.event(Event::StaleOrder { app, epoch, floor, by });
+            }
+            Standing::TooFar { most } => {
+                let epoch = instruction.order.epoch;
+                self.distrust(
+                    from,
+                    format!("an order has epoch {epoch}, and {most} is the highest that may come next"),
+                );
+            }
+        }
+    }
+
+    fn not_believed(&mut self, now: Time, from: NodeId, why: String) {
+        self.distrust(from, why);
+        self.convict(now, from, Misbehaviour::BadSignature);
+    }
+
+    // What the follower wants.
+
+    pub(crate) fn follower_action(&mut self, now: Time, action: follow::Action) {
+        match action {
+            follow::Action::Want(content) => self.swarm.want(now, content),
+            follow::Action::Accept(app, order) => self.job(Errand::Accept(app), Job::Accept { order }),
+            follow::Action::Assemble(app, id, release) => {
+                self.job(Errand::Assemble(app, id), Job::Assemble { release });
+            }
+            follow::Action::Switch(app, release) => {
+                self.job(Errand::Switch(app.clone(), release), Job::Switch { app, release });
+            }
+            follow::Action::Confirm(app, release) => {
+                self.job(Errand::Confirm(app.clone(), release), Job::Confirm { app, release });
+            }
+            follow::Action::Missing(content, pieces) => self.swarm.lost(now, content, &pieces),
+            follow::Action::Failed(_) => self.status_soon_for_all(now),
+            follow::Action::Phase(app, release, phase) => {
+                self.event(Event::Phase { app: app.clone(), release, phase });
+                self.send_status(now, &app);
+            }
+            follow::Action::Collect => self.collect(now),
+        }
+    }
+
+    fn collect(&mut self, now: Time) {
+        let Some(follower) = self.follower() else { return };
+        let (contents, releases) = follower.roots();
+        let gone: Vec<_> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
+        gone.into_iter().for_each(|content| self.swarm.forget(now, content));
+        self.job(Errand::Collect, Job::Collect { contents, releases });
+    }
+
+    pub(crate) fn deployed(&mut self, now: Time, errand: Errand, result: Result<(), JobError>) {
+        let Side::Agent(agent) = &mut self.side else { return };
+        match errand {
+            Errand::Accept(app) => {
+                if let Some(accepted) = agent.follower.accepted(now, &app, result) {
+                    self.trust.raise(&Instruction { id: accepted.id, signed: accepted.signed, order: accepted.order });
+                }
+            }
+            Errand::Assemble(app, release) => agent.follower.assembled(now, &app, release, result),
+            Errand::Switch(app, release) => agent.follower.switched(now, &app, release, result),
+            Errand::Confirm(app, release) => agent.follower.confirmed(now, &app, release, result),
+            _ => {}
+        }
+    }
+
+    pub(crate) fn content_news_of_agent(&mut self, now: Time, news: swarm::Action) {
+        let Some(follower) = self.follower() else { return };
+        match news {
+            swarm::Action::FirstByte(content) => follower.first_byte(now, content),
+            swarm::Action::LastByte(content) => follower.last_byte(now, content),
+            swarm::Action::Completed(content) => follower.whole(now, content),
+            swarm::Action::Incomplete(content) => follower.broken(content),
+            swarm::Action::Refused(content, why) => follower.refused(now, content, &why),
+            swarm::Action::Trouble(content, why) => {
+                let apps = follower.trouble(content, why.as_ref());
+                apps.into_iter().for_each(|app| self.status_soon(now, app));
+            }
+            _ => {}
+        }
+    }
+
+    // Reports.
+
+    fn status_soon(&mut self, now: Time, app: AppName) {
+        self.alarms.ensure(Alarm::Status(app), now.after(STATUS));
+    }
+
+    fn status_soon_for_all(&mut self, now: Time) {
+        let Side::Agent(agent) = &self.side else { return };
+        let apps: Vec<AppName> = agent.follower.apps().cloned().collect();
+        apps.into_iter().for_each(|app| self.status_soon(now, app));
+    }
+
+    /// Tells the origin where an application stands; again soon while pieces are coming.
+    pub(crate) fn send_status(&mut self, now: Time, app: &AppName) {
+        self.alarms.clear(&Alarm::Status(app.clone()));
+        let Side::Agent(agent) = &self.side else { return };
+        let Some(status) = self.status_of(&agent.follower, app) else { return };
+        let origins: Vec<NodeId> = agent.origins.connected().collect();
+        if matches!(status.phase, Phase::Told | Phase::Fetching) && !origins.is_empty() {
+            self.status_soon(now, app.clone());
+        }
+        origins.into_iter().for_each(|origin| self.send(origin, Message::Status(status.clone())));
+    }
+
+    fn status_of(&self, follower: &Follower, app: &AppName) -> Option<AppStatus> {
+        let standing = follower.standing(app)?;
+        let progress = standing.content.and_then(|content| self.swarm.progress(content)).unwrap_or_default();
+        Some(AppStatus {
+            app: app.clone(),
+            release: standing.release,
+            order: standing.order,
+            phase: standing.phase,
+            have: progress.have,
+            total: progress.total,
+            from_origin: progress.from_origin,
+            from_peers: progress.from_peers,
+            had: progress.had,
+            timeline: standing.timeline,
+            live: standing.live,
+            confirmed: standing.confirmed,
+            trouble: standing.trouble,
+        })
+    }
+
+    // Reading what is live again.
+
+    fn verify(&mut self, request: u64, from: NodeId, app: AppName) {
+        let live = self.follower().and_then(|follower| follower.live(&app));
+        match live {
+            Some(release) => self.job(Errand::Verify { request, from, release }, Job::Verify { app }),
+            None => {
+                let outcome = Err(format!("nothing of {app} is live here"));
+                self.send(from, Message::Verified { request, outcome });
+            }
+        }
+    }
+
+    pub(crate) fn verified(
+        &mut self,
+        request: u64,
+        from: NodeId,
+        release: ReleaseId,
+        result: Result<JobDone, JobError>,
+    ) {
+        let outcome = match result {
+            Ok(JobDone::Verified { entries, bytes, differing, first }) => {
+                Ok(VerifyReport { release, entries, bytes, differing, first })
+            }
+            Ok(_) => Err("the host did something else".to_owned()),
+            Err(error) => Err(crate::in_words(&error).unwrap_or_else(|| "what is live cannot be read".to_owned())),
+        };
+        self.send(from, Message::Verified { request, outcome });
+    }
+}
+
+fn ordered(instruction: Instruction) -> Ordered {
+    Ordered { id: instruction.id, signed: instruction.signed, order: instruction.order }
+}

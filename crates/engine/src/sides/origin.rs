@@ -1,0 +1,750 @@
+//! An origin: takes submissions, spreads them, orders them, conducts their rollouts, knows who is here.
+
+use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut};
+use crate::door::{
+    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Message, NodeStatus, Output, Refusal,
+    Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+};
+use crate::rollout::{Presence, Rollout};
+use crate::tracker::Tracker;
+use crate::trust::{Believed, Instruction, Standing};
+use crate::{Alarm, Engine, Side, reachable, swarm};
+use content::fact::{JournalName, Position};
+use content::{AppName, ContentSpec, Fact, Labels, NodeId, OrderId, Release, ReleaseId, Role, Signed, UnixTime};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// After a node was away for so long, a rollout waits for it no more.
+const AWAY: Duration = Duration::from_secs(30);
+/// How long changes are collected before a rollout is looked at again.
+const CONDUCT: Duration = Duration::from_millis(5);
+/// How often a rollout is looked at when nothing changes.
+const CONDUCT_AGAIN: Duration = Duration::from_secs(5);
+/// How long nodes may take to read what is live again.
+const AUDIT: Duration = Duration::from_secs(600);
+
+/// What an origin has that others have not.
+pub(crate) struct OriginSide {
+    pub(crate) catalog: Catalog,
+    tracker: Tracker,
+    rollouts: BTreeMap<AppName, Rollout>,
+    /// What is being brought and not ordered yet.
+    spreads: BTreeMap<AppName, Spread>,
+    nodes: BTreeMap<NodeId, Known>,
+    audits: BTreeMap<u64, Audit>,
+    next_audit: u64,
+    /// What each node was told last about the newest order of each application.
+    told: BTreeMap<(NodeId, AppName), (OrderId, Gate)>,
+    /// The latest wall clock that anyone has shown.
+    clock: UnixTime,
+}
+
+/// A submission on its way to being ordered.
+struct Spread {
+    release: Believed,
+    order: Instruction,
+    /// Who brings it, while it is here, and its number there.
+    publisher: Option<(NodeId, u64)>,
+    client: Option<ClientId>,
+    is_proposed: bool,
+}
+
+/// A node, as this origin knows it in this life.
+struct Known {
+    role: Role,
+    name: String,
+    labels: Labels,
+    software: String,
+    is_up: bool,
+    since: Time,
+    apps: BTreeMap<AppName, AppStatus>,
+}
+
+/// A `Verify` request that waits for its nodes.
+struct Audit {
+    client: ClientId,
+    waiting: BTreeSet<NodeId>,
+    found: BTreeMap<NodeId, Result<VerifyReport, String>>,
+}
+
+impl OriginSide {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            catalog: Catalog::new(config.datacenter.clone()),
+            tracker: Tracker::new(config.neighbours),
+            rollouts: BTreeMap::new(),
+            spreads: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            audits: BTreeMap::new(),
+            next_audit: 0,
+            told: BTreeMap::new(),
+            clock: UnixTime(0),
+        }
+    }
+
+    fn learn(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Ordered { order: signed } => {
+                let id = OrderId(signed.payload_digest());
+                if let Ok(order) = content::Order::decode(&signed.payload) {
+                    self.clock = self.clock.max(order.created);
+                    self.rollouts.insert(order.app.clone(), Rollout::new(id, order));
+                }
+            }
+            Fact::WaveOpened { app, .. }
+            | Fact::Halted { app, .. }
+            | Fact::FellBack { app, .. }
+            | Fact::Finished { app, .. } => {
+                if let Some(rollout) = self.rollouts.get_mut(app) {
+                    rollout.learn(fact);
+                }
+            }
+            Fact::Enrolled { node, name, role, labels, .. } => {
+                let known = self.nodes.entry(*node).or_insert_with(|| Known::new(*role, Time(0)));
+                (known.name, known.labels) = (name.clone(), labels.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// The agents that an order selects, and whether they can be waited for.
+    fn selected(&self, now: Time, selector: &[(content::Label, content::Label)]) -> Vec<(NodeId, Presence)> {
+        let agents =
+            self.nodes.iter().filter(|(node, known)| known.role == Role::Agent && !self.catalog.is_revoked(**node));
+        agents
+            .filter(|(_, known)| selects(selector, &known.labels))
+            .map(|(node, known)| {
+                let is_away = !known.is_up && now.since(known.since) > AWAY;
+                (*node, if is_away { Presence::Away } else { Presence::Expected })
+            })
+            .collect()
+    }
+
+    fn labels(&self, node: NodeId) -> &Labels {
+        static NONE: Labels = Labels::new();
+        self.nodes.get(&node).map_or(&NONE, |known| &known.labels)
+    }
+
+    fn agents_up(&self) -> Vec<NodeId> {
+        self.nodes.iter().filter(|(_, known)| known.is_up && known.role == Role::Agent).map(|(node, _)| *node).collect()
+    }
+}
+
+impl Known {
+    fn new(role: Role, now: Time) -> Self {
+        Self {
+            role,
+            name: String::new(),
+            labels: Labels::new(),
+            software: String::new(),
+            is_up: false,
+            since: now,
+            apps: BTreeMap::new(),
+        }
+    }
+}
+
+fn selects(selector: &[(content::Label, content::Label)], labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+fn contents_of(release: &Release) -> impl Iterator<Item = ContentSpec> + use<> {
+    [Some(release.content), release.attributes].into_iter().flatten()
+}
+
+impl Engine {
+    fn origin(&mut self) -> Option<&mut OriginSide> {
+        if let Side::Origin(origin) = &mut self.side { Some(origin) } else { None }
+    }
+
+    pub(crate) fn recover_origin(&mut self, now: Time, facts: Vec<(JournalName, Position, Fact)>) {
+        for (journal, at, fact) in facts {
+            let Side::Origin(origin) = &mut self.side else { return };
+            let after = Position { index: at.index + 1, ..at };
+            origin.catalog.replay(&journal, after, &fact);
+            origin.learn(&fact);
+            if let Fact::Ordered { order } = &fact
+                && let Ok(instruction) = self.trust.order(order)
+            {
+                self.trust.raise(&instruction);
+            }
+        }
+        let Some(origin) = self.origin() else { return };
+        origin.nodes.values_mut().for_each(|known| known.since = now);
+        let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
+        apps.into_iter().for_each(|app| self.conduct_soon(now, app));
+    }
+
+    // Who is here.
+
+    pub(crate) fn node_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello) {
+        let seen = self.peers.get(&peer).map(|peer| peer.seen);
+        let Side::Origin(origin) = &mut self.side else { return };
+        if role != Role::Agent {
+            return;
+        }
+        let enrolled = origin.catalog.node(peer).cloned();
+        let known = origin.nodes.entry(peer).or_insert_with(|| Known::new(role, now));
+        (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
+        known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
+        known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
+        let introductions = match (hello.listen, seen) {
+            (Some(listen), Some(seen)) => origin.tracker.join(peer, reachable(listen, seen), &mut self.chance),
+            _ => Vec::new(),
+        };
+        self.introduce(introductions);
+        self.bring_up_to_date(now, peer);
+    }
+
+    /// Sends introductions, all of one node in one message.
+    fn introduce(&mut self, introductions: Vec<(NodeId, crate::door::Introduction)>) {
+        let mut by_node: BTreeMap<NodeId, Vec<crate::door::Introduction>> = BTreeMap::new();
+        introductions.into_iter().for_each(|(node, to)| by_node.entry(node).or_default().push(to));
+        by_node.into_iter().for_each(|(node, peers)| self.send(node, Message::Introduce { peers }));
+    }
+
+    /// Tells a node all that it needs to converge without an operator.
+    fn bring_up_to_date(&mut self, now: Time, node: NodeId) {
+        let Some(origin) = self.origin() else { return };
+        let head = Message::Head { position: origin.catalog.position(&JournalName::Fleet), time: origin.clock };
+        origin.told.retain(|(told, _), _| *told != node);
+        let labels = origin.labels(node).clone();
+        let apps: Vec<AppName> = origin.catalog.orders().map(|newest| newest.order.app.clone()).collect();
+        let spreads = origin.spreads.values().filter(|spread| selects(&spread.order.order.selector, &labels));
+        let spreading: Vec<Signed> = spreads.map(|spread| spread.release.signed.clone()).collect();
+        self.send(node, head);
+        for app in apps {
+            self.enlist(now, &app);
+            self.command(node, &app);
+            self.conduct_soon(now, app);
+        }
+        spreading.into_iter().for_each(|release| self.send(node, Message::Announce { release }));
+    }
+
+    pub(crate) fn node_gone(&mut self, now: Time, peer: NodeId) {
+        let Side::Origin(origin) = &mut self.side else { return };
+        if let Some(known) = origin.nodes.get_mut(&peer) {
+            (known.is_up, known.since) = (false, now);
+        }
+        let introductions = origin.tracker.leave(peer, &mut self.chance);
+        origin.told.retain(|(node, _), _| *node != peer);
+        for spread in
+            origin.spreads.values_mut().filter(|spread| spread.publisher.is_some_and(|(node, _)| node == peer))
+        {
+            spread.publisher = None;
+        }
+        let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
+        let waiting: Vec<u64> = origin
+            .audits
+            .iter()
+            .filter(|(_, audit)| audit.waiting.contains(&peer))
+            .map(|(request, _)| *request)
+            .collect();
+        self.introduce(introductions);
+        apps.into_iter().for_each(|app| self.conduct_soon(now, app));
+        waiting.into_iter().for_each(|request| self.audited(request, peer, Err("it went away".to_owned())));
+    }
+
+    pub(crate) fn message_to_origin(&mut self, now: Time, from: NodeId, message: Message) {
+        match message {
+            Message::Status(status) => self.reported(now, from, status),
+            Message::Submit { request, release, order } => self.submitted(now, from, request, &release, &order),
+            Message::Verified { request, outcome } => self.audited(request, from, outcome),
+            _ => {}
+        }
+    }
+
+    fn reported(&mut self, now: Time, from: NodeId, status: AppStatus) {
+        let Some(origin) = self.origin() else { return };
+        let app = status.app.clone();
+        let mut is_news = false;
+        if let Some(rollout) = origin.rollouts.get_mut(&app)
+            && status.order == Some(rollout.id())
+            && origin.catalog.newest(&app).is_some_and(|newest| newest.order.release == status.release)
+        {
+            is_news = rollout.report(from, status.phase);
+        }
+        if let Some(known) = origin.nodes.get_mut(&from) {
+            known.apps.insert(app.clone(), status);
+        }
+        if is_news {
+            self.conduct_soon(now, app);
+        }
+    }
+
+    // Submissions.
+
+    fn submitted(&mut self, now: Time, from: NodeId, request: u64, release: &Signed, order: &Signed) {
+        let outcome = self.take_submission(now, (from, request), release, order);
+        self.send(from, Message::Verdict { request, outcome });
+    }
+
+    fn take_submission(
+        &mut self,
+        now: Time,
+        publisher: (NodeId, u64),
+        release: &Signed,
+        order: &Signed,
+    ) -> Result<Submitted, Refusal> {
+        let believe = |why: crate::trust::Distrust| Refusal::NotBelieved(why.to_string());
+        let release = self.trust.release(release).map_err(believe)?;
+        let order = self.trust.order(order).map_err(believe)?;
+        if order.order.release != release.id || order.order.app != release.release.app {
+            return Err(Refusal::Invalid("the order names another release than the one that came with it".to_owned()));
+        }
+        if self.check_order(&order)? {
+            return Ok(Submitted::Ordered);
+        }
+        self.spread(now, release, order, publisher);
+        Ok(Submitted::Spreading)
+    }
+
+    /// Whether an order stands already; or why it cannot be taken.
+    fn check_order(&mut self, order: &Instruction) -> Result<bool, Refusal> {
+        let Side::Origin(origin) = &self.side else { return Ok(false) };
+        let app = &order.order.app;
+        match self.trust.standing(order) {
+            Standing::Same => return Ok(true),
+            Standing::Next => {}
+            Standing::Stale { floor } => {
+                let newest = origin.catalog.newest(app);
+                let by = newest.map_or_else(String::new, |newest| self.trust.signer(&newest.signed));
+                let release = newest.and_then(|newest| origin.catalog.release(newest.order.release));
+                let version = release.map_or("another release", |release| &release.release.version);
+                let what = format!("epoch {floor} of {app} is now {version}, ordered by {by}");
+                return Err(Refusal::Conflict { epoch: floor, by, what });
+            }
+            Standing::TooFar { most } => {
+                let epoch = order.order.epoch;
+                return Err(Refusal::Invalid(format!(
+                    "epoch {epoch} is too high: {most} is the most that may come next"
+                )));
+            }
+        }
+        if let Some(other) = origin.spreads.get(app).filter(|s| s.order.id != order.id && s.is_alive()) {
+            return Err(self.conflict_with(other));
+        }
+        if let Some(fallback) = order.order.fallback
+            && origin.catalog.release(fallback).is_none()
+        {
+            return Err(Refusal::Unknown(format!("the fallback {fallback} was never published here")));
+        }
+        Ok(false)
+    }
+
+    fn conflict_with(&self, other: &Spread) -> Refusal {
+        let by = self.trust.signer(&other.order.signed);
+        let progress = self.swarm.progress(other.release.release.content.id()).unwrap_or_default();
+        let what = format!(
+            "a deploy of {} {} by {by} is under way: {} of {} pieces are here",
+            other.release.release.app, other.release.release.version, progress.have, progress.total
+        );
+        Refusal::Conflict { epoch: other.order.order.epoch, by, what }
+    }
+
+    /// Begins to fetch and to spread, or goes on with what was begun.
+    fn spread(&mut self, now: Time, release: Believed, order: Instruction, publisher: (NodeId, u64)) {
+        let Some(origin) = self.origin() else { return };
+        let app = release.release.app.clone();
+        let (signed, selector) = (release.signed.clone(), order.order.selector.clone());
+        let contents: Vec<ContentSpec> = contents_of(&release.release).collect();
+        origin.clock = origin.clock.max(order.order.created);
+        if let Some(known) = origin.spreads.get_mut(&app).filter(|spread| spread.order.id == order.id) {
+            known.publisher = Some(publisher);
+        } else {
+            let spread = Spread { release, order, publisher: Some(publisher), client: None, is_proposed: false };
+            origin.spreads.insert(app.clone(), spread);
+        }
+        let agents = origin.agents_up();
+        let chosen: Vec<NodeId> = agents.into_iter().filter(|node| selects(&selector, origin.labels(*node))).collect();
+        contents.into_iter().for_each(|content| self.swarm.want(now, content));
+        for node in chosen {
+            self.send(node, Message::Announce { release: signed.clone() });
+        }
+        self.propose_if_whole(&app);
+    }
+
+    /// Orders what was brought once all of it is durable here.
+    fn propose_if_whole(&mut self, app: &AppName) {
+        let Side::Origin(origin) = &mut self.side else { return };
+        let Some(spread) = origin.spreads.get_mut(app).filter(|spread| !spread.is_proposed) else { return };
+        if !contents_of(&spread.release.release).all(|content| self.swarm.is_complete(content.id())) {
+            return;
+        }
+        spread.is_proposed = true;
+        let proposal = Proposal::Order {
+            release: Some(spread.release.signed.clone()),
+            order: spread.order.signed.clone(),
+            id: spread.order.id,
+            app: app.clone(),
+            epoch: spread.order.order.epoch,
+            client: None,
+        };
+        origin.catalog.propose(proposal);
+    }
+
+    pub(crate) fn content_news_of_origin(&mut self, now: Time, news: &swarm::Action) {
+        let Some(origin) = self.origin() else { return };
+        let concerned = |content| {
+            let needs = move |spread: &Spread| contents_of(&spread.release.release).any(|spec| spec.id() == content);
+            move |(_, spread): &(&AppName, &Spread)| needs(spread)
+        };
+        match news {
+            swarm::Action::Completed(content) => {
+                let apps: Vec<AppName> =
+                    origin.spreads.iter().filter(concerned(*content)).map(|(app, _)| app.clone()).collect();
+                apps.iter().for_each(|app| self.propose_if_whole(app));
+            }
+            swarm::Action::Refused(content, why) => {
+                let apps: Vec<AppName> =
+                    origin.spreads.iter().filter(concerned(*content)).map(|(app, _)| app.clone()).collect();
+                apps.iter().for_each(|app| self.end_spread(now, app, Err(Refusal::Failed(why.clone()))));
+            }
+            _ => {}
+        }
+    }
+
+    /// A submission has its outcome: whoever waits is told.
+    fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
+        let Some(ended) = self.origin().and_then(|origin| origin.spreads.remove(app)) else { return };
+        if let Some((publisher, request)) = ended.publisher {
+            self.send(publisher, Message::Verdict { request, outcome });
+        }
+    }
+
+    // The journal.
+
+    pub(crate) fn catalog_next(&mut self, now: Time, next: Next) {
+        match next {
+            Next::Append(journal, expect, facts) => {
+                let id = self.append_id();
+                self.out.push_back(Output::Append { id, journal, expect, facts });
+            }
+            Next::Settled(settled) => self.settled(now, *settled),
+        }
+    }
+
+    /// A proposal is true now, or refused.
+    pub(crate) fn settled(&mut self, now: Time, settled: Settled) {
+        if let Ok(facts) = &settled.outcome {
+            self.learn_facts(now, facts);
+        }
+        let outcome = settled.outcome;
+        match settled.proposal {
+            Proposal::Order { order, id, app, epoch, client, .. } => {
+                self.ordered(now, (order, id, app, epoch), client, outcome.map(drop))
+            }
+            Proposal::IssueToken { client, .. } | Proposal::RevokeToken { client, .. } => {
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
+            Proposal::Enrol { client, enrolment } => {
+                let answer = outcome.map(drop).and_then(|()| self.enrolled(&enrolment));
+                self.answer(client, answer.unwrap_or_else(Answer::Refused));
+            }
+            Proposal::Progress { fact } => self.progressed(now, &fact, outcome.is_ok()),
+        }
+    }
+
+    fn learn_facts(&mut self, _now: Time, facts: &[Fact]) {
+        for fact in facts {
+            let Some(origin) = self.origin() else { return };
+            origin.learn(fact);
+        }
+        let Some(origin) = self.origin().filter(|_| !facts.is_empty()) else { return };
+        let is_fleet = matches!(facts[0], Fact::Published { .. } | Fact::Ordered { .. } | Fact::Rooted { .. });
+        let journal = self.journal(is_fleet);
+        let Some(origin) = self.origin() else { return };
+        let position = origin.catalog.position(&journal);
+        self.event(Event::Appended { journal, position });
+    }
+
+    fn journal(&self, is_fleet: bool) -> JournalName {
+        if is_fleet { JournalName::Fleet } else { JournalName::Datacenter(self.config.datacenter.clone()) }
+    }
+
+    fn enrolled(&mut self, joiner: &Enrolment) -> Result<Answer, Refusal> {
+        let missing = || Refusal::Failed("the node is not enrolled".to_owned());
+        let node = self.origin().and_then(|origin| origin.catalog.node(joiner.node)).ok_or_else(missing)?;
+        Ok(Answer::Enrolled { role: node.role, name: node.name.clone(), labels: node.labels.clone() })
+    }
+
+    fn ordered(
+        &mut self,
+        now: Time,
+        (signed, id, app, epoch): (Signed, OrderId, AppName, u64),
+        client: Option<ClientId>,
+        outcome: Result<(), Refusal>,
+    ) {
+        let outcome = outcome.map_err(|refusal| self.name_the_winner(&app, refusal));
+        if outcome.is_ok()
+            && let Ok(instruction) = self.trust.order(&signed)
+        {
+            self.trust.raise(&instruction);
+        }
+        let is_spread = self.origin().and_then(|o| o.spreads.get(&app)).is_some_and(|spread| spread.order.id == id);
+        if is_spread {
+            self.end_spread(now, &app, outcome.clone().map(|()| Submitted::Ordered));
+        }
+        if let Some(client) = client {
+            let answer = outcome.map_or_else(Answer::Refused, |()| Answer::Ordered { order: id, epoch });
+            self.answer(client, answer);
+        }
+        self.conduct(now, &app);
+    }
+
+    fn name_the_winner(&mut self, app: &AppName, refusal: Refusal) -> Refusal {
+        let Side::Origin(origin) = &self.side else { return refusal };
+        match (refusal, origin.catalog.newest(app)) {
+            (Refusal::Conflict { epoch, what, .. }, Some(newest)) => {
+                Refusal::Conflict { epoch, by: self.trust.signer(&newest.signed), what }
+            }
+            (refusal, _) => refusal,
+        }
+    }
+
+    // Rollouts.
+
+    fn conduct_soon(&mut self, now: Time, app: AppName) {
+        self.alarms.set(Alarm::Conduct(app), now.after(CONDUCT));
+    }
+
+    /// Tells a rollout which nodes there are.
+    fn enlist(&mut self, now: Time, app: &AppName) {
+        let Some(origin) = self.origin() else { return };
+        let Some(newest) = origin.catalog.newest(app) else { return };
+        let nodes = origin.selected(now, &newest.order.selector);
+        if let Some(rollout) = origin.rollouts.get_mut(app) {
+            rollout.enlist(&nodes);
+        }
+    }
+
+    /// Looks at a rollout: proposes its next step, and tells every node what it may do.
+    pub(crate) fn conduct(&mut self, now: Time, app: &AppName) {
+        self.enlist(now, app);
+        let Some(origin) = self.origin() else { return };
+        let Some(rollout) = origin.rollouts.get(app) else { return };
+        let fact = rollout.judge().and_then(|step| rollout.fact(app.clone(), step));
+        let is_over = matches!(rollout.state(), RolloutState::Finished);
+        let agents = origin.agents_up();
+        if let Some(fact) = fact
+            && !origin.catalog.is_proposed(&fact)
+        {
+            origin.catalog.propose(Proposal::Progress { fact });
+        }
+        agents.into_iter().for_each(|node| self.command(node, app));
+        if !is_over {
+            self.alarms.ensure(Alarm::Conduct(app.clone()), now.after(CONDUCT_AGAIN));
+        }
+    }
+
+    /// Tells a node of the newest order and what it may do, unless it was told just that.
+    fn command(&mut self, node: NodeId, app: &AppName) {
+        let Some(origin) = self.origin() else { return };
+        let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else { return };
+        if !selects(&newest.order.selector, origin.labels(node)) {
+            return;
+        }
+        let (told, order) = ((newest.id, rollout.gate(node)), newest.signed.clone());
+        let fallback = newest.order.fallback.filter(|_| told.1 == Gate::FallBack);
+        let signed = |id: ReleaseId| origin.catalog.release(id).map(|release| release.signed.clone());
+        let (release, fallback) = (signed(newest.order.release), fallback.and_then(signed));
+        let before = origin.told.insert((node, app.clone()), told);
+        let is_new = before.is_none_or(|(id, _)| id != told.0);
+        for release in release.filter(|_| is_new).into_iter().chain(fallback.filter(|_| before != Some(told))) {
+            self.send(node, Message::Announce { release });
+        }
+        if before != Some(told) {
+            self.send(node, Message::Command { order, gate: told.1 });
+        }
+    }
+
+    /// A step of a rollout stands in the journal, or could not be written.
+    fn progressed(&mut self, now: Time, fact: &Fact, is_done: bool) {
+        let (Fact::WaveOpened { app, .. }
+        | Fact::Halted { app, .. }
+        | Fact::FellBack { app, .. }
+        | Fact::Finished { app, .. }) = fact
+        else {
+            return;
+        };
+        match is_done {
+            true => self.conduct(now, app),
+            false => self.alarms.set(Alarm::Conduct(app.clone()), now.after(Duration::from_secs(1))),
+        }
+    }
+
+    // Clients.
+
+    pub(crate) fn request_of_origin(&mut self, now: Time, client: ClientId, request: Request) {
+        match request {
+            Request::Deploy { .. } => {
+                let why = "an origin publishes nothing; a publisher brings it".to_owned();
+                self.refuse(client, Refusal::NotAllowed(why));
+            }
+            Request::Order { order } => self.order_again(client, &order),
+            Request::Status => {
+                let status = self.status(now);
+                self.answer(client, Answer::Status(Box::new(status)));
+            }
+            Request::Verify { app } => self.audit(now, client, &app),
+            Request::IssueToken { token, secret, uses, expires, role, labels } => {
+                let fact = Fact::TokenIssued { token, secret, uses, expires, role, labels };
+                self.propose(Proposal::IssueToken { client, fact });
+            }
+            Request::RevokeToken { token } => self.propose(Proposal::RevokeToken { client, token }),
+            Request::Enrol { token, secret, node, name, now: clock } => {
+                if let Some(origin) = self.origin() {
+                    origin.clock = origin.clock.max(clock);
+                }
+                let enrolment = Enrolment { token, secret, node, name, now: clock };
+                self.propose(Proposal::Enrol { client, enrolment });
+            }
+        }
+    }
+
+    fn propose(&mut self, proposal: Proposal) {
+        if let Some(origin) = self.origin() {
+            origin.catalog.propose(proposal);
+        }
+    }
+
+    /// An order for a release that was published before.
+    fn order_again(&mut self, client: ClientId, signed: &Signed) {
+        match self.check_order_again(signed) {
+            Ok(order) => self.propose(Proposal::Order {
+                release: None,
+                order: order.signed,
+                id: order.id,
+                app: order.order.app,
+                epoch: order.order.epoch,
+                client: Some(client),
+            }),
+            Err(refusal) => self.refuse(client, refusal),
+        }
+    }
+
+    fn check_order_again(&mut self, signed: &Signed) -> Result<Instruction, Refusal> {
+        let order = self.trust.order(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
+        self.check_order(&order)?;
+        let Side::Origin(origin) = &self.side else { return Ok(order) };
+        let known =
+            origin.catalog.release(order.order.release).filter(|release| release.release.app == order.order.app);
+        let Some(known) = known else {
+            let there: Vec<String> =
+                origin.catalog.releases_of(&order.order.app).map(|(_, r)| r.release.version.clone()).collect();
+            let why = format!("that release of {} is not here; here are: {}", order.order.app, there.join(", "));
+            return Err(Refusal::Unknown(cut(&why, 1000).to_owned()));
+        };
+        match contents_of(&known.release).all(|content| self.swarm.is_complete(content.id())) {
+            true => Ok(order),
+            false => Err(Refusal::Failed("that release is not whole here at the moment".to_owned())),
+        }
+    }
+
+    fn status(&self, now: Time) -> FleetStatus {
+        let Side::Origin(origin) = &self.side else { return FleetStatus::default() };
+        let ordered = origin.catalog.orders().map(|newest| newest.order.app.clone());
+        let names: BTreeSet<AppName> = ordered.chain(origin.spreads.keys().cloned()).collect();
+        FleetStatus {
+            apps: names.iter().filter_map(|app| self.app_status(origin, app)).collect(),
+            nodes: origin.nodes.iter().map(|(node, known)| known.status(now, *node)).collect(),
+            position: Some(origin.catalog.position(&JournalName::Fleet)),
+        }
+    }
+
+    fn app_status(&self, origin: &OriginSide, app: &AppName) -> Option<RolloutStatus> {
+        let newest = origin.catalog.newest(app);
+        let published = newest.and_then(|newest| origin.catalog.release(newest.order.release));
+        let spread = origin.spreads.get(app);
+        let (id, order, signed, release) = match (spread, newest) {
+            (Some(spread), _) => (None, &spread.order.order, &spread.order.signed, Some(&spread.release.release)),
+            (None, Some(newest)) => (Some(newest.id), &newest.order, &newest.signed, published.map(|p| &p.release)),
+            (None, None) => return None,
+        };
+        let progress = release.and_then(|release| self.swarm.progress(release.content.id())).unwrap_or_default();
+        let state = match spread {
+            Some(_) => RolloutState::Spreading,
+            None => origin.rollouts.get(app).map_or(RolloutState::Spreading, Rollout::state),
+        };
+        Some(RolloutStatus {
+            app: app.clone(),
+            order: id.or(newest.map(|newest| newest.id)),
+            epoch: newest.map_or(0, |newest| newest.order.epoch),
+            release: order.release,
+            version: release.map_or_else(String::new, |release| release.version.clone()),
+            by: self.trust.signer(signed),
+            message: order.message.clone(),
+            state,
+            origin_have: (progress.have, progress.total),
+            content_bytes: release.map_or(0, |release| release.content.bytes + release.content.blob.len),
+            origin_sent: progress.sent,
+            releases: origin.catalog.releases_of(app).map(offer).collect(),
+        })
+    }
+
+    // Reading what is live again.
+
+    fn audit(&mut self, now: Time, client: ClientId, app: &AppName) {
+        let Some(origin) = self.origin() else { return };
+        let runs = |known: &Known| known.apps.get(app).is_some_and(|status| status.live.is_some());
+        let waiting: BTreeSet<NodeId> =
+            origin.nodes.iter().filter(|(_, known)| known.is_up && runs(known)).map(|(node, _)| *node).collect();
+        origin.next_audit += 1;
+        let request = origin.next_audit;
+        origin.audits.insert(request, Audit { client, waiting: waiting.clone(), found: BTreeMap::new() });
+        self.alarms.set(Alarm::Audit(request), now.after(AUDIT));
+        if waiting.is_empty() {
+            return self.finish_audit(request);
+        }
+        waiting.into_iter().for_each(|node| self.send(node, Message::Verify { request, app: app.clone() }));
+    }
+
+    fn audited(&mut self, request: u64, from: NodeId, outcome: Result<VerifyReport, String>) {
+        let Some(audit) = self.origin().and_then(|origin| origin.audits.get_mut(&request)) else { return };
+        if audit.waiting.remove(&from) {
+            audit.found.insert(from, outcome);
+        }
+        if audit.waiting.is_empty() {
+            self.finish_audit(request);
+        }
+    }
+
+    pub(crate) fn finish_audit(&mut self, request: u64) {
+        self.alarms.clear(&Alarm::Audit(request));
+        let Some(origin) = self.origin() else { return };
+        let Some(mut audit) = origin.audits.remove(&request) else { return };
+        for node in audit.waiting {
+            audit.found.insert(node, Err("it did not answer in time".to_owned()));
+        }
+        let name = |node: NodeId| origin.nodes.get(&node).map_or_else(String::new, |known| known.name.clone());
+        let nodes = audit.found.into_iter().map(|(node, found)| (node, name(node), found)).collect();
+        self.answer(audit.client, Answer::Verified { nodes });
+    }
+}
+
+/// A release that an order may name.
+fn offer((id, published): (ReleaseId, &Published)) -> (ReleaseId, String, UnixTime) {
+    (id, published.release.version.clone(), published.release.created)
+}
+
+impl Spread {
+    /// Whether someone still brings it, or it is about to be ordered.
+    fn is_alive(&self) -> bool {
+        self.publisher.is_some() || self.client.is_some() || self.is_proposed
+    }
+}
+
+impl Known {
+    fn status(&self, now: Time, node: NodeId) -> NodeStatus {
+        NodeStatus {
+            node,
+            name: self.name.clone(),
+            role: self.role,
+            labels: self.labels.clone(),
+            up: self.is_up,
+            since: now.since(self.since),
+            software: self.software.clone(),
+            apps: self.apps.values().cloned().collect(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A publisher: holds what it publishes, brings it to an origin, and stays until the order stands in the journal.
+
+use crate::door::{Answer, ClientId, Config, Message, Refusal, Request, Submitted, Time};
+use crate::tracker::Origins;
+use crate::{Engine, Side};
+use content::{NodeId, Order, OrderId, Signed};
+
+/// What a publisher has that others have not.
+pub(crate) struct PublisherSide {
+    pub(crate) origins: Origins,
+    /// What is to be brought, until it is ordered or refused.
+    waiting: Vec<Submission>,
+}
+
+/// A release and an order, on their way to an origin.
+struct Submission {
+    client: ClientId,
+    request: u64,
+    release: Signed,
+    order: Signed,
+}
+
+impl PublisherSide {
+    pub(crate) fn new(config: &Config, now: Time) -> Self {
+        Self { origins: Origins::new(config.origins.clone(), config.redial, now), waiting: Vec::new() }
+    }
+
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.origins.deadline()
+    }
+}
+
+impl Engine {
+    pub(crate) fn request_of_publisher(&mut self, client: ClientId, request: Request) {
+        let Request::Deploy { release, order } = request else {
+            let why = "this is a publisher; ask an origin".to_owned();
+            return self.refuse(client, Refusal::NotAllowed(why));
+        };
+        let Side::Publisher(publisher) = &mut self.side else { return };
+        let submission = Submission { client, request: client.0, release, order };
+        let message = submission.message();
+        publisher.waiting.push(submission);
+        let origins: Vec<NodeId> = publisher.origins.connected().collect();
+        let known = |origin: &&NodeId| self.peers.get(origin).is_some_and(|peer| peer.hello.is_some());
+        if let Some(origin) = origins.iter().find(known) {
+            self.send(*origin, message);
+        }
+    }
+
+    /// Brings everything that waits to an origin that is here (again): the same statements, so that they have one effect.
+    pub(crate) fn submit_all(&mut self, origin: NodeId) {
+        let Side::Publisher(publisher) = &self.side else { return };
+        let messages: Vec<Message> = publisher.waiting.iter().map(Submission::message).collect();
+        messages.into_iter().for_each(|message| self.send(origin, message));
+    }
+
+    pub(crate) fn message_to_publisher(&mut self, _now: Time, message: Message) {
+        let Message::Verdict { request, outcome } = message else { return };
+        let Side::Publisher(publisher) = &mut self.side else { return };
+        let Some(at) = publisher.waiting.iter().position(|waiting| waiting.request == request) else { return };
+        let answer = match outcome {
+            Ok(Submitted::Spreading) => return,
+            Ok(Submitted::Ordered) => publisher.waiting[at].ordered(),
+            Err(refusal) => Answer::Refused(refusal),
+        };
+        let client = publisher.waiting.remove(at).client;
+        self.answer(client, answer);
+    }
+}
+
+impl Submission {
+    fn message(&self) -> Message {
+        Message::Submit { request: self.request, release: self.release.clone(), order: self.order.clone() }
+    }
+
+    fn ordered(&self) -> Answer {
+        let epoch = Order::decode(&self.order.payload).map_or(0, |order| order.epoch);
+        Answer::Ordered { order: OrderId(self.order.payload_digest()), epoch }
+    }
+}

@@ -1,0 +1,588 @@
+//! What to fetch from whom, and what to send to whom: the fast path of a broadcast and its repair.
+//!
+//! * A **source** (an origin) *pushes*: it sends each piece once, to one neighbour, before it repeats any; only when every
+//!   piece has been out does it say what it holds and serve like everyone else.
+//! * Everyone else *pulls*: a piece is asked for from one holder at a time (the reservation), the next before this one ends,
+//!   at random among the rarer of what the holder has. When a deadline from measured rates passes it is asked for elsewhere.
+//! * Pages come first, a page when its parent is here; data pieces when the host has read the manifest.
+//!
+//! It knows nothing of releases and orders. Invariants: a piece is reserved by at most one sender; a piece is handed to the
+//! host at most once at a time; what a peer says is a hint until the host verified the payload.
+
+mod asking;
+mod partner;
+mod push;
+mod serving;
+mod transfer;
+
+use crate::alarm::Alarms;
+use crate::chance::Chance;
+use crate::door::{BufferId, Event, JobError, Message, Misbehaviour, Time};
+use asking::Asking;
+use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
+use partner::Partner;
+use serving::Serving;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+use transfer::{Stage, Transfer};
+
+/// How a swarm behaves.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// What this node is: an origin pushes, an operator only serves.
+    pub(crate) role: Role,
+    /// Payload bytes that may be under way to this node.
+    pub(crate) window_bytes: u64,
+    /// How long a piece may take while no rate is known.
+    pub(crate) patience: Duration,
+}
+
+/// What the swarm wants done.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Send(NodeId, Message),
+    SendPiece(NodeId, ContentId, PieceNo),
+    Drop(BufferId),
+    Open(ContentSpec),
+    Write(ContentId, PieceNo, BufferId),
+    Index(ContentId),
+    Complete(ContentId),
+    /// The first payload of a content came.
+    FirstByte(ContentId),
+    /// The last payload is verified.
+    LastByte(ContentId),
+    /// The content is durable.
+    Completed(ContentId),
+    /// The content is not whole any more.
+    Incomplete(ContentId),
+    /// What is in the way of a content, or that nothing is any more.
+    Trouble(ContentId, Option<String>),
+    /// The content can never be had here.
+    Refused(ContentId, String),
+    Convict(NodeId, Misbehaviour),
+    Event(Event),
+}
+
+/// How far a content is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Progress {
+    pub(crate) have: u32,
+    pub(crate) total: u32,
+    pub(crate) bytes: u64,
+    pub(crate) from_origin: u64,
+    pub(crate) from_peers: u64,
+    pub(crate) had: u64,
+    pub(crate) sent: u64,
+}
+
+/// What has its time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Alarm {
+    /// A peer must have delivered something.
+    Due(NodeId),
+    /// A peer may be asked again.
+    Unblock(NodeId),
+    /// A peer's sending may be stuck.
+    Stuck(NodeId),
+    /// Tell neighbours what came.
+    TellNear(ContentId),
+    /// Tell sources what came.
+    TellSource(ContentId),
+    /// Something should have come.
+    Stalled(ContentId),
+    /// Try to open it again.
+    Retry(ContentId),
+}
+
+/// A peer that is up.
+#[derive(Debug)]
+struct Peer {
+    role: Role,
+    asking: Asking,
+    serving: Serving,
+}
+
+/// The swarm of one node: all its contents and all its peers.
+#[derive(Debug)]
+pub(crate) struct Swarm {
+    settings: Settings,
+    chance: Chance,
+    peers: BTreeMap<NodeId, Peer>,
+    contents: BTreeMap<ContentId, Transfer>,
+    alarms: Alarms<Alarm>,
+    /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
+    window: u64,
+    /// Peers that wait to be sent something.
+    ring: VecDeque<NodeId>,
+    /// Pieces that are given to the driver for sending to peers that are not stuck.
+    sending: usize,
+    out: VecDeque<Action>,
+}
+
+impl Swarm {
+    pub(crate) fn new(settings: Settings, chance: Chance) -> Self {
+        Self {
+            settings,
+            chance,
+            peers: BTreeMap::new(),
+            contents: BTreeMap::new(),
+            alarms: Alarms::default(),
+            window: 0,
+            ring: VecDeque::new(),
+            sending: 0,
+            out: VecDeque::new(),
+        }
+    }
+
+    /// The next thing to do.
+    pub(crate) fn poll(&mut self) -> Option<Action> {
+        self.out.pop_front()
+    }
+
+    /// When to call [`Self::tick`] at the latest.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        self.alarms.next()
+    }
+
+    /// Takes over a content that is durable here.
+    pub(crate) fn hold(&mut self, spec: ContentSpec, now: Time) {
+        let mut transfer = Transfer::new(spec, self.settings.role, now);
+        transfer.take_over(Bitmap::full(spec.total()), Stage::Complete);
+        self.contents.insert(spec.id(), transfer);
+    }
+
+    /// Wants a content; answered by [`Action::Completed`] when it is durable.
+    pub(crate) fn want(&mut self, now: Time, spec: ContentSpec) {
+        let id = spec.id();
+        match self.contents.get_mut(&id) {
+            Some(transfer) if transfer.stage == Stage::Complete => self.out.push_back(Action::Completed(id)),
+            Some(transfer) if transfer.stage == Stage::Failed => {
+                transfer.stage = Stage::Opening;
+                self.out.push_back(Action::Open(transfer.spec));
+            }
+            Some(_) => {}
+            None => {
+                self.contents.insert(id, Transfer::new(spec, self.settings.role, now));
+                self.out.push_back(Action::Open(spec));
+            }
+        }
+    }
+
+    /// Leaves a content that nobody needs here any more.
+    pub(crate) fn forget(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.remove(&content) else { return };
+        for peer in transfer.partners.keys() {
+            self.out.push_back(Action::Send(*peer, Message::Leave { content }));
+        }
+        transfer.parked.iter().for_each(|parked| self.out.push_back(Action::Drop(parked.buffer)));
+        for peer in self.peers.values_mut() {
+            let gone = peer.asking.forget(content);
+            self.window -= gone as u64 * transfer.piece_bytes;
+            peer.serving.forget(content);
+        }
+        for alarm in
+            [Alarm::TellNear(content), Alarm::TellSource(content), Alarm::Stalled(content), Alarm::Retry(content)]
+        {
+            self.alarms.clear(&alarm);
+        }
+        self.ask_all(now);
+    }
+
+    /// The contents that are known here.
+    pub(crate) fn contents(&self) -> impl Iterator<Item = ContentId> + '_ {
+        self.contents.keys().copied()
+    }
+
+    /// Whether a content is durable here.
+    pub(crate) fn is_complete(&self, content: ContentId) -> bool {
+        self.contents.get(&content).is_some_and(|transfer| transfer.stage == Stage::Complete)
+    }
+
+    pub(crate) fn progress(&self, content: ContentId) -> Option<Progress> {
+        self.contents.get(&content).map(Transfer::progress)
+    }
+
+    /// Pieces that are asked for, pieces that wait to be sent, and contents: what must stay bounded.
+    pub(crate) fn footprint(&self) -> (usize, usize, usize) {
+        let asked = self.peers.values().map(|peer| peer.asking.len()).sum();
+        let queued = self.peers.values().map(|peer| peer.serving.len()).sum();
+        (asked, queued, self.contents.len())
+    }
+
+    // Peers.
+
+    /// A peer is here and wants to know what we hold.
+    pub(crate) fn peer_up(&mut self, now: Time, peer: NodeId, role: Role) {
+        self.peer_down(now, peer);
+        let asking = Asking::new(role, self.settings.patience);
+        self.peers.insert(peer, Peer { role, asking, serving: Serving::default() });
+        let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
+        open.into_iter().for_each(|content| self.tell_holding(content, peer));
+    }
+
+    /// A peer is gone, and all that was under way with it.
+    pub(crate) fn peer_down(&mut self, now: Time, peer: NodeId) {
+        let Some(mut gone) = self.peers.remove(&peer) else { return };
+        self.sending -= gone.serving.counted();
+        self.ring.retain(|other| *other != peer);
+        for alarm in [Alarm::Due(peer), Alarm::Unblock(peer), Alarm::Stuck(peer)] {
+            self.alarms.clear(&alarm);
+        }
+        for (content, piece) in gone.asking.take_all() {
+            self.release(content, piece);
+        }
+        let ids: Vec<ContentId> = self.contents.keys().copied().collect();
+        ids.into_iter().for_each(|content| self.part(content, peer));
+        self.ask_all(now);
+        self.send_more(now);
+    }
+
+    /// Takes a partner out of a content.
+    fn part(&mut self, content: ContentId, peer: NodeId) {
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            transfer.remove_partner(peer);
+        }
+    }
+
+    /// Says to one peer what we hold of a content.
+    fn tell_holding(&mut self, content: ContentId, peer: NodeId) {
+        let Some(role) = self.peers.get(&peer).map(|peer| peer.role) else { return };
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if !self.settings.may_meet(role) {
+            return;
+        }
+        let (have, wants) = transfer.say(role);
+        if let Some(partner) = transfer.partners.get_mut(&peer) {
+            partner.news.clear();
+        }
+        self.out.push_back(Action::Send(peer, Message::Holding { content, have, wants }));
+    }
+
+    fn tell_all(&mut self, content: ContentId) {
+        let peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.tell_holding(content, peer));
+    }
+
+    // What peers say.
+
+    /// A message of a swarm; others are not for it.
+    pub(crate) fn message(&mut self, now: Time, from: NodeId, message: Message) {
+        if !self.peers.get(&from).is_some_and(|peer| self.settings.may_meet(peer.role)) {
+            return;
+        }
+        match message {
+            Message::Holding { content, have, wants } => self.holding(now, from, content, have, wants),
+            Message::Have { content, pieces } => self.have(now, from, content, &pieces),
+            Message::Want { content, pieces } => self.wanted(now, from, content, &pieces),
+            Message::Cancel { content, piece } => {
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.serving.cancel(content, piece);
+                }
+            }
+            Message::Cannot { content, piece } => self.cannot(now, from, content, piece),
+            Message::Leave { content } => {
+                self.release_all(content, from);
+                if let Some(peer) = self.peers.get_mut(&from) {
+                    peer.serving.forget(content);
+                }
+                self.part(content, from);
+                self.ask_all(now);
+            }
+            _ => {}
+        }
+    }
+
+    fn holding(&mut self, now: Time, from: NodeId, content: ContentId, have: Option<Bitmap>, wants: bool) {
+        let Some(role) = self.peers.get(&from).map(|peer| peer.role) else { return };
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let have = have.unwrap_or_else(|| Bitmap::full(transfer.total));
+        if have.len() != transfer.total {
+            return self.convict(from, Misbehaviour::NoSuchPiece);
+        }
+        let known = transfer.partners.contains_key(&from) || !transfer.is_open();
+        transfer.put_partner(from, Partner::new(role, have, wants, self.chance.next()));
+        if !known {
+            self.tell_holding(content, from);
+        }
+        self.refresh_push(now, content);
+        self.ask(now, from);
+        self.send_more(now);
+    }
+
+    fn have(&mut self, now: Time, from: NodeId, content: ContentId, pieces: &[PieceNo]) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if pieces.iter().any(|piece| piece.0 >= transfer.total) {
+            return self.convict(from, Misbehaviour::NoSuchPiece);
+        }
+        pieces.iter().for_each(|piece| transfer.partner_has(from, *piece));
+        if transfer.wants() {
+            self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
+        }
+        self.refresh_push(now, content);
+        self.ask(now, from);
+        self.send_more(now);
+    }
+
+    fn wanted(&mut self, now: Time, from: NodeId, content: ContentId, pieces: &[PieceNo]) {
+        let total = self.contents.get(&content).map(|transfer| transfer.total);
+        if total.is_some_and(|total| pieces.iter().any(|piece| piece.0 >= total)) {
+            return self.convict(from, Misbehaviour::NoSuchPiece);
+        }
+        for &piece in pieces {
+            let transfer = self.contents.get_mut(&content).filter(|transfer| transfer.have.contains(piece));
+            let queued =
+                transfer.is_some() && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece));
+            if let Some(transfer) = transfer.filter(|_| queued) {
+                transfer.push_went_to(piece, from);
+            }
+            if !queued {
+                self.out.push_back(Action::Send(from, Message::Cannot { content, piece }));
+            }
+        }
+        self.line_up(from);
+        self.send_more(now);
+    }
+
+    fn convict(&mut self, peer: NodeId, of: Misbehaviour) {
+        self.out.push_back(Action::Convict(peer, of));
+    }
+
+    // What the host says.
+
+    /// What of a content was here already.
+    pub(crate) fn opened(&mut self, now: Time, content: ContentId, result: Result<(Bitmap, bool, bool), JobError>) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if transfer.stage != Stage::Opening {
+            return;
+        }
+        match result {
+            Ok((have, indexed, complete)) => {
+                transfer.opened(have, indexed, complete);
+                self.out.push_back(Action::Trouble(content, None));
+                self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
+                self.go_on(now, content);
+                self.tell_all(content);
+                self.refresh_push(now, content);
+                self.ask_all(now);
+                self.send_more(now);
+            }
+            Err(error) => self.hold_up(now, content, error),
+        }
+    }
+
+    /// How a write went.
+    pub(crate) fn written(&mut self, now: Time, content: ContentId, piece: PieceNo, result: Result<(), JobError>) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let Some(from) = transfer.writing.remove(&piece) else { return };
+        match result {
+            Ok(()) => {
+                transfer.add(piece);
+                self.spread(now, content, piece);
+                self.go_on(now, content);
+                self.refresh_push(now, content);
+                self.send_more(now);
+            }
+            Err(JobError::Corrupt) => {
+                transfer.offer(piece);
+                self.convict(from, Misbehaviour::CorruptPiece);
+                self.refuse_push(content, piece, from);
+            }
+            Err(error) => {
+                transfer.offer(piece);
+                self.refuse_push(content, piece, from);
+                self.hold_up(now, content, error);
+            }
+        }
+        self.ask_all(now);
+    }
+
+    /// How reading the manifest went.
+    pub(crate) fn indexed(&mut self, now: Time, content: ContentId, result: Result<Bitmap, JobError>) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|t| t.stage == Stage::Indexing) else { return };
+        match result {
+            Ok(have) => {
+                transfer.indexed(have);
+                self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
+                self.tell_all(content);
+                self.unpark(now, content);
+                self.go_on(now, content);
+                self.refresh_push(now, content);
+                self.ask_all(now);
+                self.send_more(now);
+            }
+            Err(JobError::Corrupt) => {
+                let why = "the manifest is not what was declared".to_owned();
+                self.hold_up(now, content, JobError::Refused { why });
+            }
+            Err(error) => self.hold_up(now, content, error),
+        }
+    }
+
+    /// How making it durable went.
+    pub(crate) fn completed(&mut self, now: Time, content: ContentId, result: Result<(), JobError>) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|t| t.stage == Stage::Completing) else { return };
+        match result {
+            Ok(()) => {
+                transfer.stage = Stage::Complete;
+                transfer.tries = 0;
+                self.alarms.clear(&Alarm::Stalled(content));
+                self.out.push_back(Action::Completed(content));
+                self.refresh_push(now, content);
+            }
+            Err(error) => self.hold_up(now, content, error),
+        }
+    }
+
+    /// A piece that we believed to have is not here or damaged.
+    pub(crate) fn lost(&mut self, now: Time, content: ContentId, pieces: &[PieceNo]) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let whole = transfer.stage == Stage::Complete;
+        for &piece in pieces {
+            if transfer.lose(piece) {
+                self.out.push_back(Action::Event(Event::Quarantined { content, piece }));
+            }
+        }
+        if whole {
+            self.out.push_back(Action::Incomplete(content));
+        }
+        if self.settings.role != Role::Operator && transfer.is_open() {
+            self.reopen(content);
+        }
+        self.ask_all(now);
+    }
+
+    fn reopen(&mut self, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        transfer.stage = Stage::Opening;
+        self.out.push_back(Action::Open(transfer.spec));
+    }
+
+    /// Does the host's next step of a content, if all for it is here.
+    fn go_on(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        match transfer.next_stage() {
+            Some(Stage::Indexing) => self.out.push_back(Action::Index(content)),
+            Some(Stage::Completing) => {
+                self.out.push_back(Action::LastByte(content));
+                self.out.push_back(Action::Complete(content));
+                self.tell_sources(now, content);
+            }
+            Some(Stage::Complete) => self.out.push_back(Action::Completed(content)),
+            _ => {}
+        }
+    }
+
+    /// A job failed: tries again when that can help, and says so.
+    fn hold_up(&mut self, now: Time, content: ContentId, error: JobError) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        transfer.tries += 1;
+        let again = match error {
+            JobError::Missing { content: of, pieces } if of == content => {
+                pieces.iter().for_each(|piece| drop(transfer.lose(*piece)));
+                self.out.push_back(Action::Event(Event::JobFailed { why: "pieces are missing".to_owned() }));
+                Some(Duration::from_millis(50))
+            }
+            JobError::Corrupt | JobError::Missing { .. } => Some(Duration::from_secs(1)),
+            JobError::NoSpace { why } => {
+                self.out.push_back(Action::Trouble(content, Some(why)));
+                Some(Duration::from_secs(3 * u64::from(transfer.tries)).min(Duration::from_secs(30)))
+            }
+            JobError::Disk { why } if transfer.tries <= TRIES => {
+                self.out.push_back(Action::Trouble(content, Some(why)));
+                Some(Duration::from_millis(200 << transfer.tries.min(6)))
+            }
+            JobError::Disk { why } | JobError::Refused { why } => {
+                self.out.push_back(Action::Refused(content, why));
+                None
+            }
+        };
+        transfer.stage = if again.is_some() { Stage::Paused } else { Stage::Failed };
+        match again {
+            Some(wait) => self.alarms.set(Alarm::Retry(content), now.after(wait)),
+            None => self.alarms.clear(&Alarm::Stalled(content)),
+        }
+    }
+
+    // The clock.
+
+    /// Does what has its time.
+    pub(crate) fn tick(&mut self, now: Time) {
+        while let Some(alarm) = self.alarms.due(now) {
+            match alarm {
+                Alarm::Due(peer) => self.late(now, peer),
+                Alarm::Unblock(peer) => self.unblock(now, peer),
+                Alarm::Stuck(peer) => self.stuck(now, peer),
+                Alarm::TellNear(content) => self.tell_near(content),
+                Alarm::TellSource(content) => self.tell_sources(now, content),
+                Alarm::Stalled(content) => self.stalled(now, content),
+                Alarm::Retry(content) => {
+                    let paused = self.contents.get(&content).is_some_and(|t| t.stage == Stage::Paused);
+                    if paused {
+                        self.reopen(content);
+                    }
+                }
+            }
+        }
+    }
+
+    // News of pieces.
+
+    /// A piece is here: whoever lacks it shall know soon.
+    fn spread(&mut self, now: Time, content: ContentId, piece: PieceNo) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let is_page = piece.0 < transfer.pages;
+        let (near, source) = transfer.note_news(piece);
+        let at_once = near && (is_page || !transfer.is_busy());
+        if near {
+            self.alarms.ensure(Alarm::TellNear(content), now.after(TELL_NEAR));
+        }
+        match source {
+            0 => {}
+            n if is_page || n >= TELL_SOURCE_PIECES => self.tell_sources(now, content),
+            _ => self.alarms.ensure(Alarm::TellSource(content), now.after(TELL_SOURCE)),
+        }
+        if at_once {
+            self.alarms.clear(&Alarm::TellNear(content));
+            self.tell_near(content);
+        }
+    }
+
+    fn tell_near(&mut self, content: ContentId) {
+        self.tell_news(content, |role| role == Role::Agent);
+    }
+
+    fn tell_sources(&mut self, _now: Time, content: ContentId) {
+        self.alarms.clear(&Alarm::TellSource(content));
+        self.tell_news(content, |role| role != Role::Agent);
+    }
+
+    fn tell_news(&mut self, content: ContentId, to: fn(Role) -> bool) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        for (peer, partner) in transfer.partners.iter_mut().filter(|(_, partner)| to(partner.role)) {
+            let pieces = std::mem::take(&mut partner.news);
+            if !pieces.is_empty() {
+                self.out.push_back(Action::Send(*peer, Message::Have { content, pieces }));
+            }
+        }
+    }
+}
+
+/// How often a disk may fail before a content is given up.
+const TRIES: u32 = 5;
+/// How long news for neighbours are collected while much is coming.
+const TELL_NEAR: Duration = Duration::from_millis(1);
+/// How long news for a source are collected, and how many at most.
+const TELL_SOURCE: Duration = Duration::from_millis(50);
+const TELL_SOURCE_PIECES: usize = 64;
+
+impl Settings {
+    /// Whether pieces go between this node and one of that role.
+    fn may_meet(self, other: Role) -> bool {
+        matches!(
+            (self.role, other),
+            (Role::Agent, Role::Agent | Role::Origin)
+                | (Role::Origin, Role::Agent | Role::Operator)
+                | (Role::Operator, Role::Origin)
+        )
+    }
+}

@@ -1,0 +1,464 @@
+//! Whom to ask for what: windows, reservations, deadlines, and the plain road when peers are of no help.
+
+use super::partner::STRIKES;
+use super::transfer::{Parked, Stage};
+use super::{Action, Alarm, Swarm};
+use crate::door::{BufferId, Event, Message, Misbehaviour, Time};
+use content::{ContentId, NodeId, PieceNo, Role};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Pieces that may be asked of a neighbour, and of a publisher, before one comes.
+const AHEAD: usize = 4;
+const AHEAD_OF_PUBLISHER: usize = 64;
+/// When so few pieces are left, a source is asked for those that no neighbour has.
+const FEW: usize = 8;
+/// No deadline is shorter than this: less than what a busy machine may sleep makes false alarms.
+const SHORTEST: Duration = Duration::from_millis(200);
+const SLACK: Duration = Duration::from_millis(50);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// What we have asked of one peer, and how well it answers.
+#[derive(Debug)]
+pub(super) struct Asking {
+    asked: VecDeque<(ContentId, PieceNo)>,
+    most: usize,
+    allowed: usize,
+    /// How long it took for a piece on average lately.
+    pace: Option<Duration>,
+    patience: Duration,
+    /// Deadlines missed in a row.
+    lates: u32,
+    /// When it last delivered, or was first asked.
+    since: Time,
+    is_blocked: bool,
+}
+
+impl Asking {
+    pub(super) fn new(role: Role, patience: Duration) -> Self {
+        let most = if role == Role::Operator { AHEAD_OF_PUBLISHER } else { AHEAD };
+        Self {
+            asked: VecDeque::new(),
+            most,
+            allowed: most,
+            pace: None,
+            patience,
+            lates: 0,
+            since: Time(0),
+            is_blocked: false,
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.asked.len()
+    }
+
+    pub(super) fn take_all(&mut self) -> VecDeque<(ContentId, PieceNo)> {
+        std::mem::take(&mut self.asked)
+    }
+
+    /// Forgets what was asked of a content; how much that was.
+    pub(super) fn forget(&mut self, content: ContentId) -> usize {
+        let before = self.asked.len();
+        self.asked.retain(|(of, _)| *of != content);
+        before - self.asked.len()
+    }
+
+    fn remove(&mut self, content: ContentId, piece: PieceNo) -> bool {
+        let at = self.asked.iter().position(|asked| *asked == (content, piece));
+        at.map(|at| self.asked.remove(at)).is_some()
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_blocked && self.asked.len() < self.allowed
+    }
+
+    /// A piece came that had been asked for.
+    fn delivered(&mut self, now: Time) {
+        let took = now.since(self.since);
+        self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
+        self.since = now;
+        self.lates = 0;
+        self.allowed = (self.allowed + 1).min(self.most);
+    }
+
+    /// Until when something must come.
+    fn due(&self, now: Time) -> Option<Time> {
+        let ahead = self.asked.len() as u32;
+        let usual = self.pace.map_or(self.patience, |pace| (pace * 3 * ahead + SLACK).max(SHORTEST));
+        (ahead > 0).then(|| now.after((usual * (1 << self.lates.min(5))).min(LONGEST)))
+    }
+}
+
+impl Swarm {
+    /// Asks every peer for what it may be asked.
+    pub(super) fn ask_all(&mut self, now: Time) {
+        if !self.contents.values().any(|transfer| transfer.wants()) {
+            return;
+        }
+        let mut peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        self.chance.shuffle(&mut peers);
+        peers.into_iter().for_each(|peer| self.ask(now, peer));
+    }
+
+    /// Asks a peer for as much as it may be asked.
+    pub(super) fn ask(&mut self, now: Time, peer: NodeId) {
+        let contents: Vec<ContentId> =
+            self.contents.iter().filter(|(_, transfer)| transfer.wants()).map(|(id, _)| *id).collect();
+        for content in contents {
+            self.ask_of(now, peer, content);
+        }
+    }
+
+    fn ask_of(&mut self, now: Time, peer: NodeId, content: ContentId) {
+        let mut pieces = Vec::new();
+        while let Some(piece) = self.next_ask(peer, content) {
+            self.reserve(now, peer, content, piece);
+            pieces.push(piece);
+        }
+        if !pieces.is_empty() {
+            self.out.push_back(Action::Send(peer, Message::Want { content, pieces }));
+        }
+    }
+
+    fn next_ask(&mut self, peer: NodeId, content: ContentId) -> Option<PieceNo> {
+        let transfer = self.contents.get_mut(&content)?;
+        let asked = self.peers.get(&peer).filter(|peer| peer.asking.has_room())?;
+        if self.window > 0 && self.window + transfer.piece_bytes > self.settings.window_bytes {
+            return None;
+        }
+        if !may_ask_now(transfer, self.settings.role, asked.role) {
+            return None;
+        }
+        let orphans_only = asked.role == Role::Origin && !transfer.is_plain && transfer.has_helpers();
+        let piece = transfer.choose(peer, &mut self.chance)?;
+        if orphans_only && transfer.holders(piece) > 0 {
+            transfer.keep_useful(peer, piece);
+            return None;
+        }
+        Some(piece)
+    }
+
+    fn reserve(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
+        let (Some(transfer), Some(asked)) = (self.contents.get_mut(&content), self.peers.get_mut(&peer)) else {
+            return;
+        };
+        transfer.reserved.insert(piece, peer);
+        self.window += transfer.piece_bytes;
+        if asked.asking.asked.is_empty() {
+            asked.asking.since = now;
+        }
+        asked.asking.asked.push_back((content, piece));
+        if let Some(due) = asked.asking.due(now) {
+            self.alarms.ensure(Alarm::Due(peer), due);
+        }
+    }
+
+    /// A piece is no longer expected; it may be asked for elsewhere.
+    pub(super) fn release(&mut self, content: ContentId, piece: PieceNo) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        self.window = self.window.saturating_sub(transfer.piece_bytes);
+        transfer.reserved.remove(&piece);
+        transfer.offer(piece);
+    }
+
+    /// Expects nothing more of a content from a peer.
+    pub(super) fn release_all(&mut self, content: ContentId, peer: NodeId) {
+        let Some(asked) = self.peers.get_mut(&peer) else { return };
+        let (of, rest): (VecDeque<_>, VecDeque<_>) = asked.asking.take_all().into_iter().partition(|a| a.0 == content);
+        asked.asking.asked = rest;
+        of.into_iter().for_each(|(content, piece)| self.release(content, piece));
+        self.rearm(Time(0), peer);
+    }
+
+    /// Sets the next deadline of a peer, or none.
+    fn rearm(&mut self, now: Time, peer: NodeId) {
+        let Some(asked) = self.peers.get(&peer) else { return };
+        match asked.asking.due(now.max(asked.asking.since)) {
+            Some(due) => self.alarms.set(Alarm::Due(peer), due),
+            None => self.alarms.clear(&Alarm::Due(peer)),
+        }
+    }
+
+    /// A payload came.
+    pub(crate) fn piece(
+        &mut self,
+        now: Time,
+        from: NodeId,
+        content: ContentId,
+        piece: PieceNo,
+        buffer: BufferId,
+        len: u32,
+    ) {
+        let asked = self.settle(now, from, content, piece);
+        let Some(verdict) = self.judge(from, content, piece, len, asked) else {
+            self.out.push_back(Action::Drop(buffer));
+            return self.ask(now, from);
+        };
+        match verdict {
+            Taken::Now => self.take(now, from, content, piece, buffer, len),
+            Taken::Soon => {
+                if let Some(transfer) = self.contents.get_mut(&content) {
+                    transfer.parked.push(Parked { piece, buffer, from, len });
+                }
+            }
+            Taken::Never => {
+                self.out.push_back(Action::Drop(buffer));
+                self.refuse_push(content, piece, from);
+            }
+        }
+        self.ask(now, from);
+    }
+
+    /// Takes a piece off what was asked of a peer; whether it was on it.
+    fn settle(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) -> bool {
+        let Some(peer) = self.peers.get_mut(&from) else { return false };
+        if !peer.asking.remove(content, piece) {
+            return false;
+        }
+        peer.asking.delivered(now);
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            transfer.reserved.remove(&piece);
+            self.window = self.window.saturating_sub(transfer.piece_bytes);
+        }
+        self.rearm(now, from);
+        true
+    }
+
+    /// What to do with a payload; nothing with one that is a copy or a fault.
+    fn judge(&mut self, from: NodeId, content: ContentId, piece: PieceNo, len: u32, asked: bool) -> Option<Taken> {
+        let role = self.peers.get(&from).map(|peer| peer.role)?;
+        let transfer = self.contents.get_mut(&content)?;
+        let fault = if piece.0 >= transfer.total {
+            Some(Misbehaviour::NoSuchPiece)
+        } else if !transfer.fits(piece, len) {
+            Some(Misbehaviour::WrongLength)
+        } else if !asked && role != Role::Origin {
+            transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)
+        } else {
+            None
+        };
+        if let Some(fault) = fault {
+            self.convict(from, fault);
+            return None;
+        }
+        if transfer.have.contains(piece) || transfer.writing.contains_key(&piece) {
+            return None;
+        }
+        let room = (transfer.parked.len() as u64) * transfer.piece_bytes < self.settings.window_bytes;
+        let parkable = transfer.stage == Stage::Indexing && !transfer.parked.iter().any(|parked| parked.piece == piece);
+        Some(match (transfer.can_take(piece), parkable && room) {
+            (true, _) => Taken::Now,
+            (false, true) => Taken::Soon,
+            (false, false) => Taken::Never,
+        })
+    }
+
+    fn take(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo, buffer: BufferId, len: u32) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let other = transfer.reserved.remove(&piece);
+        transfer.writing.insert(piece, from);
+        transfer.last_arrival = now;
+        let progress = &mut transfer.progress;
+        if progress.from_origin + progress.from_peers == 0 {
+            self.out.push_back(Action::FirstByte(content));
+        }
+        match self.peers.get(&from).is_some_and(|peer| peer.role == Role::Agent) {
+            true => {
+                progress.from_peers += u64::from(len);
+                transfer.is_plain = false;
+            }
+            false => progress.from_origin += u64::from(len),
+        }
+        self.out.push_back(Action::Write(content, piece, buffer));
+        self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
+        if let Some(other) = other {
+            self.call_off(now, other, content, piece);
+        }
+    }
+
+    /// A piece came from elsewhere: it need not be sent by whom we asked.
+    fn call_off(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            self.window = self.window.saturating_sub(transfer.piece_bytes);
+            transfer.spare(peer);
+        }
+        if let Some(asked) = self.peers.get_mut(&peer) {
+            asked.asking.remove(content, piece);
+        }
+        self.out.push_back(Action::Send(peer, Message::Cancel { content, piece }));
+        self.rearm(now, peer);
+        self.ask(now, peer);
+    }
+
+    /// Payloads that came while the manifest was read can be verified now.
+    pub(super) fn unpark(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        for Parked { piece, buffer, from, len } in std::mem::take(&mut transfer.parked) {
+            let transfer = self.contents.get(&content);
+            match transfer.is_some_and(|t| !t.have.contains(piece) && !t.writing.contains_key(&piece)) {
+                true => self.take(now, from, content, piece, buffer, len),
+                false => self.out.push_back(Action::Drop(buffer)),
+            }
+        }
+    }
+
+    // When it does not come.
+
+    /// A peer cannot send what we asked for, or could not keep what we pushed.
+    pub(super) fn cannot(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) {
+        let Some(peer) = self.peers.get_mut(&from) else { return };
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if piece.0 >= transfer.total {
+            return self.convict(from, Misbehaviour::NoSuchPiece);
+        }
+        if !peer.asking.remove(content, piece) {
+            transfer.is_full(from);
+            return self.push_failed(content, piece, from);
+        }
+        peer.asking.since = now;
+        transfer.is_plain &= peer.role != Role::Origin;
+        let liar = peer.role == Role::Agent && transfer.claimed_falsely(from, piece);
+        transfer.partner_lacks(from, piece);
+        self.release(content, piece);
+        self.rearm(now, from);
+        match liar {
+            true => self.convict(from, Misbehaviour::FalseHaves),
+            false => self.ask_all(now),
+        }
+    }
+
+    /// A peer delivered nothing in time: all that was asked of it is asked for elsewhere, and it is asked for less.
+    pub(super) fn late(&mut self, now: Time, peer: NodeId) {
+        let Some(asked) = self.peers.get_mut(&peer) else { return };
+        let given_up = asked.asking.take_all();
+        asked.asking.lates += 1;
+        asked.asking.allowed = 1;
+        asked.asking.is_blocked = true;
+        let wait = (self.settings.patience / 4 * (1 << asked.asking.lates.min(7))).min(LONGEST);
+        self.alarms.set(Alarm::Unblock(peer), now.after(wait));
+        for (content, piece) in given_up {
+            if let Some(transfer) = self.contents.get_mut(&content) {
+                transfer.spare(peer);
+            }
+            self.out.push_back(Action::Event(Event::Late { from: peer, content, piece }));
+            self.out.push_back(Action::Send(peer, Message::Cancel { content, piece }));
+            self.release(content, piece);
+        }
+        self.ask_all(now);
+    }
+
+    pub(super) fn unblock(&mut self, now: Time, peer: NodeId) {
+        if let Some(asked) = self.peers.get_mut(&peer) {
+            asked.asking.is_blocked = false;
+        }
+        self.ask(now, peer);
+    }
+
+    /// Nothing came for a while although pieces are missing: the source is asked directly.
+    pub(super) fn stalled(&mut self, now: Time, content: ContentId) {
+        let patience = self.settings.patience;
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if transfer.push.is_some() && transfer.stage == Stage::Complete {
+            return self.give_up_pushing(content);
+        }
+        if !transfer.wants() {
+            return;
+        }
+        self.alarms.set(Alarm::Stalled(content), now.after(patience));
+        if now.since(transfer.last_arrival) < patience || self.settings.role != Role::Agent {
+            return self.ask_all(now);
+        }
+        transfer.is_plain = true;
+        self.ask_sources(now, content);
+        self.ask_all(now);
+    }
+
+    /// Asks a source for a few pieces, whether it says that it has them or not.
+    fn ask_sources(&mut self, now: Time, content: ContentId) {
+        let sources: Vec<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(_, p)| p.role == Role::Origin && p.asking.has_room())
+            .map(|(id, _)| *id)
+            .collect();
+        let Some(&source) = sources.first() else { return };
+        let Some(transfer) = self.contents.get(&content) else { return };
+        let pieces = transfer.missing(AHEAD);
+        if pieces.is_empty() {
+            return;
+        }
+        pieces.iter().for_each(|piece| self.reserve(now, source, content, *piece));
+        self.out.push_back(Action::Send(source, Message::Want { content, pieces }));
+        let why = "nothing came from any neighbour in time".to_owned();
+        self.out.push_back(Action::Event(Event::PlainRoad { content, why }));
+    }
+}
+
+/// What becomes of a payload.
+enum Taken {
+    Now,
+    Soon,
+    Never,
+}
+
+/// Whether a peer of that role is to be asked at all at this moment.
+fn may_ask_now(transfer: &super::Transfer, me: Role, other: Role) -> bool {
+    match (me, other) {
+        (Role::Agent, Role::Origin) => {
+            let few = transfer.total - transfer.have.count() <= FEW as u32;
+            transfer.is_plain || few || !transfer.has_helpers()
+        }
+        (Role::Origin, Role::Agent) => !transfer.has_publisher(),
+        _ => true,
+    }
+}
+
+impl super::Transfer {
+    /// Whether a neighbour holds something that we lack, or will.
+    fn has_helpers(&self) -> bool {
+        self.partners.values().any(|p| p.role == Role::Agent && (p.wants || !p.useful.is_empty()))
+    }
+
+    fn has_publisher(&self) -> bool {
+        self.partners.values().any(|partner| partner.role == Role::Operator)
+    }
+
+    /// What was given up may still come once.
+    fn spare(&mut self, peer: NodeId) {
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            partner.spared += 1;
+        }
+    }
+
+    /// Notes a payload that nobody asked for; whether that is too often.
+    fn unasked(&mut self, peer: NodeId) -> bool {
+        let Some(partner) = self.partners.get_mut(&peer) else { return false };
+        match partner.spared {
+            0 => partner.unasked += 1,
+            _ => partner.spared -= 1,
+        }
+        partner.unasked > STRIKES
+    }
+
+    /// Notes a piece that a peer claimed and has not; whether that is too often.
+    fn claimed_falsely(&mut self, peer: NodeId, piece: PieceNo) -> bool {
+        let Some(partner) = self.partners.get_mut(&peer).filter(|p| p.have.contains(piece)) else { return false };
+        partner.false_haves += 1;
+        partner.false_haves > STRIKES
+    }
+
+    /// A piece is not asked for now after all.
+    fn keep_useful(&mut self, peer: NodeId, piece: PieceNo) {
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            partner.useful.push(piece);
+        }
+    }
+
+    /// A neighbour cannot take pushes for now.
+    fn is_full(&mut self, peer: NodeId) {
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            partner.full = true;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! A peer, as far as one content is concerned: what it says it holds, and what of that is of use.
+
+use content::{Bitmap, PieceNo, Role};
+
+/// How often a peer may send what nobody asked for, or claim what it has not, before it is convicted.
+pub(super) const STRIKES: u32 = 16;
+
+/// A peer of a content.
+#[derive(Debug)]
+pub(super) struct Partner {
+    pub(super) role: Role,
+    /// What it says it holds: a hint until a payload was verified.
+    pub(super) have: Bitmap,
+    /// Whether it says that it wants what it lacks.
+    pub(super) wants: bool,
+    /// All that it holds, we lack and may ask for now; and some pieces for which that is no longer so.
+    pub(super) useful: Vec<PieceNo>,
+    /// Pieces that it does not know yet that we hold.
+    pub(super) news: Vec<PieceNo>,
+    /// Pushes that are under way to it, and how many there have been.
+    pub(super) pushing: u32,
+    pub(super) pushed: u32,
+    /// It cannot take pushes now.
+    pub(super) full: bool,
+    /// How many pages it holds.
+    pub(super) pages: u32,
+    /// The first few pages, a bit each, that were pushed to it.
+    pub(super) pages_pushed: u8,
+    /// Breaks ties between equally needy partners.
+    pub(super) tie: u64,
+    /// Payloads that may still come although they were given up.
+    pub(super) spared: u32,
+    pub(super) unasked: u32,
+    pub(super) false_haves: u32,
+}
+
+impl Partner {
+    pub(super) fn new(role: Role, have: Bitmap, wants: bool, tie: u64) -> Self {
+        Self {
+            role,
+            wants: wants && !have.is_full(),
+            have,
+            useful: Vec::new(),
+            news: Vec::new(),
+            pushing: 0,
+            pushed: 0,
+            full: false,
+            pages: 0,
+            pages_pushed: 0,
+            tie,
+            spared: 0,
+            unasked: 0,
+            false_haves: 0,
+        }
+    }
+
+    /// How needy it is: the least is served first.
+    pub(super) fn need(&self) -> (u32, u32, u64) {
+        (self.pushing, self.pushed, self.tie)
+    }
+
+    /// Whether it would like to be pushed something.
+    pub(super) fn takes_pushes(&self) -> bool {
+        self.role == Role::Agent && self.wants && !self.full && self.pushing < super::push::AHEAD
+    }
+}

@@ -1,0 +1,217 @@
+//! What a source has not had out yet: each piece goes to one neighbour before any piece goes to a second.
+//!
+//! A piece has been *out* when some neighbour says that it has it. Until then it is unsent, or under way to one; when that
+//! one goes away first, the piece counts as unsent again.
+
+use super::partner::Partner;
+use super::transfer::{Stage, Transfer};
+use super::{Action, Alarm, Swarm};
+use crate::door::{Message, Time};
+use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
+use std::collections::{BTreeMap, VecDeque};
+
+/// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
+pub(super) const AHEAD: u32 = 2;
+/// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
+const CHEAP_PAGES: u32 = 4;
+const CHEAP: u64 = 16;
+
+/// What a source has not had out yet.
+#[derive(Debug)]
+pub(super) struct Push {
+    pages: u32,
+    total: u32,
+    /// Pieces that came and went to nobody, pages first.
+    unsent_pages: VecDeque<PieceNo>,
+    unsent: VecDeque<PieceNo>,
+    /// Pieces that went to a neighbour that has not said that it has them.
+    under_way: BTreeMap<PieceNo, NodeId>,
+    /// Pieces that some neighbour said it had.
+    out: Bitmap,
+}
+
+impl Push {
+    pub(super) fn new(spec: ContentSpec) -> Self {
+        let total = spec.total();
+        Self {
+            pages: spec.pages(),
+            total,
+            unsent_pages: VecDeque::new(),
+            unsent: VecDeque::new(),
+            under_way: BTreeMap::new(),
+            out: Bitmap::empty(total),
+        }
+    }
+
+    /// A piece is here.
+    pub(super) fn came(&mut self, piece: PieceNo) {
+        if !self.out.contains(piece) {
+            self.queue(piece).push_back(piece);
+        }
+    }
+
+    fn queue(&mut self, piece: PieceNo) -> &mut VecDeque<PieceNo> {
+        if piece.0 < self.pages { &mut self.unsent_pages } else { &mut self.unsent }
+    }
+
+    /// A neighbour says that it has a piece.
+    pub(super) fn landed(&mut self, piece: PieceNo) {
+        self.under_way.remove(&piece);
+        self.out.insert(piece);
+    }
+
+    /// A neighbour says what it has, all at once.
+    pub(super) fn arrived(&mut self, peer: NodeId, have: &Bitmap) {
+        have.iter().for_each(|piece| self.landed(piece));
+        self.give_back(peer);
+    }
+
+    fn give_back(&mut self, peer: NodeId) {
+        let back: Vec<PieceNo> =
+            self.under_way.iter().filter(|(_, to)| **to == peer).map(|(piece, _)| *piece).collect();
+        back.into_iter().for_each(|piece| self.came_back(piece));
+    }
+
+    /// A push did not arrive.
+    pub(super) fn came_back(&mut self, piece: PieceNo) {
+        if self.under_way.remove(&piece).is_some() {
+            self.queue(piece).push_front(piece);
+        }
+    }
+
+    /// A neighbour is gone, and with it the only copies of these pieces.
+    pub(super) fn gone(&mut self, peer: NodeId, orphaned: impl Iterator<Item = PieceNo>) {
+        for piece in orphaned {
+            if self.out.remove(piece) {
+                self.queue(piece).push_back(piece);
+            }
+        }
+        self.give_back(peer);
+    }
+
+    /// A neighbour asked for a piece itself.
+    fn went(&mut self, piece: PieceNo, to: NodeId) {
+        if !self.out.contains(piece) {
+            self.under_way.insert(piece, to);
+        }
+    }
+
+    pub(super) fn is_under_way(&self, piece: PieceNo, to: NodeId) -> bool {
+        self.under_way.get(&piece) == Some(&to)
+    }
+
+    /// Forgets unsent pieces that are out or under way by now.
+    fn skip(&mut self) {
+        for queue in [&mut self.unsent_pages, &mut self.unsent] {
+            while queue.front().is_some_and(|piece| self.out.contains(*piece) || self.under_way.contains_key(piece)) {
+                queue.pop_front();
+            }
+        }
+    }
+
+    /// Whether everything has been out.
+    fn is_done(&self) -> bool {
+        self.out.count() == self.total
+    }
+}
+
+impl Transfer {
+    /// A neighbour gets a piece that it asked for.
+    pub(super) fn push_went_to(&mut self, piece: PieceNo, to: NodeId) {
+        if let Some(push) = &mut self.push {
+            push.went(piece, to);
+        }
+    }
+
+    /// The next piece that should go out, and to whom.
+    fn next_push(&mut self) -> Option<(PieceNo, NodeId)> {
+        let push = self.push.as_mut()?;
+        push.skip();
+        let heads = [push.unsent_pages.front().copied(), push.unsent.front().copied()];
+        let (piece, to) = match self.cheap_page() {
+            Some(copy) => copy,
+            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.neediest(piece)?)))?,
+        };
+        let push = self.push.as_mut()?;
+        push.under_way.entry(piece).or_insert(to);
+        let partner = self.partners.get_mut(&to)?;
+        (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1);
+        Some((piece, to))
+    }
+
+    /// A page that someone lacks, when so few and small ones may go to everyone.
+    fn cheap_page(&mut self) -> Option<(PieceNo, NodeId)> {
+        if self.pages > CHEAP_PAGES {
+            return None;
+        }
+        let needy = || self.partners.iter().filter(|(_, partner)| partner.takes_pushes() && partner.pages < self.pages);
+        let all = self.partners.values().filter(|partner| partner.role == Role::Agent).count() as u64;
+        if self.spec.blob.len * all * CHEAP > self.spec.bytes {
+            return None;
+        }
+        let lacks = |partner: &Partner, page: u32| {
+            partner.pages_pushed >> page & 1 == 0 && self.could_verify(partner, PieceNo(page))
+        };
+        let mut copies = (0..self.pages).filter(|page| self.have.contains(PieceNo(*page)));
+        let (page, to) =
+            copies.find_map(|page| needy().find(|(_, partner)| lacks(partner, page)).map(|(peer, _)| (page, *peer)))?;
+        self.partners.get_mut(&to)?.pages_pushed |= 1 << page;
+        Some((PieceNo(page), to))
+    }
+
+    /// Who needs a piece most, of those that could verify it.
+    fn neediest(&self, piece: PieceNo) -> Option<NodeId> {
+        let takes = |partner: &&Partner| partner.takes_pushes() && self.could_verify(partner, piece);
+        let needy = self.partners.iter().map(|(peer, partner)| (partner, peer)).filter(|(partner, _)| takes(partner));
+        needy.min_by_key(|(partner, _)| partner.need()).map(|(_, peer)| *peer)
+    }
+
+    fn could_verify(&self, partner: &Partner, piece: PieceNo) -> bool {
+        match piece.0 < self.pages {
+            true => !partner.have.contains(piece) && self.has_parent_of(&partner.have, piece),
+            false => partner.pages == self.pages,
+        }
+    }
+}
+
+impl Swarm {
+    /// Ends pushing when all has been out: then a source is a holder like any other.
+    pub(super) fn refresh_push(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let Some(push) = &transfer.push else { return };
+        if push.is_done() {
+            transfer.push = None;
+            self.tell_all(content);
+        } else if transfer.stage == Stage::Complete && !push.under_way.is_empty() {
+            self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience * 3));
+        }
+    }
+
+    /// The next piece that a source should send of its own accord.
+    pub(super) fn next_push(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
+        let pushing = self.contents.iter_mut().filter(|(_, transfer)| transfer.push.is_some());
+        pushing.into_iter().find_map(|(id, transfer)| transfer.next_push().map(|(piece, to)| (*id, piece, to)))
+    }
+
+    /// A neighbour could not take a push, or it never left.
+    pub(super) fn push_failed(&mut self, content: ContentId, piece: PieceNo, to: NodeId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if let Some(push) = transfer.push.as_mut().filter(|push| push.is_under_way(piece, to)) {
+            push.came_back(piece);
+        }
+    }
+
+    /// Tells a source that what it pushed was not kept.
+    pub(super) fn refuse_push(&mut self, content: ContentId, piece: PieceNo, from: NodeId) {
+        if self.peers.get(&from).is_some_and(|peer| peer.role == Role::Origin) {
+            self.out.push_back(Action::Send(from, Message::Cannot { content, piece }));
+        }
+    }
+
+    /// A push that nobody confirmed for long: whoever has it serves it, and we serve everything.
+    pub(super) fn give_up_pushing(&mut self, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        transfer.push = None;
+        self.tell_all(content);
+    }
+}

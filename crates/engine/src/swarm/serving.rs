@@ -1,0 +1,146 @@
+//! What to send to whom: one piece at a time and the next in line, in turn to those that asked.
+
+use super::{Action, Alarm, Swarm};
+use crate::door::{Message, Time};
+use content::{ContentId, NodeId, PieceNo};
+use std::collections::VecDeque;
+
+/// Pieces that the driver may have for sending at once: more would split the link between many.
+const SENDS: usize = 4;
+/// And for one peer: the one that is being sent, and the next.
+const SENDS_TO_ONE: usize = 2;
+/// Pieces that one peer may have asked for at once.
+const QUEUED: usize = 256;
+
+/// What is being sent to one peer, and what it waits for.
+#[derive(Debug, Default)]
+pub(super) struct Serving {
+    queue: VecDeque<(ContentId, PieceNo)>,
+    sending: VecDeque<(ContentId, PieceNo)>,
+    /// Its link is stuck; what is on it holds up nobody else.
+    is_stuck: bool,
+    is_lined_up: bool,
+}
+
+impl Serving {
+    pub(super) fn len(&self) -> usize {
+        self.queue.len() + self.sending.len()
+    }
+
+    /// Takes a request; false when it asked for too much already.
+    pub(super) fn queue(&mut self, content: ContentId, piece: PieceNo) -> bool {
+        let asked = (content, piece);
+        if self.queue.contains(&asked) || self.sending.contains(&asked) {
+            return true;
+        }
+        let room = self.queue.len() < QUEUED;
+        if room {
+            self.queue.push_back(asked);
+        }
+        room
+    }
+
+    pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) {
+        self.queue.retain(|asked| *asked != (content, piece));
+    }
+
+    pub(super) fn forget(&mut self, content: ContentId) {
+        self.queue.retain(|(of, _)| *of != content);
+    }
+
+    /// What counts against the link.
+    pub(super) fn counted(&self) -> usize {
+        if self.is_stuck { 0 } else { self.sending.len() }
+    }
+
+    fn has_room(&self) -> bool {
+        !self.is_stuck && self.sending.len() < SENDS_TO_ONE
+    }
+}
+
+impl Swarm {
+    /// A peer has asked for something.
+    pub(super) fn line_up(&mut self, peer: NodeId) {
+        let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) else { return };
+        if !serving.is_lined_up && !serving.queue.is_empty() {
+            serving.is_lined_up = true;
+            self.ring.push_back(peer);
+        }
+    }
+
+    /// Gives the driver as much to send as the link should have: requests first, then pushes.
+    pub(super) fn send_more(&mut self, now: Time) {
+        while self.sending < SENDS {
+            let next = self.next_request().or_else(|| self.next_push());
+            let Some((content, piece, to)) = next else { return };
+            self.send_piece(now, content, piece, to);
+        }
+    }
+
+    fn next_request(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
+        for _ in 0..self.ring.len() {
+            let peer = self.ring.pop_front()?;
+            let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) else { continue };
+            let next = if serving.has_room() { serving.queue.pop_front() } else { None };
+            serving.is_lined_up = !serving.queue.is_empty();
+            if serving.is_lined_up {
+                self.ring.push_back(peer);
+            }
+            if let Some((content, piece)) = next {
+                return Some((content, piece, peer));
+            }
+        }
+        None
+    }
+
+    fn send_piece(&mut self, now: Time, content: ContentId, piece: PieceNo, to: NodeId) {
+        let Some(peer) = self.peers.get_mut(&to) else { return };
+        peer.serving.sending.push_back((content, piece));
+        self.sending += peer.serving.counted().min(1);
+        self.alarms.ensure(Alarm::Stuck(to), now.after(self.settings.patience));
+        self.out.push_back(Action::SendPiece(to, content, piece));
+    }
+
+    /// A piece has left, or could not be sent (then `bytes` is zero).
+    pub(crate) fn sent(&mut self, now: Time, to: NodeId, content: ContentId, piece: PieceNo, bytes: u32) {
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            transfer.progress.sent += u64::from(bytes);
+            transfer.push_left(to);
+        }
+        if bytes == 0 {
+            self.push_failed(content, piece, to);
+        }
+        let Some(peer) = self.peers.get_mut(&to) else { return self.send_more(now) };
+        let was = peer.serving.counted();
+        let Some(at) = peer.serving.sending.iter().position(|sending| *sending == (content, piece)) else { return };
+        peer.serving.sending.remove(at);
+        peer.serving.is_stuck = false;
+        self.sending = self.sending + peer.serving.counted() - was;
+        match peer.serving.sending.is_empty() {
+            true => self.alarms.clear(&Alarm::Stuck(to)),
+            false => self.alarms.set(Alarm::Stuck(to), now.after(self.settings.patience)),
+        }
+        if bytes == 0 {
+            self.out.push_back(Action::Send(to, Message::Cannot { content, piece }));
+        }
+        self.send_more(now);
+    }
+
+    /// Nothing left towards a peer for long: others need not wait for it.
+    pub(super) fn stuck(&mut self, now: Time, peer: NodeId) {
+        if let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) {
+            self.sending -= serving.counted();
+            serving.is_stuck = true;
+        }
+        self.send_more(now);
+    }
+}
+
+impl super::Transfer {
+    /// Something left towards a neighbour: it can take the next push.
+    fn push_left(&mut self, to: NodeId) {
+        if let Some(partner) = self.partners.get_mut(&to) {
+            partner.pushing = partner.pushing.saturating_sub(1);
+        }
+    }
+}

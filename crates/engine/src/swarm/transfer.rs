@@ -1,0 +1,420 @@
+//! One content: what of it is here, who holds what, which piece is expected from whom.
+
+use super::Progress;
+use super::partner::Partner;
+use super::push::Push;
+use crate::chance::Chance;
+use crate::door::{BufferId, Time};
+use content::blob::Shape;
+use content::{Bitmap, ContentSpec, NodeId, PieceNo, Role};
+use std::collections::BTreeMap;
+
+/// How far a content is here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// The host says what is here.
+    Opening,
+    /// Pages are fetched.
+    Pages,
+    /// The host reads the manifest.
+    Indexing,
+    /// Data pieces are fetched.
+    Pieces,
+    /// The host makes it durable.
+    Completing,
+    /// It is durable.
+    Complete,
+    /// Something is in the way; it is tried again.
+    Paused,
+    /// It cannot be had here.
+    Failed,
+}
+
+/// A payload that came a moment too early.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) piece: PieceNo,
+    pub(super) buffer: BufferId,
+    pub(super) from: NodeId,
+    pub(super) len: u32,
+}
+
+/// One content.
+#[derive(Debug)]
+pub(super) struct Transfer {
+    pub(super) spec: ContentSpec,
+    shape: Shape,
+    pub(super) pages: u32,
+    pub(super) total: u32,
+    /// What a piece has on average, in bytes.
+    pub(super) piece_bytes: u64,
+    pub(super) have: Bitmap,
+    is_indexed: bool,
+    pub(super) stage: Stage,
+    pub(super) partners: BTreeMap<NodeId, Partner>,
+    /// How many agents say that they hold a piece.
+    holders: Vec<u16>,
+    /// From whom a piece is expected.
+    pub(super) reserved: BTreeMap<PieceNo, NodeId>,
+    /// Pieces that the host verifies and writes, and who sent them.
+    pub(super) writing: BTreeMap<PieceNo, NodeId>,
+    pub(super) parked: Vec<Parked>,
+    /// What a source has not had out yet; `None` when it has, and for everyone else.
+    pub(super) push: Option<Push>,
+    pub(super) last_arrival: Time,
+    /// Until when a source may be asked for anything, because nothing came.
+    pub(super) is_plain: bool,
+    /// Failures of the host in a row.
+    pub(super) tries: u32,
+    pub(super) progress: Progress,
+}
+
+impl Transfer {
+    pub(super) fn new(spec: ContentSpec, role: Role, now: Time) -> Self {
+        let shape = spec.blob.shape();
+        let (pages, total) = (spec.pages(), spec.total());
+        let bytes = spec.blob.len + spec.bytes;
+        Self {
+            shape,
+            pages,
+            total,
+            piece_bytes: (bytes / u64::from(total)).max(1),
+            have: Bitmap::empty(total),
+            is_indexed: false,
+            stage: Stage::Opening,
+            partners: BTreeMap::new(),
+            holders: vec![0; total as usize],
+            reserved: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            parked: Vec::new(),
+            push: (role == Role::Origin).then(|| Push::new(spec)),
+            last_arrival: now,
+            is_plain: false,
+            tries: 0,
+            progress: Progress { total, bytes, ..Progress::default() },
+            spec,
+        }
+    }
+
+    /// Whether the host has said what is here, so that it can be talked about.
+    pub(super) fn is_open(&self) -> bool {
+        !matches!(self.stage, Stage::Opening | Stage::Failed)
+    }
+
+    /// Whether pieces are to be asked for now.
+    pub(super) fn wants(&self) -> bool {
+        matches!(self.stage, Stage::Pages | Stage::Pieces)
+    }
+
+    /// Whether much is coming at the moment.
+    pub(super) fn is_busy(&self) -> bool {
+        self.reserved.len() + self.writing.len() > 1
+    }
+
+    pub(super) fn progress(&self) -> Progress {
+        Progress { have: self.have.count(), ..self.progress }
+    }
+
+    // What is here.
+
+    pub(super) fn take_over(&mut self, have: Bitmap, stage: Stage) {
+        self.is_indexed = true;
+        if let Some(push) = &mut self.push {
+            have.iter().for_each(|piece| push.came(piece));
+        }
+        self.have = have;
+        self.stage = stage;
+    }
+
+    pub(super) fn opened(&mut self, have: Bitmap, indexed: bool, complete: bool) {
+        self.is_indexed = indexed || complete || self.spec.pieces == 0;
+        self.stage = match (complete, self.is_indexed && self.has_all_pages(&have)) {
+            (true, _) => Stage::Complete,
+            (false, true) => Stage::Pieces,
+            (false, false) => Stage::Pages,
+        };
+        self.tries = 0;
+        self.take_have(have);
+        if complete && self.push.is_none() {
+            self.progress.had = self.progress.bytes;
+        }
+    }
+
+    pub(super) fn indexed(&mut self, have: Bitmap) {
+        self.is_indexed = true;
+        self.stage = Stage::Pieces;
+        let known = self.have.count();
+        self.take_have(have);
+        self.progress.had += u64::from(self.have.count().saturating_sub(known)) * self.piece_bytes;
+        self.tries = 0;
+    }
+
+    fn has_all_pages(&self, have: &Bitmap) -> bool {
+        (0..self.pages).all(|page| have.contains(PieceNo(page)))
+    }
+
+    fn take_have(&mut self, have: Bitmap) {
+        if let Some(push) = &mut self.push {
+            have.iter().filter(|piece| !self.have.contains(*piece)).for_each(|piece| push.came(piece));
+        }
+        if have.len() == self.total {
+            self.have = have;
+        }
+        self.reconsider();
+    }
+
+    /// The next thing the host must do; the stage is set accordingly.
+    pub(super) fn next_stage(&mut self) -> Option<Stage> {
+        let next = match self.stage {
+            Stage::Complete => return Some(Stage::Complete),
+            Stage::Pages if !self.has_page_run() => return None,
+            Stage::Pages if !self.is_indexed => Stage::Indexing,
+            Stage::Pages | Stage::Pieces if self.have.is_full() => Stage::Completing,
+            Stage::Pages => Stage::Pieces,
+            _ => return None,
+        };
+        self.stage = next;
+        if next == Stage::Pieces {
+            self.reconsider();
+        }
+        Some(next)
+    }
+
+    fn has_page_run(&self) -> bool {
+        self.have.count() >= self.pages && self.has_all_pages(&self.have)
+    }
+
+    /// A piece was verified and written.
+    pub(super) fn add(&mut self, piece: PieceNo) {
+        self.have.insert(piece);
+        if let Some(push) = &mut self.push {
+            push.came(piece);
+        }
+        for child in self.children(piece) {
+            self.offer(child);
+        }
+    }
+
+    fn children(&self, piece: PieceNo) -> Vec<PieceNo> {
+        match piece.0 < self.pages {
+            true => self.shape.children(piece.0).map(PieceNo).collect(),
+            false => Vec::new(),
+        }
+    }
+
+    /// A piece is not here any more; whether it was.
+    pub(super) fn lose(&mut self, piece: PieceNo) -> bool {
+        let was = self.have.remove(piece);
+        if was && piece.0 < self.pages {
+            self.is_indexed = self.spec.pieces == 0;
+        }
+        was
+    }
+
+    /// Whether a payload of that length can be this page or piece.
+    pub(super) fn fits(&self, piece: PieceNo, len: u32) -> bool {
+        match piece.0 < self.pages {
+            true => self.shape.page_len(piece.0) == len as usize,
+            false => {
+                (1..=content::cut::MAX_PIECE as u64).contains(&u64::from(len)) && u64::from(len) <= self.spec.bytes
+            }
+        }
+    }
+
+    /// Whether the host could verify this piece now.
+    pub(super) fn can_take(&self, piece: PieceNo) -> bool {
+        match self.stage {
+            Stage::Pages => self.has_parent_of(&self.have, piece),
+            Stage::Pieces => true,
+            _ => false,
+        }
+    }
+
+    /// Whether someone who holds this could verify that page (or that data piece: then all pages are needed).
+    pub(super) fn has_parent_of(&self, have: &Bitmap, piece: PieceNo) -> bool {
+        match piece.0 < self.pages {
+            true => self.shape.parent(piece.0).is_none_or(|parent| have.contains(PieceNo(parent.page))),
+            false => false,
+        }
+    }
+
+    // What others have.
+
+    pub(super) fn put_partner(&mut self, peer: NodeId, mut partner: Partner) {
+        if let Some(old) = self.partners.get_mut(&peer) {
+            partner.pushed = old.pushed;
+            partner.pushing = old.pushing;
+            partner.spared = old.spared;
+            partner.unasked = old.unasked;
+            partner.false_haves = old.false_haves;
+            partner.pages_pushed = old.pages_pushed;
+        }
+        self.discount(peer);
+        partner.pages = partner.have.iter().take_while(|piece| piece.0 < self.pages).count() as u32;
+        if partner.role == Role::Agent {
+            partner.have.iter().for_each(|piece| self.holders[piece.0 as usize] += 1);
+        }
+        if let Some(push) = &mut self.push {
+            push.arrived(peer, &partner.have);
+        }
+        self.partners.insert(peer, partner);
+        self.reconsider_partner(peer);
+    }
+
+    /// Takes a partner out of the counts of holders.
+    fn discount(&mut self, peer: NodeId) {
+        let Some(old) = self.partners.get(&peer).filter(|partner| partner.role == Role::Agent) else { return };
+        for piece in old.have.iter() {
+            self.holders[piece.0 as usize] -= 1;
+        }
+    }
+
+    pub(super) fn remove_partner(&mut self, peer: NodeId) {
+        self.discount(peer);
+        let Some(gone) = self.partners.remove(&peer) else { return };
+        if let Some(push) = &mut self.push {
+            let orphaned = |piece: &PieceNo| self.holders[piece.0 as usize] == 0 && self.have.contains(*piece);
+            push.gone(peer, gone.have.iter().filter(orphaned));
+        }
+    }
+
+    pub(super) fn partner_has(&mut self, peer: NodeId, piece: PieceNo) {
+        let may_ask = self.may_ask(piece);
+        let Some(partner) = self.partners.get_mut(&peer) else { return };
+        partner.full = false;
+        if !partner.have.insert(piece) {
+            return;
+        }
+        partner.pages += u32::from(piece.0 < self.pages);
+        if partner.have.is_full() {
+            partner.wants = false;
+        }
+        if may_ask {
+            partner.useful.push(piece);
+        }
+        if partner.role == Role::Agent {
+            self.holders[piece.0 as usize] += 1;
+        }
+        if let Some(push) = &mut self.push {
+            push.landed(piece);
+        }
+    }
+
+    pub(super) fn partner_lacks(&mut self, peer: NodeId, piece: PieceNo) {
+        let Some(partner) = self.partners.get_mut(&peer) else { return };
+        if !partner.have.remove(piece) {
+            return;
+        }
+        partner.pages -= u32::from(piece.0 < self.pages);
+        if partner.role == Role::Agent {
+            self.holders[piece.0 as usize] -= 1;
+        }
+    }
+
+    pub(super) fn holders(&self, piece: PieceNo) -> u16 {
+        self.holders[piece.0 as usize]
+    }
+
+    pub(super) fn has_neighbours(&self) -> bool {
+        self.partners.values().any(|partner| partner.role == Role::Agent)
+    }
+
+    // What may be asked for.
+
+    /// Whether a piece is missing, expected from nobody, and could be verified.
+    fn may_ask(&self, piece: PieceNo) -> bool {
+        !self.have.contains(piece)
+            && !self.reserved.contains_key(&piece)
+            && !self.writing.contains_key(&piece)
+            && self.can_take(piece)
+    }
+
+    /// A piece may be asked for (again): everyone who holds it is of use.
+    pub(super) fn offer(&mut self, piece: PieceNo) {
+        if self.may_ask(piece) {
+            for partner in self.partners.values_mut().filter(|partner| partner.have.contains(piece)) {
+                partner.useful.push(piece);
+            }
+        }
+    }
+
+    /// Finds out again what of everyone's is of use.
+    pub(super) fn reconsider(&mut self) {
+        let peers: Vec<NodeId> = self.partners.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.reconsider_partner(peer));
+    }
+
+    fn reconsider_partner(&mut self, peer: NodeId) {
+        let Some(partner) = self.partners.get(&peer) else { return };
+        let mut useful: Vec<PieceNo> = partner.have.iter().filter(|piece| self.may_ask(*piece)).collect();
+        if partner.role == Role::Operator {
+            useful.reverse();
+        }
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            partner.useful = useful;
+        }
+    }
+
+    /// Takes a piece that `peer` holds and we may ask for: the rarest of a few drawn ones. From a publisher: the first.
+    pub(super) fn choose(&mut self, peer: NodeId, chance: &mut Chance) -> Option<PieceNo> {
+        loop {
+            let partner = self.partners.get(&peer)?;
+            let len = partner.useful.len();
+            let at = match partner.role {
+                Role::Operator => len.checked_sub(1)?,
+                _ if len == 0 => return None,
+                _ => (0..SAMPLE).map(|_| chance.below(len)).min_by_key(|at| self.holders(partner.useful[*at]))?,
+            };
+            let piece = partner.useful[at];
+            let holds = partner.have.contains(piece);
+            self.partners.get_mut(&peer)?.useful.swap_remove(at);
+            if holds && self.may_ask(piece) {
+                return Some(piece);
+            }
+        }
+    }
+
+    /// A few missing pieces that are expected from nobody, for when nobody says that they hold any.
+    pub(super) fn missing(&self, most: usize) -> Vec<PieceNo> {
+        let range = if self.stage == Stage::Pages { 0..self.pages } else { 0..self.total };
+        range.map(PieceNo).filter(|piece| self.may_ask(*piece)).take(most).collect()
+    }
+
+    // What we say.
+
+    /// What we say to a peer of that role: a source says nothing of what has not been out yet.
+    pub(super) fn say(&self, to: Role) -> (Option<Bitmap>, bool) {
+        let wants = !self.have.is_full() && self.stage != Stage::Complete;
+        let hides = to == Role::Agent && self.push.is_some();
+        match (hides, self.have.is_full()) {
+            (true, _) => (Some(Bitmap::empty(self.total)), wants),
+            (false, true) => (None, wants),
+            (false, false) => (Some(self.have.clone()), wants),
+        }
+    }
+
+    /// A piece is here: notes it for everyone who should hear of it. Whether a neighbour should, and how many news wait for
+    /// a source.
+    pub(super) fn note_news(&mut self, piece: PieceNo) -> (bool, usize) {
+        let (mut near, mut source) = (false, 0);
+        let hides = self.push.is_some();
+        for partner in self.partners.values_mut() {
+            match partner.role {
+                Role::Agent if hides || !partner.wants || partner.have.contains(piece) => {}
+                Role::Agent => {
+                    partner.news.push(piece);
+                    near = true;
+                }
+                Role::Origin if !partner.have.is_full() => {
+                    partner.news.push(piece);
+                    source = partner.news.len();
+                }
+                _ => {}
+            }
+        }
+        (near, source)
+    }
+}
+
+/// How many pieces are drawn to take the rarest of.
+const SAMPLE: usize = 4;
