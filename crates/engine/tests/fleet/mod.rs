@@ -1,0 +1,648 @@
+//! A fleet in memory: real engines, virtual time, serial links, hosts that answer at once and remember.
+//!
+//! No disk and no bytes: a payload is its number and whether it is whole. Everything happens in the order of one queue, so
+//! the same seed gives the same run.
+
+use content::fact::{JournalName, Position};
+use content::order::Wave;
+use content::release::Instructions;
+use content::root::Operator;
+use content::*;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Duration;
+use tiding_engine::Engine;
+use tiding_engine::door::*;
+
+pub(crate) const ORIGIN: usize = 0;
+const LATENCY: u64 = 200_000;
+const JOB: u64 = 50_000;
+/// Nanoseconds for a byte: 100 MB/s.
+const BYTE: u64 = 10;
+
+pub(crate) fn app() -> AppName {
+    AppName::new("web").expect("a plain name")
+}
+
+pub(crate) fn alice() -> SigningKey {
+    SigningKey::from_secret(&[1; 32])
+}
+
+pub(crate) fn bob() -> SigningKey {
+    SigningKey::from_secret(&[2; 32])
+}
+
+fn root_key() -> SigningKey {
+    SigningKey::from_secret(&[9; 32])
+}
+
+pub(crate) fn root() -> Signed {
+    let operator = |name: &str, key: SigningKey| Operator { name: name.to_owned(), key: key.public() };
+    let root = Root {
+        version: 1,
+        nonce: [3; 16],
+        created: UnixTime(1),
+        root_keys: vec![root_key().public()],
+        root_threshold: 1,
+        operators: vec![operator("alice", alice()), operator("bob", bob())],
+        operator_threshold: 1,
+    };
+    root_key().sign(PayloadKind::Root, root.encode())
+}
+
+pub(crate) fn fleet() -> FleetId {
+    FleetId(root().payload_digest())
+}
+
+pub(crate) fn spec(name: &str, pieces: u32) -> ContentSpec {
+    let blob = BlobRef { root: Digest::of(name.as_bytes()), len: 1000 + u64::from(pieces) * 40 };
+    ContentSpec { blob, pieces, bytes: u64::from(pieces) * 65_536 }
+}
+
+pub(crate) fn release(name: &str, pieces: u32) -> Release {
+    Release {
+        fleet: fleet(),
+        app: app(),
+        version: name.to_owned(),
+        created: UnixTime(2),
+        content: spec(name, pieces),
+        attributes: Some(ContentSpec {
+            blob: BlobRef { root: Digest::of(format!("{name} times").as_bytes()), len: 900 },
+            pieces: 0,
+            bytes: 0,
+        }),
+        entries: 3,
+        size: u64::from(pieces) * 65_536,
+        instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 20, keep: 2 },
+    }
+}
+
+pub(crate) fn sign_release(release: &Release) -> Signed {
+    alice().sign(PayloadKind::Release, release.encode())
+}
+
+pub(crate) fn id_of(release: &Signed) -> ReleaseId {
+    ReleaseId(release.payload_digest())
+}
+
+pub(crate) fn order(epoch: u64, release: &Signed, fallback: Option<ReleaseId>) -> Order {
+    Order {
+        fleet: fleet(),
+        app: app(),
+        epoch,
+        release: id_of(release),
+        fallback,
+        selector: Vec::new(),
+        waves: vec![Wave::PerMille(1000)],
+        budget: 0,
+        created: UnixTime(3),
+        message: "because".to_owned(),
+    }
+}
+
+pub(crate) fn sign_order(order: &Order) -> Signed {
+    alice().sign(PayloadKind::Order, order.encode())
+}
+
+/// In which way a node is not honest, or not well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Evil {
+    Corrupts,
+    Lies,
+    /// Takes requests and never sends.
+    Stalls,
+    /// Its disk is full.
+    Full,
+    /// Laying out is refused.
+    Refuses,
+}
+
+/// What a node remembers when its engine is gone.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Disk {
+    pub(crate) contents: BTreeMap<ContentId, Held>,
+    indexed: BTreeSet<ContentId>,
+    pub(crate) apps: BTreeMap<AppName, AppRecord>,
+    pub(crate) facts: Vec<(JournalName, Position, Fact)>,
+    positions: BTreeMap<JournalName, Position>,
+}
+
+pub(crate) struct Node {
+    pub(crate) id: NodeId,
+    pub(crate) role: Role,
+    address: SocketAddr,
+    pub(crate) engine: Option<Engine>,
+    life: u64,
+    pub(crate) disk: Disk,
+    pub(crate) evil: Option<Evil>,
+    link_free: u64,
+    bulk: VecDeque<(NodeId, ContentId, PieceNo)>,
+    is_sending: bool,
+    buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
+    pub(crate) events: Vec<Event>,
+    pub(crate) switches: Vec<ReleaseId>,
+    pub(crate) answers: Vec<(ClientId, Answer)>,
+    /// Payload bytes that left, by content, to agents.
+    pub(crate) sent: BTreeMap<ContentId, u64>,
+    pub(crate) sent_pieces: BTreeMap<(ContentId, PieceNo), u32>,
+    pub(crate) got_pieces: BTreeMap<(ContentId, PieceNo), u32>,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Input(Input),
+    Tick,
+    Arrives { from: usize, conn: u64, input: Input },
+    Piece { from: usize, conn: u64, content: ContentId, piece: PieceNo, whole: bool, len: u32 },
+    Dialled { address: SocketAddr, expect: Option<NodeId> },
+    Left { to: NodeId, content: ContentId, piece: PieceNo, took: u64 },
+}
+
+pub(crate) struct Fleet {
+    pub(crate) now: u64,
+    pub(crate) nodes: Vec<Node>,
+    by_id: BTreeMap<NodeId, usize>,
+    queue: BinaryHeap<Reverse<(u64, u64, usize, u64)>>,
+    whats: BTreeMap<u64, What>,
+    next: u64,
+    conns: BTreeMap<(usize, usize), u64>,
+    next_buffer: u64,
+    pub(crate) messages: u64,
+    /// Messages of a swarm that an origin received, for what must not be per piece.
+    pub(crate) to_origin: u64,
+    seed: u64,
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+impl Fleet {
+    /// An origin and so many agents, up.
+    pub(crate) fn new(agents: usize, seed: u64) -> Self {
+        let mut fleet = Self {
+            now: 0,
+            nodes: Vec::new(),
+            by_id: BTreeMap::new(),
+            queue: BinaryHeap::new(),
+            whats: BTreeMap::new(),
+            next: 0,
+            conns: BTreeMap::new(),
+            next_buffer: 0,
+            messages: 0,
+            to_origin: 0,
+            seed,
+        };
+        fleet.add(Role::Origin);
+        (0..agents).for_each(|_| drop(fleet.add(Role::Agent)));
+        (0..=agents).for_each(|nr| fleet.start(nr));
+        fleet.run_for(Duration::from_millis(50));
+        fleet
+    }
+
+    pub(crate) fn add(&mut self, role: Role) -> usize {
+        let nr = self.nodes.len();
+        let id = NodeId(Digest::of(format!("node {nr} {}", self.seed).as_bytes()));
+        self.by_id.insert(id, nr);
+        self.nodes.push(Node {
+            id,
+            role,
+            address: SocketAddr::from(([10, 0, (nr / 250) as u8, (nr % 250) as u8], 7400)),
+            engine: None,
+            life: 0,
+            disk: Disk::default(),
+            evil: None,
+            link_free: 0,
+            bulk: VecDeque::new(),
+            is_sending: false,
+            buffers: BTreeMap::new(),
+            events: Vec::new(),
+            switches: Vec::new(),
+            answers: Vec::new(),
+            sent: BTreeMap::new(),
+            sent_pieces: BTreeMap::new(),
+            got_pieces: BTreeMap::new(),
+        });
+        nr
+    }
+
+    /// A publisher that holds the contents of a release, up.
+    pub(crate) fn publisher(&mut self, release: &Release) -> usize {
+        let nr = self.add(Role::Operator);
+        for spec in [Some(release.content), release.attributes].into_iter().flatten() {
+            let held = Held { content: spec, have: Bitmap::full(spec.total()), complete: true };
+            self.nodes[nr].disk.contents.insert(spec.id(), held);
+        }
+        self.start(nr);
+        nr
+    }
+
+    pub(crate) fn start(&mut self, nr: usize) {
+        let node = &mut self.nodes[nr];
+        node.life += 1;
+        let config = Config {
+            fleet: fleet(),
+            role: node.role,
+            name: format!("node-{nr}"),
+            labels: Labels::new(),
+            datacenter: Label::new("dc1").expect("a plain label"),
+            listen: (node.role != Role::Operator).then_some(node.address),
+            software: "test".to_owned(),
+            origins: if nr == ORIGIN { Vec::new() } else { vec![SocketAddr::from(([10, 0, 0, 0], 7400))] },
+            neighbours: 16,
+            window_bytes: 8 << 20,
+            patience: Duration::from_secs(1),
+            redial: Duration::from_millis(50),
+        };
+        let recovered = Recovered {
+            root: Some(root()),
+            apps: node.disk.apps.values().cloned().collect(),
+            held: node.disk.contents.values().cloned().collect(),
+            facts: node.disk.facts.clone(),
+        };
+        let seed = self.seed ^ (nr as u64) << 32 ^ node.life;
+        node.engine = Some(Engine::new(node.id, config, recovered, seed, Time(self.now)));
+        self.drain(nr);
+    }
+
+    /// The process is gone; what was durable stays.
+    pub(crate) fn stop(&mut self, nr: usize) {
+        let node = &mut self.nodes[nr];
+        node.engine = None;
+        node.life += 1;
+        node.bulk.clear();
+        node.is_sending = false;
+        node.buffers.clear();
+        let peers: Vec<usize> =
+            self.conns.keys().filter(|(a, b)| *a == nr || *b == nr).map(|(a, b)| a + b - nr).collect();
+        peers.into_iter().for_each(|peer| self.disconnect(nr, peer, DownReason::Broken("reset".to_owned())));
+    }
+
+    pub(crate) fn disconnect(&mut self, nr: usize, peer: usize, why: DownReason) {
+        if self.conns.remove(&pair(nr, peer)).is_some() {
+            for (at, other) in [(nr, peer), (peer, nr)] {
+                let down = Input::PeerDown { peer: self.nodes[other].id, why: why.clone() };
+                self.at(self.now + LATENCY, at, What::Input(down));
+            }
+        }
+    }
+
+    fn at(&mut self, time: u64, nr: usize, what: What) {
+        self.next += 1;
+        self.whats.insert(self.next, what);
+        self.queue.push(Reverse((time, self.next, nr, self.nodes[nr].life)));
+    }
+
+    pub(crate) fn request(&mut self, nr: usize, client: u64, request: Request) {
+        self.input(nr, Input::Request { client: ClientId(client), request });
+    }
+
+    pub(crate) fn input(&mut self, nr: usize, input: Input) {
+        if let Some(engine) = &mut self.nodes[nr].engine {
+            engine.handle(Time(self.now), input);
+            self.drain(nr);
+        }
+    }
+
+    /// Runs until something holds; fails when it does not within a minute of virtual time.
+    pub(crate) fn run_until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
+        let limit = self.now + 120_000_000_000;
+        while !done(self) {
+            assert!(self.now < limit && self.step(), "{what} did not come to be by {} ms", self.now / 1_000_000);
+        }
+    }
+
+    pub(crate) fn run_for(&mut self, time: Duration) {
+        let end = self.now + time.as_nanos() as u64;
+        while self.queue.peek().is_some_and(|Reverse((at, ..))| *at <= end) {
+            self.step();
+        }
+        self.now = end;
+    }
+
+    fn step(&mut self) -> bool {
+        let Some(Reverse((at, number, nr, life))) = self.queue.pop() else { return false };
+        let what = self.whats.remove(&number).expect("every moment has its what");
+        self.now = self.now.max(at);
+        if self.nodes[nr].life != life {
+            return true;
+        }
+        match what {
+            What::Input(input) => self.input(nr, input),
+            What::Tick => {
+                let due = self.nodes[nr].engine.as_ref().and_then(Engine::deadline);
+                if due.is_some_and(|due| due.0 <= self.now) {
+                    self.input(nr, Input::Tick);
+                }
+            }
+            What::Arrives { from, conn, input } => {
+                if self.conns.get(&pair(from, nr)) == Some(&conn) {
+                    self.to_origin += u64::from(nr == ORIGIN && self.nodes[from].role == Role::Agent);
+                    self.input(nr, input);
+                }
+            }
+            What::Piece { from, conn, content, piece, whole, len } => {
+                self.arrived(nr, from, conn, (content, piece, whole), len)
+            }
+            What::Dialled { address, expect } => self.dialled(nr, address, expect),
+            What::Left { to, content, piece, took } => self.left(nr, to, content, piece, took),
+        }
+        true
+    }
+
+    fn arrived(
+        &mut self,
+        nr: usize,
+        from: usize,
+        conn: u64,
+        (content, piece, whole): (ContentId, PieceNo, bool),
+        len: u32,
+    ) {
+        if self.conns.get(&pair(from, nr)) != Some(&conn) {
+            return;
+        }
+        self.next_buffer += 1;
+        let buffer = BufferId(self.next_buffer);
+        self.nodes[nr].buffers.insert(buffer, (content, piece, whole));
+        *self.nodes[nr].got_pieces.entry((content, piece)).or_default() += 1;
+        let from = self.nodes[from].id;
+        self.input(nr, Input::Piece { from, content, piece, buffer, len });
+    }
+
+    fn dialled(&mut self, nr: usize, address: SocketAddr, expect: Option<NodeId>) {
+        let there = self.nodes.iter().position(|node| node.address == address && node.engine.is_some());
+        let there = there.filter(|there| expect.is_none_or(|id| id == self.nodes[*there].id));
+        let Some(there) = there else {
+            return self.input(nr, Input::Unreachable { address, why: "refused".to_owned() });
+        };
+        self.next += 1;
+        self.conns.insert(pair(nr, there), self.next);
+        for (at, peer, dialled) in [(there, nr, None), (nr, there, Some(address))] {
+            let Node { id, role, address, .. } = self.nodes[peer];
+            self.input(at, Input::PeerUp { peer: id, role, seen: address.ip(), dialled });
+        }
+    }
+
+    fn left(&mut self, nr: usize, to: NodeId, content: ContentId, piece: PieceNo, took: u64) {
+        self.nodes[nr].is_sending = false;
+        let peer = self.by_id[&to];
+        let bytes = self.len_of(content, piece);
+        let conn = self.conns.get(&pair(nr, peer)).copied();
+        let has = self.nodes[nr].disk.contents.get(&content).is_some_and(|held| held.have.contains(piece));
+        let bytes = match conn {
+            Some(conn) if has => {
+                let whole = self.nodes[nr].evil != Some(Evil::Corrupts);
+                self.at(self.now + LATENCY, peer, What::Piece { from: nr, conn, content, piece, whole, len: bytes });
+                bytes
+            }
+            _ => 0,
+        };
+        if self.nodes[peer].role == Role::Agent {
+            *self.nodes[nr].sent.entry(content).or_default() += u64::from(bytes);
+            *self.nodes[nr].sent_pieces.entry((content, piece)).or_default() += u32::from(bytes > 0);
+        }
+        self.input(nr, Input::Sent { to, content, piece, bytes, took: Duration::from_nanos(took) });
+        self.pump(nr);
+    }
+
+    fn len_of(&self, content: ContentId, piece: PieceNo) -> u32 {
+        let held = self.nodes.iter().find_map(|node| node.disk.contents.get(&content)).expect("somebody has it");
+        let spec = held.content;
+        if piece.0 < spec.pages() {
+            spec.blob.shape().page_len(piece.0) as u32
+        } else {
+            (spec.bytes / u64::from(spec.pieces)) as u32
+        }
+    }
+
+    fn pump(&mut self, nr: usize) {
+        let node = &mut self.nodes[nr];
+        if node.is_sending || node.evil == Some(Evil::Stalls) {
+            return;
+        }
+        let Some((to, content, piece)) = node.bulk.pop_front() else { return };
+        node.is_sending = true;
+        let took = u64::from(self.len_of(content, piece)) * BYTE;
+        let start = self.nodes[nr].link_free.max(self.now);
+        self.nodes[nr].link_free = start + took;
+        self.at(start + took, nr, What::Left { to, content, piece, took });
+    }
+
+    fn drain(&mut self, nr: usize) {
+        while let Some(output) = self.nodes[nr].engine.as_mut().and_then(Engine::poll) {
+            self.output(nr, output);
+        }
+        if let Some(due) = self.nodes[nr].engine.as_ref().and_then(Engine::deadline) {
+            self.at(due.0.max(self.now + 1), nr, What::Tick);
+        }
+    }
+
+    fn output(&mut self, nr: usize, output: Output) {
+        match output {
+            Output::Connect { address, expect } => {
+                self.at(self.now + 3 * LATENCY, nr, What::Dialled { address, expect })
+            }
+            Output::Close { peer, .. } => {
+                let peer = self.by_id[&peer];
+                self.disconnect(nr, peer, DownReason::Closed);
+            }
+            Output::Send { to, message } => self.send(nr, to, message),
+            Output::SendPiece { to, content, piece } => {
+                self.nodes[nr].bulk.push_back((to, content, piece));
+                self.pump(nr);
+            }
+            Output::Drop { buffer } => {
+                assert!(self.nodes[nr].buffers.remove(&buffer).is_some(), "a payload is dropped twice");
+            }
+            Output::Job { id, job } => {
+                let result = self.job(nr, job);
+                self.at(self.now + JOB, nr, What::Input(Input::Done { job: id, result }));
+            }
+            Output::Answer { client, answer } => self.nodes[nr].answers.push((client, answer)),
+            Output::Append { id, journal, expect, facts } => {
+                let outcome = self.append(nr, journal, expect, facts);
+                self.at(self.now + JOB, nr, What::Input(Input::Appended { append: id, outcome }));
+            }
+            Output::Event(event) => self.nodes[nr].events.push(event),
+        }
+    }
+
+    fn send(&mut self, nr: usize, to: NodeId, message: Message) {
+        let peer = self.by_id[&to];
+        let message = match (self.nodes[nr].evil, message) {
+            (Some(Evil::Lies), Message::Holding { content, wants, .. }) => {
+                Message::Holding { content, have: None, wants }
+            }
+            (_, message) => message,
+        };
+        self.messages += 1;
+        let message =
+            tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
+        if let Some(conn) = self.conns.get(&pair(nr, peer)).copied() {
+            let input = Input::Message { from: self.nodes[nr].id, message };
+            self.at(self.now + LATENCY, peer, What::Arrives { from: nr, conn, input });
+        }
+    }
+
+    fn append(
+        &mut self,
+        nr: usize,
+        journal: JournalName,
+        expect: Position,
+        facts: Vec<Fact>,
+    ) -> Result<Position, AppendError> {
+        let disk = &mut self.nodes[nr].disk;
+        let stands = disk.positions.get(&journal).copied().unwrap_or(Position { generation: 1, index: 0 });
+        if stands != expect {
+            return Err(AppendError::Conflict(stands));
+        }
+        let mut at = stands;
+        for fact in facts {
+            disk.facts.push((journal.clone(), at, fact));
+            at.index += 1;
+        }
+        disk.positions.insert(journal, at);
+        Ok(at)
+    }
+
+    fn job(&mut self, nr: usize, job: Job) -> Result<JobDone, JobError> {
+        let node = &mut self.nodes[nr];
+        let full = || Err(JobError::NoSpace { why: "disk full: need 1 GiB, have 0".to_owned() });
+        match job {
+            Job::Open { content } => {
+                let fresh = Held { content, have: Bitmap::empty(content.total()), complete: false };
+                let held = node.disk.contents.entry(content.id()).or_insert(fresh);
+                held.complete &= held.have.is_full();
+                let indexed = content.pieces == 0 || node.disk.indexed.contains(&content.id()) || held.complete;
+                Ok(JobDone::Opened { have: held.have.clone(), indexed, complete: held.complete })
+            }
+            Job::Write { content, piece, buffer } => {
+                let (of, number, whole) = node.buffers.remove(&buffer).expect("a payload is written once");
+                assert_eq!((of, number), (content, piece));
+                if node.evil == Some(Evil::Full) {
+                    return full();
+                }
+                let held = node.disk.contents.get_mut(&content).expect("it was opened");
+                if piece.0 >= held.content.pages() {
+                    assert!(node.disk.indexed.contains(&content), "a data piece before the manifest");
+                }
+                match whole {
+                    true => {
+                        held.have.insert(piece);
+                        Ok(JobDone::Written)
+                    }
+                    false => Err(JobError::Corrupt),
+                }
+            }
+            Job::Index { content } => {
+                node.disk.indexed.insert(content);
+                Ok(JobDone::Indexed { have: node.disk.contents[&content].have.clone() })
+            }
+            Job::Complete { content } => {
+                let held = node.disk.contents.get_mut(&content).expect("it was opened");
+                let pieces: Vec<PieceNo> =
+                    (0..held.have.len()).map(PieceNo).filter(|piece| !held.have.contains(*piece)).collect();
+                if !pieces.is_empty() {
+                    return Err(JobError::Missing { content, pieces });
+                }
+                held.complete = true;
+                Ok(JobDone::Completed)
+            }
+            Job::Assemble { .. } if node.evil == Some(Evil::Refuses) => {
+                Err(JobError::Refused { why: "the target is not ours; adopt it".to_owned() })
+            }
+            Job::Assemble { release } => {
+                let of = Release::decode(&release.payload).expect("a release");
+                for spec in [Some(of.content), of.attributes].into_iter().flatten() {
+                    assert!(node.disk.contents[&spec.id()].complete, "laid out before it is complete");
+                }
+                let record = record(&mut node.disk, &of.app);
+                record.laid_out.retain(|known| *known != release);
+                record.laid_out.push(release);
+                Ok(JobDone::Assembled)
+            }
+            Job::Accept { order } => {
+                let of = Order::decode(&order.payload).expect("an order");
+                let record = record(&mut node.disk, &of.app);
+                let floor =
+                    record.order.as_ref().map_or(0, |order| Order::decode(&order.payload).expect("an order").epoch);
+                assert!(of.epoch >= floor, "the floor sinks");
+                record.order = Some(order);
+                Ok(JobDone::Accepted)
+            }
+            Job::Switch { app, release } => {
+                let record = record(&mut node.disk, &app);
+                let order =
+                    Order::decode(&record.order.as_ref().expect("an order stands first").payload).expect("an order");
+                assert!(
+                    order.release == release || order.fallback == Some(release),
+                    "what no order names is switched to"
+                );
+                assert!(record.laid_out.iter().any(|known| id_of(known) == release));
+                let previous = record.live.replace(release);
+                record.intent = Some(release);
+                node.switches.push(release);
+                Ok(JobDone::Switched { previous })
+            }
+            Job::Confirm { app, release } => {
+                let record = record(&mut node.disk, &app);
+                assert_eq!(record.live, Some(release));
+                (record.confirmed, record.intent) = (Some(release), None);
+                Ok(JobDone::Confirmed)
+            }
+            Job::Verify { .. } => Ok(JobDone::Verified { entries: 3, bytes: 10, differing: 0, first: Vec::new() }),
+            Job::Collect { contents, releases } => {
+                node.disk.contents.retain(|id, _| contents.contains(id));
+                for record in node.disk.apps.values_mut() {
+                    record.laid_out.retain(|release| releases.contains(&id_of(release)));
+                    assert!(record.live.is_none_or(|live| record.laid_out.iter().any(|known| id_of(known) == live)));
+                }
+                Ok(JobDone::Collected { freed: 0 })
+            }
+        }
+    }
+
+    // What tests look at.
+
+    pub(crate) fn agents(&self) -> Vec<usize> {
+        (0..self.nodes.len()).filter(|nr| self.nodes[*nr].role == Role::Agent).collect()
+    }
+
+    pub(crate) fn confirmed(&self, nr: usize) -> Option<ReleaseId> {
+        self.nodes[nr].disk.apps.get(&app())?.confirmed
+    }
+
+    pub(crate) fn all_confirmed(&self, release: ReleaseId) -> bool {
+        self.agents().into_iter().all(|nr| self.confirmed(nr) == Some(release))
+    }
+
+    /// What a client was answered last.
+    pub(crate) fn answer(&self, nr: usize, client: u64) -> Option<&Answer> {
+        self.nodes[nr].answers.iter().rev().find(|(known, _)| *known == ClientId(client)).map(|(_, answer)| answer)
+    }
+
+    /// Publishes, and gives the publisher's number.
+    pub(crate) fn deploy(&mut self, release: &Release, order: &Order) -> usize {
+        let publisher = self.publisher(release);
+        let request = Request::Deploy { release: sign_release(release), order: sign_order(order) };
+        self.request(publisher, 1, request);
+        publisher
+    }
+
+    /// How many copies of a content left the origin towards agents.
+    pub(crate) fn copies(&self, content: ContentSpec) -> f64 {
+        let sent = self.nodes[ORIGIN].sent.get(&content.id()).copied().unwrap_or(0);
+        sent as f64 / (content.bytes + content.blob.len) as f64
+    }
+
+    pub(crate) fn facts(&self) -> Vec<Fact> {
+        self.nodes[ORIGIN].disk.facts.iter().map(|(_, _, fact)| fact.clone()).collect()
+    }
+}
+
+fn record<'a>(disk: &'a mut Disk, app: &AppName) -> &'a mut AppRecord {
+    let fresh =
+        AppRecord { app: app.clone(), order: None, laid_out: Vec::new(), live: None, confirmed: None, intent: None };
+    disk.apps.entry(app.clone()).or_insert(fresh)
+}
