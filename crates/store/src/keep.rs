@@ -56,7 +56,7 @@ impl<D: Disk> Store<D> {
         if holding.spec.pieces > 0 {
             self.index_manifest(&holding)?;
         }
-        self.checkpoint_these(&[holding.clone()])?.ok_or_missing(content)?;
+        self.checkpoint_these(std::slice::from_ref(&holding))?.ok_or_missing(content)?;
         let have = holding.lock().have.clone();
         Ok(JobDone::Indexed { have })
     }

@@ -9,7 +9,7 @@ use store::disk::{Disk, FileKind, Meta, Name, Space};
 
 /// How the unsynced is treated when the power goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Crash {
+pub(crate) enum Crash {
     /// All of it is forgotten.
     Forget,
     /// All of it is kept: what SIGKILL does.
@@ -20,7 +20,7 @@ pub enum Crash {
 
 /// What happens at a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bad {
+pub(crate) enum Bad {
     /// This call, and all that follow, fail: the power is gone.
     Cut,
     /// This call, and all that write, fail until there is room again.
@@ -72,13 +72,13 @@ struct State {
 }
 
 #[derive(Debug, Clone)]
-pub struct Memory(Arc<Mutex<State>>);
+pub(crate) struct Memory(Arc<Mutex<State>>);
 
 #[derive(Debug, Clone)]
-pub struct Dir(u64);
+pub(crate) struct Dir(u64);
 
 #[derive(Debug)]
-pub struct File {
+pub(crate) struct File {
     inode: u64,
     handle: u64,
     state: Arc<Mutex<State>>,
@@ -93,7 +93,7 @@ impl Drop for File {
     }
 }
 
-pub fn name(text: impl AsRef<[u8]>) -> Name {
+pub(crate) fn name(text: impl AsRef<[u8]>) -> Name {
     Name::new(text).expect("a test's name")
 }
 
@@ -102,7 +102,7 @@ fn fail<T>(kind: io::ErrorKind) -> io::Result<T> {
 }
 
 impl Memory {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let root = Node::Directory { names: BTreeMap::new(), synced: BTreeMap::new() };
         let state = State {
             inodes: BTreeMap::new(),
@@ -128,23 +128,27 @@ impl Memory {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    pub fn root(&self) -> Dir {
+    pub(crate) fn root(&self) -> Dir {
         Dir(1)
     }
 
-    /// The directory at a path, made if it is not there, durably.
-    pub fn dir(&self, path: &str) -> Dir {
-        path.split('/').filter(|part| !part.is_empty()).fold(self.root(), |at, part| {
-            if let Err(error) = self.create_dir(&at, &name(part), 0o755) {
-                assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+    /// The directory at a path, made if it is not there, durably; no call of the disk is counted for it.
+    pub(crate) fn dir(&self, path: &str) -> Dir {
+        let mut state = self.state();
+        let names = path.split('/').filter(|part| !part.is_empty()).map(name);
+        Dir(names.fold(1, |at, part| match state.look(at, &part) {
+            Ok(inode) => inode,
+            Err(_) => {
+                let inode = state.add(Node::Directory { names: BTreeMap::new(), synced: BTreeMap::new() }, 0o755);
+                state.point(at, part.clone(), Some(inode));
+                state.settle_one(at, part, Some(inode));
+                inode
             }
-            self.sync_all(&at).expect("a test's disk");
-            self.open_dir(&at, &name(part)).expect("a test's directory")
-        })
+        }))
     }
 
     /// Lets something happen at the n-th call from now on, counted from 0; of [`Bad::Sync`], at the n-th sync.
-    pub fn plan(&self, nth: u64, bad: Bad) {
+    pub(crate) fn plan(&self, nth: u64, bad: Bad) {
         let mut state = self.state();
         let from = if bad == Bad::Sync { state.syncs } else { state.calls };
         state.bad = Some((from + nth, bad));
@@ -152,35 +156,35 @@ impl Memory {
     }
 
     /// Nothing bad happens any more; whether it did.
-    pub fn relieve(&self) -> bool {
+    pub(crate) fn relieve(&self) -> bool {
         let mut state = self.state();
         state.bad = None;
         state.struck
     }
 
-    pub fn set_space(&self, space: Space) {
+    pub(crate) fn set_space(&self, space: Space) {
         self.state().space = space;
     }
 
-    pub fn set_shares(&self, shares: bool) {
+    pub(crate) fn set_shares(&self, shares: bool) {
         self.state().shares = shares;
     }
 
     /// Whether the file system can tell where holes are.
-    pub fn set_holes(&self, holes: bool) {
+    pub(crate) fn set_holes(&self, holes: bool) {
         self.state().holes = holes;
     }
 
-    pub fn calls(&self) -> u64 {
+    pub(crate) fn calls(&self) -> u64 {
         self.state().calls
     }
 
-    pub fn take_log(&self) -> Vec<String> {
+    pub(crate) fn take_log(&self) -> Vec<String> {
         std::mem::take(&mut self.state().log)
     }
 
     /// The disk after a crash, as the next process finds it.
-    pub fn crash(&self, crash: Crash) -> Self {
+    pub(crate) fn crash(&self, crash: Crash) -> Self {
         let mut state = self.state().clone();
         let mut dice = if let Crash::Tear(seed) = crash { seed | 1 } else { 1 };
         let mut keep = || match crash {
@@ -216,14 +220,14 @@ impl Memory {
     }
 
     /// An independent copy.
-    pub fn copy(&self) -> Self {
+    pub(crate) fn copy(&self) -> Self {
         let mut state = self.state().clone();
         state.locked = None;
         Self(Arc::new(Mutex::new(state)))
     }
 
     /// Changes a file's bytes behind everyone's back, also on the platter.
-    pub fn rot(&self, at: &Dir, file: &Name, change: impl FnOnce(&mut Vec<u8>)) {
+    pub(crate) fn rot(&self, at: &Dir, file: &Name, change: impl FnOnce(&mut Vec<u8>)) {
         let mut state = self.state();
         let inode = state.look(at.0, file).expect("a test's file");
         if let Node::File { bytes, synced, .. } = &mut state.inodes.get_mut(&inode).expect("it was found").node {
@@ -232,26 +236,26 @@ impl Memory {
         }
     }
 
-    pub fn write_file(&self, at: &Dir, file: &Name, mode: u16, bytes: &[u8]) {
+    pub(crate) fn write_file(&self, at: &Dir, file: &Name, mode: u16, bytes: &[u8]) {
         let handle = self.create(at, file, 0o600).expect("a test's file");
         self.write_at(&handle, bytes, 0).expect("a test's disk");
         self.set_mode(at, file, mode).expect("a test's disk");
     }
 
-    pub fn read_file(&self, at: &Dir, file: &Name) -> Vec<u8> {
+    pub(crate) fn read_file(&self, at: &Dir, file: &Name) -> Vec<u8> {
         let handle = self.open(at, file).expect("a test's file");
         let mut bytes = vec![0; self.file_metadata(&handle).expect("a test's disk").len as usize];
         self.read_at(&handle, &mut bytes, 0).expect("a test's disk");
         bytes
     }
 
-    pub fn write_other(&self, at: &Dir, file: &Name, what: &'static str) {
+    pub(crate) fn write_other(&self, at: &Dir, file: &Name, what: &'static str) {
         let mut state = self.state();
         let inode = state.add(Node::Other(what), 0o644);
         state.change(vec![(at.0, file.clone(), Some(inode))]);
     }
 
-    pub fn set_attribute(&self, at: &Dir, file: &Name, attribute: &[u8]) {
+    pub(crate) fn set_attribute(&self, at: &Dir, file: &Name, attribute: &[u8]) {
         let mut state = self.state();
         let inode = state.look(at.0, file).expect("a test's file");
         state.inodes.get_mut(&inode).expect("it was found").attributes.push(attribute.to_vec());

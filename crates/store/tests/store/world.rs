@@ -14,9 +14,9 @@ use store::import::{Found, Source, import};
 use store::{OpenError, Options, PieceSource, Pieces, Store};
 
 /// A tree somewhere: by path, what stands there.
-pub type Listing = BTreeMap<String, String>;
+pub(crate) type Listing = BTreeMap<String, String>;
 
-pub fn app() -> AppName {
+pub(crate) fn app() -> AppName {
     AppName::new("shop").expect("a good name")
 }
 
@@ -25,29 +25,29 @@ fn fleet() -> FleetId {
 }
 
 /// A release, and where its pieces come from.
-pub struct Published {
-    pub found: Found,
-    pub source: Source<Memory>,
-    pub signed: Signed,
-    pub listing: Listing,
+pub(crate) struct Published {
+    pub(crate) found: Found,
+    pub(crate) source: Source<Memory>,
+    pub(crate) signed: Signed,
+    pub(crate) listing: Listing,
 }
 
 impl Published {
-    pub fn id(&self) -> ReleaseId {
+    pub(crate) fn id(&self) -> ReleaseId {
         ReleaseId(self.signed.payload_digest())
     }
 
-    pub fn release(&self) -> Release {
+    pub(crate) fn release(&self) -> Release {
         Release::decode(&self.signed.payload).expect("it was just made")
     }
 
-    pub fn contents(&self) -> [ContentSpec; 2] {
+    pub(crate) fn contents(&self) -> [ContentSpec; 2] {
         [self.found.content, self.found.attributes]
     }
 }
 
 /// Publishes what `fill` puts into a directory, as a release for `path`.
-pub fn publish_to(path: &str, version: &str, fill: impl FnOnce(&Memory, &Dir)) -> Published {
+pub(crate) fn publish_to(path: &str, version: &str, fill: impl FnOnce(&Memory, &Dir)) -> Published {
     let disk = Memory::new();
     let parent = disk.root();
     let tree = disk.dir("tree");
@@ -55,11 +55,11 @@ pub fn publish_to(path: &str, version: &str, fill: impl FnOnce(&Memory, &Dir)) -
     publish_from(&disk, &parent, path, version)
 }
 
-pub fn publish(version: &str, fill: impl FnOnce(&Memory, &Dir)) -> Published {
+pub(crate) fn publish(version: &str, fill: impl FnOnce(&Memory, &Dir)) -> Published {
     publish_to("/srv/app", version, fill)
 }
 
-pub fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &str) -> Published {
+pub(crate) fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &str) -> Published {
     let listing = list(disk, parent, "tree");
     let (found, source) =
         import(Arc::new(disk.clone()), parent.clone(), &name("tree"), &mut |_| {}).expect("a good tree");
@@ -79,7 +79,7 @@ pub fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &str) -> P
     Published { found, source, signed, listing }
 }
 
-pub fn order_for(release: ReleaseId, epoch: u64) -> (OrderId, Signed) {
+pub(crate) fn order_for(release: ReleaseId, epoch: u64) -> (OrderId, Signed) {
     let order = Order {
         fleet: fleet(),
         app: app(),
@@ -97,7 +97,7 @@ pub fn order_for(release: ReleaseId, epoch: u64) -> (OrderId, Signed) {
 }
 
 /// Pseudo-random bytes, always the same for a seed.
-pub fn noise(seed: u64, len: usize) -> Vec<u8> {
+pub(crate) fn noise(seed: u64, len: usize) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len + 32);
     let mut nth = 0u64;
     while bytes.len() < len {
@@ -108,21 +108,21 @@ pub fn noise(seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
-pub fn options() -> Options {
+pub(crate) fn options() -> Options {
     Options { reserve: 0, checkpoint: 200_000, home: "/var/lib/tiding".to_owned(), ..Options::default() }
 }
 
-pub fn open(disk: &Memory) -> Result<(Store<Memory>, Recovered), OpenError> {
+pub(crate) fn open(disk: &Memory) -> Result<(Store<Memory>, Recovered), OpenError> {
     let (home, root) = (disk.dir("home"), disk.dir("root"));
     Store::open(Arc::new(disk.clone()), home, root, "pid 1", options())
 }
 
-pub fn opened(disk: &Memory) -> Store<Memory> {
+pub(crate) fn opened(disk: &Memory) -> Store<Memory> {
     open(disk).expect("the store opens").0
 }
 
 /// A node's disk with an empty store's directory and the directory of the release's path.
-pub fn new_disk() -> Memory {
+pub(crate) fn new_disk() -> Memory {
     let disk = Memory::new();
     disk.dir("home");
     disk.dir("root/srv");
@@ -130,7 +130,7 @@ pub fn new_disk() -> Memory {
 }
 
 /// Fetches what is not here, as an engine would; how many pieces that were.
-pub fn fetch(store: &mut Store<Memory>, source: &dyn PieceSource, spec: ContentSpec) -> Result<u32, JobError> {
+pub(crate) fn fetch(store: &mut Store<Memory>, source: &dyn PieceSource, spec: ContentSpec) -> Result<u32, JobError> {
     let content = spec.id();
     let JobDone::Opened { have, complete, .. } = store.run(&Job::Open { content: spec })? else { panic!("not opened") };
     if complete {
@@ -164,12 +164,12 @@ fn give(
     Ok(1)
 }
 
-pub fn fetch_all(store: &mut Store<Memory>, published: &Published) -> Result<u32, JobError> {
+pub(crate) fn fetch_all(store: &mut Store<Memory>, published: &Published) -> Result<u32, JobError> {
     published.contents().into_iter().try_fold(0, |sum, spec| Ok(sum + fetch(store, &published.source, spec)?))
 }
 
 /// Everything from the first byte to the confirmation.
-pub fn deploy(store: &mut Store<Memory>, published: &Published, epoch: u64) -> Result<(), JobError> {
+pub(crate) fn deploy(store: &mut Store<Memory>, published: &Published, epoch: u64) -> Result<(), JobError> {
     fetch_all(store, published)?;
     store.run(&Job::Assemble { release: published.signed.clone() })?;
     store.run(&Job::Accept { order: order_for(published.id(), epoch).1 })?;
@@ -179,7 +179,7 @@ pub fn deploy(store: &mut Store<Memory>, published: &Published, epoch: u64) -> R
 }
 
 /// What stands at `root/srv/app`, through its symlink; `None` when nothing does.
-pub fn live(disk: &Memory) -> Option<Listing> {
+pub(crate) fn live(disk: &Memory) -> Option<Listing> {
     let srv = disk.dir("root/srv");
     let target = disk.read_link(&srv, &name("app")).ok()?;
     let target = String::from_utf8(target).expect("ours");
@@ -189,7 +189,7 @@ pub fn live(disk: &Memory) -> Option<Listing> {
 }
 
 /// Everything at a name, with what publishing carries.
-pub fn list(disk: &Memory, at: &Dir, root: &str) -> Listing {
+pub(crate) fn list(disk: &Memory, at: &Dir, root: &str) -> Listing {
     let mut listing = Listing::new();
     let mut inodes = BTreeMap::new();
     add(disk, at, name(root).as_bytes(), ".", &mut listing, &mut inodes);
@@ -230,7 +230,7 @@ fn add(
 }
 
 /// Every name in `blobs/` must hash right, whatever the state says.
-pub fn check_blobs(disk: &Memory) {
+pub(crate) fn check_blobs(disk: &Memory) {
     let blobs = disk.dir("home/blobs");
     for file in disk.list(&blobs).expect("a test's disk") {
         let text = String::from_utf8(file.as_bytes().to_vec()).expect("ours");
@@ -274,7 +274,7 @@ fn check_pieces(manifest: &content::Manifest, all: &[u8], id: &str) {
 }
 
 /// A tree with one of everything.
-pub fn rich(disk: &Memory, tree: &Dir, seed: u64) {
+pub(crate) fn rich(disk: &Memory, tree: &Dir, seed: u64) {
     let sub = |at: &Dir, text: &str, mode| {
         disk.create_dir(at, &name(text), mode).expect("a test's disk");
         disk.open_dir(at, &name(text)).expect("a test's disk")
