@@ -254,7 +254,7 @@ impl Transfer {
         if partner.role == Role::Agent {
             partner.have.iter().for_each(|piece| self.holders[piece.0 as usize] += 1);
         }
-        if let Some(push) = &mut self.push {
+        if let Some(push) = self.push.as_mut().filter(|_| partner.role == Role::Agent) {
             push.arrived(peer, &partner.have);
         }
         self.partners.insert(peer, partner);
@@ -292,9 +292,10 @@ impl Transfer {
         if may_ask {
             partner.useful.push(piece);
         }
-        if partner.role == Role::Agent {
-            self.holders[piece.0 as usize] += 1;
+        if partner.role != Role::Agent {
+            return;
         }
+        self.holders[piece.0 as usize] += 1;
         if let Some(push) = &mut self.push {
             push.landed(piece);
         }
