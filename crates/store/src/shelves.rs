@@ -289,6 +289,9 @@ impl<D: Disk> Shelves<D> {
             Err(ReadError::Missing | ReadError::Damaged) => return Err(self.lacking_for(&holding, piece)),
         };
         verify(payload, len, digest)?;
+        if holding.has(piece) {
+            return Ok(());
+        }
         let epoch = holding.lock().epoch;
         let part = holding.part(piece);
         let need = payload.len() as u64;

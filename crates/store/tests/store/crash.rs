@@ -2,6 +2,7 @@
 
 use crate::memory::{Bad, Crash, Memory};
 use crate::world::*;
+use content::ContentId;
 use engine::door::{Job, JobDone};
 
 /// A node that runs the first of two small releases.
@@ -19,23 +20,27 @@ fn a2_a_power_cut_at_any_call_leaves_the_old_release_or_the_new() {
     for nth in 0.. {
         let disk = start.copy();
         disk.plan(nth, Bad::Cut);
+        let mut said = Vec::new();
         if let Ok((mut store, _)) = open(&disk) {
             drop(deploy(&mut store, &new, 2));
+            let complete = new.contents().into_iter().filter(|spec| is_complete(&mut store, *spec));
+            said.extend(complete.map(|spec| spec.id()));
         }
         if !disk.relieve() {
             break;
         }
         cuts += 1;
         for crash in [Crash::Forget, Crash::Keep, Crash::Tear(nth.wrapping_mul(0x9e37_79b9_7f4a_7c15))] {
-            switched += u32::from(check_after(&disk.crash(crash), &old, &new, &format!("cut {nth}, {crash:?}")));
+            let (disk, when) = (disk.crash(crash), format!("cut {nth}, {crash:?}"));
+            switched += u32::from(check_after(&disk, &old, &new, &said, &when));
         }
     }
-    assert!(cuts > 500, "the enumeration only saw {cuts} calls");
+    assert!(cuts > 250, "the enumeration only saw {cuts} calls");
     assert!(switched > 10 && switched < cuts as u32 * 3 - 10, "{switched} of {} were switched", cuts * 3);
 }
 
 /// Opens what a crash left, checks the promises, and finishes the deploy; whether the new release was live.
-fn check_after(disk: &Memory, old: &Published, new: &Published, when: &str) -> bool {
+fn check_after(disk: &Memory, old: &Published, new: &Published, said: &[ContentId], when: &str) -> bool {
     check_blobs(disk);
     let seen = live(disk).unwrap_or_else(|| panic!("{when}: nothing is live"));
     let switched = seen == new.listing;
@@ -45,12 +50,22 @@ fn check_after(disk: &Memory, old: &Published, new: &Published, when: &str) -> b
     let app = &recovered.apps[0];
     let expected = if switched { new.id() } else { old.id() };
     assert_eq!(app.live, Some(expected), "{when}");
+    for id in said {
+        let kept = recovered.held.iter().any(|held| held.content.id() == *id && held.complete);
+        assert!(kept, "{when}: {id} was called complete");
+    }
+    assert!(switched || app.confirmed == Some(old.id()), "{when}: it was called confirmed");
     if switched {
         assert!(app.intent == Some(new.id()) || app.confirmed == Some(new.id()), "{when}: {app:?}");
     }
     deploy(&mut store, new, 2).unwrap_or_else(|error| panic!("{when}: {error:?}"));
     assert_eq!(live(disk).as_ref(), Some(&new.listing), "{when}");
     switched
+}
+
+/// Whether the store has called a content complete; it answers from memory.
+fn is_complete(store: &mut store::Store<Memory>, content: content::ContentSpec) -> bool {
+    matches!(store.run(&Job::Open { content }), Ok(JobDone::Opened { complete: true, .. }))
 }
 
 #[test]

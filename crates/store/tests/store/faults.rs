@@ -51,10 +51,10 @@ fn a4_what_would_not_fit_is_refused_before_it_is_fetched() {
     let [old, _] = releases();
     let disk = new_disk();
     let mut store = opened(&disk);
-    disk.set_space(Space { bytes: 300_000, inodes: 1000 });
+    disk.set_space(Space { bytes: 200_000, inodes: 1000 });
     let refused = store.run(&Job::Open { content: old.found.content });
     let Err(JobError::NoSpace { why }) = refused else { panic!("{refused:?}") };
-    assert!(why.contains("have 292.9 KiB, on /var/lib/tiding"), "{why}");
+    assert!(why.contains("have 195.3 KiB, on /var/lib/tiding"), "{why}");
     disk.set_space(Space { bytes: 1 << 40, inodes: 10 });
     fetch_all(&mut store, &old).expect("room for the content");
     let refused = store.run(&Job::Assemble { release: old.signed.clone() });

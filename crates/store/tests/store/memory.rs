@@ -222,7 +222,7 @@ impl Memory {
     /// An independent copy.
     pub(crate) fn copy(&self) -> Self {
         let mut state = self.state().clone();
-        state.locked = None;
+        (state.locked, state.log) = (None, Vec::new());
         Self(Arc::new(Mutex::new(state)))
     }
 

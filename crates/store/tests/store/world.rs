@@ -280,9 +280,9 @@ pub(crate) fn rich(disk: &Memory, tree: &Dir, seed: u64) {
         disk.open_dir(at, &name(text)).expect("a test's disk")
     };
     let bin = sub(tree, "bin", 0o755);
-    disk.write_file(&bin, &name("server"), 0o755, &noise(seed, 300_000));
+    disk.write_file(&bin, &name("server"), 0o755, &noise(seed, 180_000));
     disk.link(&bin, &name("server"), &bin, &name("server-again")).expect("a test's disk");
-    disk.write_file(&bin, &name("tool"), 0o555, &noise(99, 150_000));
+    disk.write_file(&bin, &name("tool"), 0o555, &noise(99, 90_000));
     let etc = sub(tree, "etc", 0o750);
     for nth in 0..12 {
         disk.write_file(&etc, &name(format!("conf-{nth}")), 0o640, &noise(1000 + nth, 300 + 700 * nth as usize));
@@ -294,8 +294,8 @@ pub(crate) fn rich(disk: &Memory, tree: &Dir, seed: u64) {
     disk.write_file(tree, &name("nothing"), 0o644, b"");
     disk.write_file(tree, &name("zeros"), 0o644, &[0; 5000]);
     let sparse = disk.create(tree, &name("sparse"), 0o644).expect("a test's disk");
-    disk.write_at(&sparse, &noise(seed + 1, 50_000), 1_000_000).expect("a test's disk");
-    disk.set_len(&sparse, 2_500_001).expect("a test's disk");
+    disk.write_at(&sparse, &noise(seed + 1, 50_000), 400_000).expect("a test's disk");
+    disk.set_len(&sparse, 700_001).expect("a test's disk");
     let closed = sub(tree, "closed", 0o755);
     disk.write_file(&closed, &name("inside"), 0o444, b"read only");
     disk.set_mode(tree, &name("closed"), 0o555).expect("a test's disk");
