@@ -1,5 +1,6 @@
 //! Sweeps worlds: `cargo run --release -p tiding-sim --example sweep -- [--seeds N] [--start S] [--threads T] [--stop F]`,
-//! or replays one: `... -- --seed N [-v]`. Ends with an error when a promise was broken.
+//! or replays one: `... -- --seed N [-v]`, or prints the event hash of each seed (`--hashes`), which two builds and two
+//! processes must agree on. Ends with an error when a promise was broken.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -18,7 +19,25 @@ fn is_given(flag: &str) -> bool {
 }
 
 fn main() -> ExitCode {
-    if is_given("--seed") { one(number("--seed", 0)) } else { many() }
+    match (is_given("--seed"), is_given("--hashes")) {
+        (true, _) => one(number("--seed", 0)),
+        (_, true) => hashes(),
+        _ => many(),
+    }
+}
+
+fn hashes() -> ExitCode {
+    let start = number("--start", 0);
+    for seed in start..start + number("--seeds", 8) {
+        match run_seed(seed, &Plan::default()) {
+            Ok(outcome) => println!("{seed} {}", outcome.hash),
+            Err(broken) => {
+                println!("{seed} {broken}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 fn one(seed: u64) -> ExitCode {

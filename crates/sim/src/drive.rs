@@ -176,7 +176,7 @@ impl World {
     fn send(&mut self, nr: Nr, to: NodeId, message: Message) {
         let Some(&to) = self.by_id.get(&to) else { return };
         let message = self.bend(nr, message);
-        let frame = crate::wire::encode(&message);
+        let frame = engine::wire::encode(&message);
         self.remember(nr, to, &message, &frame);
         let left = self.net.carry_up(nr, Lane::Control, frame.len() as u64 + FRAME, self.now);
         self.ship(nr, to, Lane::Control, left, Parcel::Control(frame));
@@ -223,7 +223,7 @@ impl World {
         }
         let sender = self.hosts[from].id;
         match parcel {
-            Parcel::Control(frame) => match crate::wire::decode(&frame) {
+            Parcel::Control(frame) => match engine::wire::decode(&frame) {
                 Ok(message) => self.input(to, Input::Message { from: sender, message }),
                 Err(why) => self.break_connection(from, to, &why.to_string()),
             },

@@ -183,7 +183,7 @@ impl World {
     fn inject(&mut self, from: Nr, to: Nr, message: &Message) -> bool {
         let connected = self.net.connection(from, to).is_some() && self.hosts[to].run.is_some();
         if connected {
-            self.ship(from, to, Lane::Control, self.now, Parcel::Control(crate::wire::encode(message)));
+            self.ship(from, to, Lane::Control, self.now, Parcel::Control(engine::wire::encode(message)));
         }
         connected
     }

@@ -10,6 +10,8 @@
 
 mod boot;
 mod check;
+#[cfg(test)]
+mod cut;
 pub mod dice;
 pub mod disk;
 mod drive;
@@ -22,7 +24,6 @@ mod strikes;
 mod sweep;
 mod tree;
 mod truth;
-mod wire;
 mod world;
 
 pub use check::{Broken, Promise};

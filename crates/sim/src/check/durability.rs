@@ -36,8 +36,12 @@ impl Durability {
     pub(crate) fn begins(&mut self, nr: Nr, job: &Job) {
         let said = self.0.entry(nr).or_default();
         match job {
-            Job::Switch { release, .. } => drop(said.maybe_live.insert(*release)),
-            Job::Confirm { release, .. } => drop(said.maybe_confirmed.insert(*release)),
+            Job::Switch { release, .. } => {
+                said.maybe_live.insert(*release);
+            }
+            Job::Confirm { release, .. } => {
+                said.maybe_confirmed.insert(*release);
+            }
             Job::Collect { contents, releases } => {
                 said.complete.retain(|content| contents.contains(content));
                 said.laid_out.retain(|release| releases.contains(release));
@@ -50,9 +54,11 @@ impl Durability {
     pub(crate) fn ended(&mut self, nr: Nr, job: &Job, result: &Result<JobDone, JobError>) -> Option<String> {
         let said = self.0.entry(nr).or_default();
         match (job, result) {
-            (Job::Complete { content }, Ok(JobDone::Completed)) => drop(said.complete.insert(*content)),
+            (Job::Complete { content }, Ok(JobDone::Completed)) => {
+                said.complete.insert(*content);
+            }
             (Job::Open { content }, Ok(JobDone::Opened { complete: true, .. })) => {
-                drop(said.complete.insert(content.id()))
+                said.complete.insert(content.id());
             }
             (Job::Assemble { release }, Ok(JobDone::Assembled)) => {
                 said.laid_out.insert(ReleaseId(release.payload_digest()));
