@@ -267,7 +267,8 @@ impl<D: Disk> Store<D> {
 
     /// A content that is complete, or the news of what it lacks.
     pub(crate) fn complete(&self, spec: &ContentSpec) -> Result<Arc<Held<D>>, JobError> {
-        let holding = self.held(spec.id())?;
+        let none = || JobError::Missing { content: spec.id(), pieces: (0..spec.total()).map(PieceNo).collect() };
+        let holding = self.shelves.find(spec.id()).ok_or_else(none)?;
         if holding.spec != *spec {
             return Err(refused("the content is here, and its pieces or bytes are not what the release declares"));
         }

@@ -331,3 +331,33 @@ fn find_files<D: Disk>(shelves: &Shelves<D>, record: ContentRecord) -> io::Resul
     }
     Ok(Holding::new(spec, have, indexed, false))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn the_length_of_a_blob_is_found_from_the_length_of_its_pages(len in 0..=BlobRef::MAX_LEN) {
+            prop_assert_eq!(blob_len(Shape::of(len).offset(u32::MAX)), Some(len));
+        }
+
+        #[test]
+        fn whatever_the_length_of_a_file_looking_for_a_blob_ends(len: u64) {
+            let found = blob_len(len);
+            prop_assert!(found.is_none_or(|blob| Shape::of(blob).offset(u32::MAX) == len));
+        }
+    }
+
+    #[test]
+    fn only_names_that_the_store_makes_are_contents() {
+        let id = "ab".repeat(32);
+        let content = |text: &str| content_of(&ours(text)).map(|(content, part)| (content.to_string(), part));
+        assert_eq!(content(&format!("{id}.pages")), Some((id.clone(), Part::Pages)));
+        assert_eq!(content(&format!("{id}.pieces")), Some((id.clone(), Part::Pieces)));
+        for other in [format!("{id}.page"), id.clone(), format!("x{id}.pages"), "lost+found".to_owned()] {
+            assert_eq!(content(&other), None, "{other}");
+        }
+    }
+}

@@ -127,8 +127,6 @@ impl<D: Disk> Target<D> {
             refuse_foreign(&shown, &meta, uid)?;
         }
         let dir = make_dir(&*self.disk, self.parent.dir(), &self.side, 0o755).map_err(failed())?;
-        // Whatever mask the process runs under, services must be able to pass through.
-        self.disk.set_mode(self.parent.dir(), &self.side, 0o755).map_err(failed())?;
         self.sign(&dir, &shown, &release.app, release.fleet)?;
         Ok(Ground::new(self.disk.clone(), dir, shown))
     }

@@ -281,3 +281,35 @@ fn the_same_jobs_make_the_same_calls() {
     };
     assert_eq!(trace(), trace());
 }
+
+#[test]
+fn owners_are_given_when_we_may_and_left_when_not() {
+    let published = publish("1", |disk, tree| {
+        disk.write_file(tree, &name("theirs"), 0o640, b"bytes");
+        disk.set_owner(tree, &name("theirs"), 501, 20).expect("a test's disk");
+    });
+    for apply_owners in [true, false] {
+        let disk = new_disk();
+        let options = store::Options { apply_owners, ..options() };
+        let opened =
+            store::Store::open(std::sync::Arc::new(disk.clone()), disk.dir("home"), disk.dir("root"), "1", options);
+        deploy(&mut opened.expect("the store opens").0, &published, 1).expect("a good day");
+        let tree = disk.dir(&format!("root/srv/.app.tiding/{}", published.id()));
+        let meta = disk.metadata(&tree, &name("theirs")).expect("it was laid out");
+        assert_eq!((meta.uid, meta.gid), if apply_owners { (501, 20) } else { (7, 7) });
+    }
+}
+
+#[test]
+fn an_order_below_the_floor_is_refused_even_if_the_engine_let_it_through() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    let accept =
+        |store: &mut store::Store<_>, epoch| store.run(&Job::Accept { order: order_for(published.id(), epoch).1 });
+    assert_eq!(accept(&mut store, 5), Ok(JobDone::Accepted));
+    assert_eq!(accept(&mut store, 5), Ok(JobDone::Accepted), "the same order again is no news");
+    drop(store);
+    let mut store = opened(&disk.crash(Crash::Forget));
+    assert!(matches!(accept(&mut store, 4), Err(JobError::Refused { .. })));
+}
