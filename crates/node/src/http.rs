@@ -30,7 +30,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 /// The longest body of a request.
 const MAX_BODY: usize = 1 << 20;
@@ -161,6 +161,7 @@ fn watch(desk: Arc<Desk>) -> Answer {
         loop {
             // What changes while the status is made is seen the next time round.
             changed.mark_unchanged();
+            let next = Instant::now() + WATCH;
             let Ok(status) = desk.status().await else { return };
             let said = without_clocks(&status);
             if last.as_ref() != Some(&said) && to.send(to_line(&status).into()).await.is_err() {
@@ -170,7 +171,8 @@ fn watch(desk: Arc<Desk>) -> Answer {
             tokio::select! {
                 () = to.closed() => return,
                 change = changed.changed() => match change {
-                    Ok(()) => tokio::time::sleep(WATCH).await,
+                    // After a rest at once; else when it is time again.
+                    Ok(()) => tokio::time::sleep_until(next).await,
                     Err(_) => return,
                 },
             }
