@@ -478,7 +478,9 @@ impl Swarm {
         transfer.tries += 1;
         let again = match error {
             JobError::Missing { content: of, pieces } if of == content => {
-                pieces.iter().for_each(|piece| drop(transfer.lose(*piece)));
+                for piece in pieces {
+                    transfer.lose(piece);
+                }
                 self.out.push_back(Action::Event(Event::JobFailed { why: "pieces are missing".to_owned() }));
                 Some(Duration::from_millis(50))
             }

@@ -450,7 +450,9 @@ impl Engine {
             let Some(origin) = self.origin() else { return };
             origin.learn(fact);
         }
-        let Some(origin) = self.origin().filter(|_| !facts.is_empty()) else { return };
+        if facts.is_empty() {
+            return;
+        }
         let is_fleet = matches!(facts[0], Fact::Published { .. } | Fact::Ordered { .. } | Fact::Rooted { .. });
         let journal = self.journal(is_fleet);
         let Some(origin) = self.origin() else { return };

@@ -11,8 +11,6 @@ use std::time::Duration;
 /// Pieces that may be asked of a neighbour, and of a publisher, before one comes.
 const AHEAD: usize = 4;
 const AHEAD_OF_PUBLISHER: usize = 64;
-/// When so few pieces are left, a source is asked for those that no neighbour has.
-const FEW: usize = 8;
 /// No deadline is shorter than this: less than what a busy machine may sleep makes false alarms.
 const SHORTEST: Duration = Duration::from_millis(200);
 const SLACK: Duration = Duration::from_millis(50);
@@ -130,13 +128,7 @@ impl Swarm {
         if !may_ask_now(transfer, self.settings.role, asked.role) {
             return None;
         }
-        let orphans_only = asked.role == Role::Origin && !transfer.is_plain && transfer.has_helpers();
-        let piece = transfer.choose(peer, &mut self.chance)?;
-        if orphans_only && transfer.holders(piece) > 0 {
-            transfer.keep_useful(peer, piece);
-            return None;
-        }
-        Some(piece)
+        transfer.choose(peer, &mut self.chance)
     }
 
     fn reserve(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
@@ -405,10 +397,7 @@ enum Taken {
 /// Whether a peer of that role is to be asked at all at this moment.
 fn may_ask_now(transfer: &super::Transfer, me: Role, other: Role) -> bool {
     match (me, other) {
-        (Role::Agent, Role::Origin) => {
-            let few = transfer.total - transfer.have.count() <= FEW as u32;
-            transfer.is_plain || few || !transfer.has_helpers()
-        }
+        (Role::Agent, Role::Origin) => transfer.is_plain || !transfer.has_helpers(),
         (Role::Origin, Role::Agent) => !transfer.has_publisher(),
         _ => true,
     }
@@ -446,13 +435,6 @@ impl super::Transfer {
         let Some(partner) = self.partners.get_mut(&peer).filter(|p| p.have.contains(piece)) else { return false };
         partner.false_haves += 1;
         partner.false_haves > STRIKES
-    }
-
-    /// A piece is not asked for now after all.
-    fn keep_useful(&mut self, peer: NodeId, piece: PieceNo) {
-        if let Some(partner) = self.partners.get_mut(&peer) {
-            partner.useful.push(piece);
-        }
     }
 
     /// A neighbour cannot take pushes for now.

@@ -1,7 +1,9 @@
 //! What a source has not had out yet: each piece goes to one neighbour before any piece goes to a second.
 //!
-//! A piece has been *out* when some neighbour says that it has it. Until then it is unsent, or under way to one; when that
-//! one goes away first, the piece counts as unsent again.
+//! A piece has been *out* when the neighbour that it went to says that it has it. Until then it is unsent, or under way to
+//! one; when that one goes away first, the piece counts as unsent again. What neighbours say of pieces that never went to
+//! them may be true (they had it in another release, or this source was restarted) or a lie: it counts when every second one
+//! says so.
 
 use super::partner::Partner;
 use super::transfer::{Stage, Transfer};
@@ -55,14 +57,16 @@ impl Push {
     }
 
     /// A neighbour says that it has a piece.
-    pub(super) fn landed(&mut self, piece: PieceNo) {
-        self.under_way.remove(&piece);
-        self.out.insert(piece);
+    pub(super) fn landed(&mut self, piece: PieceNo, at: NodeId) {
+        if self.is_under_way(piece, at) {
+            self.under_way.remove(&piece);
+            self.out.insert(piece);
+        }
     }
 
     /// A neighbour says what it has, all at once.
     pub(super) fn arrived(&mut self, peer: NodeId, have: &Bitmap) {
-        have.iter().for_each(|piece| self.landed(piece));
+        have.iter().for_each(|piece| self.landed(piece, peer));
         self.give_back(peer);
     }
 
@@ -100,10 +104,16 @@ impl Push {
         self.under_way.get(&piece) == Some(&to)
     }
 
-    /// Forgets unsent pieces that are out or under way by now.
-    fn skip(&mut self) {
+    /// Forgets unsent pieces that are out or under way by now, and those that `is_known` says are held by many.
+    fn skip(&mut self, is_known: impl Fn(PieceNo) -> bool) {
         for queue in [&mut self.unsent_pages, &mut self.unsent] {
-            while queue.front().is_some_and(|piece| self.out.contains(*piece) || self.under_way.contains_key(piece)) {
+            while let Some(&piece) = queue.front() {
+                if is_known(piece) && !self.under_way.contains_key(&piece) {
+                    self.out.insert(piece);
+                }
+                if !self.out.contains(piece) && !self.under_way.contains_key(&piece) {
+                    break;
+                }
                 queue.pop_front();
             }
         }
@@ -123,10 +133,18 @@ impl Transfer {
         }
     }
 
+    /// Forgets unsent pieces that need not go out; whether everything has been out.
+    fn has_been_out(&mut self) -> bool {
+        let (holders, agents) = (&self.holders, self.agents);
+        let Some(push) = &mut self.push else { return false };
+        push.skip(|piece| agents > 0 && u32::from(holders[piece.0 as usize]) * 2 >= agents);
+        push.is_done()
+    }
+
     /// The next piece that should go out, and to whom.
     fn next_push(&mut self) -> Option<(PieceNo, NodeId)> {
+        self.has_been_out();
         let push = self.push.as_mut()?;
-        push.skip();
         let heads = [push.unsent_pages.front().copied(), push.unsent.front().copied()];
         let (piece, to) = match self.cheap_page() {
             Some(copy) => copy,
@@ -178,11 +196,12 @@ impl Swarm {
     /// Ends pushing when all has been out: then a source is a holder like any other.
     pub(super) fn refresh_push(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        let Some(push) = &transfer.push else { return };
-        if push.is_done() {
+        if transfer.has_been_out() {
             transfer.push = None;
-            self.tell_all(content);
-        } else if transfer.stage == Stage::Complete && !push.under_way.is_empty() {
+            return self.tell_all(content);
+        }
+        let Some(push) = &transfer.push else { return };
+        if transfer.stage == Stage::Complete && !push.under_way.is_empty() {
             self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience * 3));
         }
     }

@@ -53,7 +53,9 @@ pub(super) struct Transfer {
     pub(super) stage: Stage,
     pub(super) partners: BTreeMap<NodeId, Partner>,
     /// How many agents say that they hold a piece.
-    holders: Vec<u16>,
+    pub(super) holders: Vec<u16>,
+    /// How many partners are agents.
+    pub(super) agents: u32,
     /// From whom a piece is expected.
     pub(super) reserved: BTreeMap<PieceNo, NodeId>,
     /// Pieces that the host verifies and writes, and who sent them.
@@ -84,6 +86,7 @@ impl Transfer {
             stage: Stage::Opening,
             partners: BTreeMap::new(),
             holders: vec![0; total as usize],
+            agents: 0,
             reserved: BTreeMap::new(),
             writing: BTreeMap::new(),
             parked: Vec::new(),
@@ -252,6 +255,7 @@ impl Transfer {
         self.discount(peer);
         partner.pages = partner.have.iter().take_while(|piece| piece.0 < self.pages).count() as u32;
         if partner.role == Role::Agent {
+            self.agents += 1;
             partner.have.iter().for_each(|piece| self.holders[piece.0 as usize] += 1);
         }
         if let Some(push) = self.push.as_mut().filter(|_| partner.role == Role::Agent) {
@@ -264,6 +268,7 @@ impl Transfer {
     /// Takes a partner out of the counts of holders.
     fn discount(&mut self, peer: NodeId) {
         let Some(old) = self.partners.get(&peer).filter(|partner| partner.role == Role::Agent) else { return };
+        self.agents -= 1;
         for piece in old.have.iter() {
             self.holders[piece.0 as usize] -= 1;
         }
@@ -297,7 +302,7 @@ impl Transfer {
         }
         self.holders[piece.0 as usize] += 1;
         if let Some(push) = &mut self.push {
-            push.landed(piece);
+            push.landed(piece, peer);
         }
     }
 
@@ -314,10 +319,6 @@ impl Transfer {
 
     pub(super) fn holders(&self, piece: PieceNo) -> u16 {
         self.holders[piece.0 as usize]
-    }
-
-    pub(super) fn has_neighbours(&self) -> bool {
-        self.partners.values().any(|partner| partner.role == Role::Agent)
     }
 
     // What may be asked for.
