@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 /// Brings a directory tree to every server you run, peer to peer, verified and signed, live at once and back again.
 #[derive(Debug, Parser)]
-#[command(name = "tiding", version, after_help = AFTER, max_term_width = 100, propagate_version = true)]
+#[command(name = "tiding", version, after_help = AFTER, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// The configuration file [default: /etc/tiding/tiding.toml, if it is there; environment: TIDING_CONFIG]
     #[arg(long, global = true, value_name = "FILE")]
