@@ -27,6 +27,9 @@ fn a2_a_power_cut_at_any_call_leaves_the_old_release_or_the_new() {
             said.extend(complete.map(|spec| spec.id()));
         }
         if !disk.relieve() {
+            // All of it was said to be done.
+            let disk = disk.crash(Crash::Forget);
+            assert!(check_after(&disk, &old, &new, &said, "after the last call"));
             break;
         }
         cuts += 1;
