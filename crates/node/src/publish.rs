@@ -3,7 +3,7 @@
 //! A publisher is a node of its own for a short while: the same engine and driver, with the tree itself as the source of its
 //! pieces and no store. Whatever happens to it before the order stands in the journal, nothing has been deployed.
 
-use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutState, RolloutStatus};
+use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutStatus};
 use crate::client::{Client, ClientError, OperatorKeys};
 use crate::disk::RealDisk;
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Parts, Shelf};
@@ -168,8 +168,9 @@ pub async fn deploy(
         .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
-    // Asked before anything is read, so that an origin that is away or busy is known at once.
-    not_busy(&client.status().await?, &app)?;
+    // Asked before anything is read, so that an origin that is away is known at once. Whether it is busy is its to say: a
+    // release that still spreads may be one whose publisher is gone for ever.
+    client.status().await?;
     let (found, tree) = read_tree(source, &mut progress).await?;
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
     progress(Progress::Found { entries, bytes, notes });
@@ -249,18 +250,6 @@ struct Standing {
 
 fn rollout_of<'a>(status: &'a FleetStatus, app: &AppName) -> Option<&'a RolloutStatus> {
     status.apps.iter().find(|rollout| rollout.app == app.as_str())
-}
-
-/// Refuses early what the origin would refuse late: it decides all the same.
-fn not_busy(status: &FleetStatus, app: &AppName) -> Result<(), ClientError> {
-    match rollout_of(status, app) {
-        Some(rollout) if rollout.state == RolloutState::Spreading => {
-            let (epoch, by) = (rollout.epoch, rollout.by.clone());
-            let what = format!("{app} {} is being deployed", rollout.version);
-            Err(Refusal::Conflict { epoch, by, what }.into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The newest epoch, and the release that most nodes have confirmed: what a failing rollout goes back to.
@@ -481,7 +470,7 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::{AppStatus, NodeStatus, Phase, Timeline};
+    use crate::api::{AppStatus, NodeStatus, Phase, RolloutState, Timeline};
 
     fn release(id: &str, version: &str) -> ReleaseStatus {
         ReleaseStatus { release: id.repeat(64), version: version.to_owned(), created: 0, runs: false }
@@ -556,12 +545,7 @@ mod tests {
     }
 
     #[test]
-    fn d5_a_second_deploy_is_told_who_and_what() {
-        let mut rollout = rollout("c");
-        rollout.state = RolloutState::Spreading;
-        let status = FleetStatus { apps: vec![rollout], ..FleetStatus::default() };
-        let why = not_busy(&status, &AppName::new("app").expect("a name")).expect_err("busy").to_string();
-        assert!(why.contains("alice") && why.contains("is being deployed"), "{why}");
+    fn d5_a_second_deploy_with_the_same_keys_is_told_who_and_what() {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let app = AppName::new("app").expect("a name");
         let first = lock(temp.path(), &app, "alice").expect("nobody else");

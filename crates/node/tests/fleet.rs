@@ -327,3 +327,34 @@ async fn an_origin_that_is_away_is_said_before_anything_is_read() {
     assert!(matches!(deployed, Err(DeployError::Client(ClientError::Unreachable(_)))), "{deployed:?}");
     assert_eq!(told, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn d6_a_publisher_that_is_cut_off_has_deployed_nothing_and_may_try_again() {
+    let fleet = Fleet::new(2).await;
+    let source = fleet.path("build");
+    tree(&source, "one");
+    let large: Vec<u8> =
+        (0..10_000_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).rotate_left(7).to_le_bytes()).collect();
+    std::fs::write(source.join("larger"), large).expect("written");
+    let (operator, (cut, cut_off)) = (fleet.operator(), tokio::sync::oneshot::channel());
+    let mut cut = Some(cut);
+    let options = DeployOptions::new("app", Path::new("/srv/app"));
+    let deploying = publish::deploy(&operator, &source, &options, |progress| {
+        if matches!(progress, Progress::Spreading { .. })
+            && let Some(cut) = cut.take()
+        {
+            cut.send(()).expect("somebody waits");
+        }
+    });
+    tokio::select! {
+        deployed = deploying => panic!("it was not cut off: {deployed:?}"),
+        _ = cut_off => {}
+    }
+    let status = in_time("asking", fleet.client().status()).await.expect("a status");
+    assert!(status.apps.iter().all(|app| app.order.is_none()), "{:?}", status.apps);
+    assert!(!fleet.live(0).exists());
+    let deployed = fleet.deploy(&source).await.expect("deployed");
+    fleet.until_confirmed(&deployed.release.to_string()).await;
+    assert_eq!(listing(&fleet.live(1)), listing(&source));
+    fleet.stop().await;
+}
