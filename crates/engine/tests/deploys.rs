@@ -16,12 +16,7 @@ fn a_deploy_reaches_everyone_and_the_origin_sends_one_copy() {
         let publisher = fleet.deploy(&release, &order(1, &signed, None));
         let began = fleet.now;
         fleet.run_until("everyone confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
-        eprintln!(
-            "{} ms, {} copies, {} messages",
-            (fleet.now - began) / 1_000_000,
-            fleet.copies(release.content),
-            fleet.messages
-        );
+        assert!(fleet.now - began < 200_000_000, "a unicast takes 105 ms, and this {} ns", fleet.now - began);
         assert!(matches!(fleet.answer(publisher, 1), Some(Answer::Ordered { epoch: 1, .. })));
         assert!(fleet.copies(release.content) <= 1.2, "{} copies", fleet.copies(release.content));
         for nr in fleet.agents() {
@@ -244,9 +239,11 @@ fn c5_liars_and_stallers_cost_a_deadline_and_no_more() {
         let began = fleet.now;
         settle(&mut fleet, "v1", 1, None);
         let took = fleet.now - began;
-        eprintln!("{evil:?} {took} {honest}");
-        assert!(took < honest + 6_000_000_000, "{evil:?}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
-        eprintln!("{}", fleet.copies(release("v1", 60).content));
+        assert!(took < honest + 1_500_000_000, "{evil:?}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+        // A liar says that it wants nothing, so nobody pushes it anything: it fetches a copy of its own in the end.
+        let most = if evil == Evil::Lies { 3.0 + 1.2 } else { 3.0 };
+        let copies = fleet.copies(release("v1", 60).content);
+        assert!(copies <= most, "{evil:?}: {copies} copies");
     }
 }
 

@@ -258,7 +258,7 @@ impl Swarm {
         match self.peers.get(&from).is_some_and(|peer| peer.role == Role::Agent) {
             true => {
                 progress.from_peers += u64::from(len);
-                transfer.is_plain = false;
+                transfer.is_plain &= self.peers.values().any(|peer| peer.asking.is_blocked);
             }
             false => progress.from_origin += u64::from(len),
         }
@@ -332,6 +332,7 @@ impl Swarm {
         for (content, piece) in given_up {
             if let Some(transfer) = self.contents.get_mut(&content) {
                 transfer.spare(peer);
+                transfer.is_plain |= self.settings.role == Role::Agent;
             }
             self.out.push_back(Action::Event(Event::Late { from: peer, content, piece }));
             self.out.push_back(Action::Send(peer, Message::Cancel { content, piece }));

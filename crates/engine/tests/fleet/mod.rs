@@ -449,9 +449,6 @@ impl Fleet {
             }
             Output::Send { to, message } => self.send(nr, to, message),
             Output::SendPiece { to, content, piece } => {
-                if std::env::var("TRACE").is_ok() {
-                    eprintln!("{:>9} {nr} sends {content:?} {piece:?} to {}", self.now / 1000, self.by_id[&to]);
-                }
                 self.nodes[nr].bulk.push_back((to, content, piece));
                 self.pump(nr);
             }
@@ -479,13 +476,6 @@ impl Fleet {
             }
             (_, message) => message,
         };
-        if std::env::var("TRACE").is_ok() && self.messages < 12000 {
-            eprintln!(
-                "{:>9} {nr}->{peer} {}",
-                self.now / 1000,
-                format!("{message:?}").chars().take(150).collect::<String>()
-            );
-        }
         self.messages += 1;
         let message =
             tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
