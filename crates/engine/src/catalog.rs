@@ -217,11 +217,6 @@ impl Catalog {
         self.nodes.get(&node)
     }
 
-    /// The nodes that are enrolled and not revoked.
-    pub(crate) fn nodes(&self) -> impl Iterator<Item = (NodeId, &Enrolled)> {
-        self.nodes.iter().filter(|(node, _)| !self.revoked.contains(node)).map(|(node, enrolled)| (*node, enrolled))
-    }
-
     pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
         self.revoked.contains(&node)
     }
@@ -381,4 +376,111 @@ pub(crate) fn cut(text: &str, most: usize) -> &str {
 /// Compares without telling by its time where two digests differ.
 fn is_same(a: &Digest, b: &Digest) -> bool {
     a.as_bytes().iter().zip(b.as_bytes()).fold(0, |different, (a, b)| different | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn catalog() -> Catalog {
+        Catalog::new(Label::new("dc1").expect("a plain label"))
+    }
+
+    fn token() -> TokenId {
+        TokenId(Digest::of(b"token"))
+    }
+
+    fn node(nr: u8) -> NodeId {
+        NodeId(Digest::of(&[nr]))
+    }
+
+    fn issue(uses: u32) -> Proposal {
+        let fact = Fact::TokenIssued {
+            token: token(),
+            secret: Digest::of(b"secret"),
+            uses,
+            expires: UnixTime(1000),
+            role: Role::Agent,
+            labels: Labels::new(),
+        };
+        Proposal::IssueToken { client: ClientId(0), fact }
+    }
+
+    fn join(nr: u8, secret: &[u8], now: u64) -> Proposal {
+        let (token, secret, name) = (token(), Digest::of(secret), "web".to_owned());
+        let enrolment = Enrolment { token, secret, node: node(nr), name, now: UnixTime(now) };
+        Proposal::Enrol { client: ClientId(u64::from(nr)), enrolment }
+    }
+
+    /// Takes proposals through a journal that works, and gives what came of them.
+    fn settle(catalog: &mut Catalog, proposals: Vec<Proposal>) -> Vec<Result<Vec<Fact>, Refusal>> {
+        proposals.into_iter().for_each(|proposal| catalog.propose(proposal));
+        let mut outcomes = Vec::new();
+        while let Some(next) = catalog.next() {
+            match next {
+                Next::Settled(settled) => outcomes.push(settled.outcome),
+                Next::Append(_, expect, facts) => {
+                    assert_eq!(catalog.next(), None, "one append at a time");
+                    let after = Position { index: expect.index + facts.len() as u64, ..expect };
+                    outcomes.push(catalog.appended(Ok(after)).expect("it was under way").outcome);
+                }
+            }
+        }
+        outcomes
+    }
+
+    fn why(outcome: &Result<Vec<Fact>, Refusal>) -> &str {
+        match outcome {
+            Err(Refusal::NotAllowed(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn two_that_want_the_last_use_one_gets_it_and_names_are_unique() {
+        let mut catalog = catalog();
+        let outcomes =
+            settle(&mut catalog, vec![issue(2), join(1, b"secret", 5), join(2, b"secret", 5), join(3, b"secret", 5)]);
+        assert!(outcomes[..3].iter().all(Result::is_ok));
+        assert!(why(&outcomes[3]).contains("used up"));
+        let name = |nr| catalog.node(node(nr)).map(|node| node.name.clone());
+        assert_eq!([name(1), name(2), name(3)], [Some("web".to_owned()), Some("web-2".to_owned()), None]);
+    }
+
+    #[test]
+    fn h2_wrong_secrets_and_unknown_tokens_sound_the_same() {
+        let mut known = catalog();
+        let wrong = settle(&mut known, vec![issue(1), join(1, b"guess", 5)]);
+        let unknown = settle(&mut catalog(), vec![join(1, b"secret", 5)]);
+        assert_eq!(why(&wrong[1]), why(&unknown[0]));
+        assert!(!is_same(&Digest::of(b"a"), &Digest::of(b"b")) && is_same(&Digest::of(b"a"), &Digest::of(b"a")));
+    }
+
+    #[test]
+    fn h2_expired_and_revoked_tokens_are_refused_and_a_repeat_costs_no_use() {
+        let mut catalog = catalog();
+        let revoke = || Proposal::RevokeToken { client: ClientId(9), token: token() };
+        let steps =
+            vec![issue(2), join(1, b"secret", 1000), join(1, b"secret", 999), join(1, b"secret", 999), revoke()];
+        let outcomes = settle(&mut catalog, steps);
+        assert!(why(&outcomes[1]).contains("expired"));
+        assert_eq!(outcomes[3], Ok(Vec::new()));
+        let after = settle(&mut catalog, vec![revoke(), join(2, b"secret", 5)]);
+        assert_eq!(after[0], Ok(Vec::new()));
+        assert!(why(&after[1]).contains("taken back"));
+    }
+
+    #[test]
+    fn a_conflict_is_tried_again_at_the_new_position() {
+        let mut catalog = catalog();
+        catalog.propose(issue(1));
+        assert!(matches!(catalog.next(), Some(Next::Append(_, BEGINNING, _))));
+        let stands = Position { generation: 2, index: 7 };
+        assert_eq!(catalog.appended(Err(AppendError::Conflict(stands))), None);
+        assert!(matches!(catalog.next(), Some(Next::Append(_, expect, _)) if expect == stands));
+        let settled =
+            catalog.appended(Err(AppendError::Unavailable("disk full".to_owned()))).expect("it was under way");
+        assert!(matches!(settled.outcome, Err(Refusal::Failed(why)) if why.contains("disk full")));
+        assert_eq!(catalog.proposals(), 0);
+    }
 }

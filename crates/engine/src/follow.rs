@@ -8,6 +8,7 @@
 use crate::alarm::Alarms;
 use crate::door::{AppRecord, Gate, JobError, Phase, Time, Timeline};
 use content::{AppName, ContentId, ContentSpec, Order, OrderId, PieceNo, Release, ReleaseId, Signed};
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
@@ -157,12 +158,12 @@ impl Follower {
         let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
         let is_ordered = app.orders().any(|order| order.release == id);
         let is_fallback = app.orders().any(|order| order.fallback == Some(id));
-        if !app.works.contains_key(&id) {
+        if let Entry::Vacant(vacant) = app.works.entry(id) {
             [Some(release.content), release.attributes].into_iter().flatten().for_each(|content| {
                 self.out.push_back(Action::Want(content));
             });
             let work = Work { signed, release, stage: Stage::Fetching, tries: 0, failed: None };
-            app.works.insert(id, work);
+            vacant.insert(work);
         }
         if app.focus != Some(id) && (is_ordered || !is_fallback) {
             app.focus_on(now, id);

@@ -166,3 +166,87 @@ impl Rollout {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::{FleetId, ReleaseId, UnixTime};
+
+    fn digest(nr: u8) -> Digest {
+        Digest::of(&[nr])
+    }
+
+    fn rollout(waves: Vec<Wave>, budget: u32) -> Rollout {
+        let order = Order {
+            fleet: FleetId(digest(1)),
+            app: AppName::new("web").expect("a plain name"),
+            epoch: 1,
+            release: ReleaseId(digest(2)),
+            fallback: Some(ReleaseId(digest(3))),
+            selector: Vec::new(),
+            waves,
+            budget,
+            created: UnixTime(0),
+            message: String::new(),
+        };
+        Rollout::new(OrderId(digest(4)), order)
+    }
+
+    fn nodes(count: u8, presence: Presence) -> Vec<(NodeId, Presence)> {
+        (0..count).map(|nr| (NodeId(digest(nr)), presence)).collect()
+    }
+
+    /// Takes a step as the journal would.
+    fn step(rollout: &mut Rollout) -> Option<Step> {
+        let step = rollout.judge()?;
+        let fact = rollout.fact(AppName::new("web").expect("a plain name"), step.clone()).expect("it has a fact");
+        rollout.learn(&fact);
+        Some(step)
+    }
+
+    fn open(rollout: &Rollout, count: u8) -> Vec<NodeId> {
+        nodes(count, Presence::Expected).into_iter().map(|n| n.0).filter(|n| rollout.gate(*n) == Gate::Open).collect()
+    }
+
+    #[test]
+    fn waves_grow_and_wait_for_confirmations() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::PerMille(500), Wave::PerMille(1000)], 0);
+        rollout.enlist(&nodes(4, Presence::Expected));
+        assert!(open(&rollout, 4).is_empty());
+        for (wave, size) in [(0, 1), (1, 2), (2, 4)] {
+            assert_eq!(step(&mut rollout), Some(Step::Open(wave)));
+            let now = open(&rollout, 4);
+            assert_eq!((now.len(), rollout.judge()), (size, None));
+            now.into_iter().for_each(|node| assert!(rollout.report(node, Phase::Confirmed) || wave > 0));
+        }
+        assert_eq!(step(&mut rollout), Some(Step::Finish));
+        assert_eq!((rollout.judge(), rollout.state()), (None, RolloutState::Finished));
+    }
+
+    #[test]
+    fn failures_beyond_the_budget_halt_and_then_fall_back() {
+        let mut rollout = rollout(vec![Wave::PerMille(1000)], 1);
+        rollout.enlist(&nodes(3, Presence::Expected));
+        step(&mut rollout);
+        rollout.report(NodeId(digest(0)), Phase::Failed);
+        assert_eq!(rollout.judge(), None);
+        rollout.report(NodeId(digest(1)), Phase::Failed);
+        assert!(matches!(step(&mut rollout), Some(Step::Halt(_))));
+        assert_eq!(rollout.gate(NodeId(digest(2))), Gate::Hold);
+        assert_eq!(step(&mut rollout), Some(Step::FallBack));
+        assert_eq!((rollout.gate(NodeId(digest(2))), rollout.judge()), (Gate::FallBack, None));
+    }
+
+    #[test]
+    fn who_is_away_for_long_holds_nothing_up() {
+        let mut rollout = rollout(vec![Wave::PerMille(1000)], 0);
+        let mut known = nodes(2, Presence::Expected);
+        rollout.enlist(&known);
+        step(&mut rollout);
+        rollout.report(known[0].0, Phase::Confirmed);
+        assert_eq!(rollout.judge(), None);
+        known[1].1 = Presence::Away;
+        rollout.enlist(&known);
+        assert_eq!(rollout.judge(), Some(Step::Finish));
+    }
+}

@@ -262,3 +262,93 @@ impl Origins {
         Some(Dial { address: self.addresses[self.at % self.addresses.len()], expect: None })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::Digest;
+
+    fn node(nr: u16) -> NodeId {
+        NodeId(Digest::of(format!("{nr}").as_bytes()))
+    }
+
+    fn address(nr: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], nr))
+    }
+
+    fn joined(members: u16) -> (Tracker, Chance) {
+        let (mut tracker, mut chance) = (Tracker::new(16), Chance::new(1));
+        (0..members).for_each(|nr| drop(tracker.join(node(nr), address(nr), &mut chance)));
+        (tracker, chance)
+    }
+
+    fn is_symmetric(tracker: &Tracker) -> bool {
+        let mut edges = tracker.members.iter().flat_map(|(a, member)| member.neighbours.iter().map(move |b| (a, b)));
+        edges.all(|(a, b)| a != b && tracker.members[b].neighbours.contains(a))
+    }
+
+    #[test]
+    fn small_fleets_are_a_full_mesh() {
+        let (tracker, _) = joined(17);
+        assert!(tracker.members.values().all(|member| member.neighbours.len() == 16) && is_symmetric(&tracker));
+    }
+
+    #[test]
+    fn large_fleets_have_some_neighbours_each_and_holes_are_mended() {
+        let (mut tracker, mut chance) = joined(400);
+        let mean = tracker.members.values().map(|m| m.neighbours.len()).sum::<usize>() / 400;
+        assert!((14..=18).contains(&mean) && is_symmetric(&tracker), "{mean}");
+        (0..200).for_each(|nr| drop(tracker.leave(node(nr), &mut chance)));
+        assert!(tracker.members.values().all(|m| m.neighbours.len() >= 8) && is_symmetric(&tracker));
+    }
+
+    #[test]
+    fn an_introduction_goes_to_both_and_the_lower_one_dials() {
+        let (mut tracker, mut chance) = joined(1);
+        let made = tracker.join(node(1), address(1), &mut chance);
+        assert_eq!(made.len(), 2);
+        let dials = made.into_iter().filter(|(to, introduction)| {
+            let mut mesh = Mesh::new(*to, Duration::from_millis(50));
+            mesh.introduced(Time(0), *introduction);
+            mesh.due(Time(0)).is_some()
+        });
+        assert_eq!(dials.count(), 1);
+    }
+
+    #[test]
+    fn a_lost_neighbour_is_dialled_a_few_times_and_forgotten() {
+        let mut ids = [node(1), node(2)];
+        ids.sort_unstable();
+        let (mut mesh, mut chance) = (Mesh::new(ids[0], Duration::from_millis(50)), Chance::new(1));
+        mesh.introduced(Time(0), Introduction { node: ids[1], address: address(2) });
+        let (mut now, mut dials) = (Time(0), 0);
+        while let Some(next) = mesh.deadline() {
+            now = next;
+            dials += usize::from(mesh.due(now).is_some());
+            mesh.unreachable(now, address(2), &mut chance);
+        }
+        assert_eq!(dials, 1 + REDIALS as usize);
+        assert!(now < Time(60_000_000_000));
+    }
+
+    #[test]
+    fn origins_are_tried_in_turn_and_waits_grow_to_five_seconds() {
+        let mut chance = Chance::new(1);
+        let mut origins = Origins::new(vec![address(1), address(2)], Duration::from_millis(50), Time(0));
+        let (mut now, mut tried, mut longest) = (Time(0), Vec::new(), Duration::ZERO);
+        for _ in 0..20 {
+            let next = origins.deadline().expect("it goes on");
+            longest = longest.max(next.since(now));
+            now = next;
+            let dial = origins.due(now).expect("it is due");
+            tried.push(dial.address);
+            origins.unreachable(now, dial.address, &mut chance);
+        }
+        assert_eq!(tried[..3], [address(1), address(2), address(1)]);
+        assert!(longest > Duration::from_secs(2) && longest <= LONGEST);
+        origins.up(node(1));
+        assert_eq!(origins.deadline(), None);
+        assert!(origins.down(now, node(1), &mut chance));
+        assert!(origins.deadline().is_some_and(|next| next.since(now) <= Duration::from_millis(50)));
+    }
+}

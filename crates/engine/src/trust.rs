@@ -104,3 +104,79 @@ impl Trust {
         if names.is_empty() { "somebody unknown".to_owned() } else { names.join(" and ") }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::order::Wave;
+    use content::root::Operator;
+    use content::{Digest, PayloadKind, SigningKey, UnixTime};
+
+    fn operator() -> SigningKey {
+        SigningKey::from_secret(&[1; 32])
+    }
+
+    fn trust() -> Trust {
+        let key = SigningKey::from_secret(&[2; 32]);
+        let root = Root {
+            version: 1,
+            nonce: [0; 16],
+            created: UnixTime(0),
+            root_keys: vec![key.public()],
+            root_threshold: 1,
+            operators: vec![Operator { name: "alice".to_owned(), key: operator().public() }],
+            operator_threshold: 1,
+        };
+        let root = key.sign(PayloadKind::Root, root.encode());
+        Trust::new(FleetId(root.payload_digest()), Some(&root))
+    }
+
+    fn order(trust: &Trust, epoch: u64, message: &str) -> Signed {
+        let order = Order {
+            fleet: trust.fleet,
+            app: AppName::new("web").expect("a plain name"),
+            epoch,
+            release: ReleaseId(Digest::of(b"release")),
+            fallback: None,
+            selector: Vec::new(),
+            waves: vec![Wave::PerMille(1000)],
+            budget: 0,
+            created: UnixTime(0),
+            message: message.to_owned(),
+        };
+        operator().sign(PayloadKind::Order, order.encode())
+    }
+
+    #[test]
+    fn g2_g5_epochs_rise_and_not_too_far() {
+        let mut trust = trust();
+        let standing = |trust: &Trust, epoch, message| {
+            trust.standing(&trust.order(&order(trust, epoch, message)).expect("alice signed it"))
+        };
+        assert_eq!(standing(&trust, 1, ""), Standing::Next);
+        let five = trust.order(&order(&trust, 5, "")).expect("alice signed it");
+        trust.raise(&five);
+        assert_eq!(standing(&trust, 5, ""), Standing::Same);
+        assert_eq!(standing(&trust, 5, "twin"), Standing::Stale { floor: 5 });
+        assert_eq!(standing(&trust, 4, ""), Standing::Stale { floor: 5 });
+        assert_eq!(standing(&trust, 5 + Order::MAX_EPOCH_STEP, ""), Standing::Next);
+        assert_eq!(
+            standing(&trust, 6 + Order::MAX_EPOCH_STEP, ""),
+            Standing::TooFar { most: 5 + Order::MAX_EPOCH_STEP }
+        );
+        trust.raise(&trust.order(&order(&trust, 2, "")).expect("alice signed it"));
+        assert_eq!(trust.floors(), [(five.order.app, 5)]);
+    }
+
+    #[test]
+    fn g1_strangers_and_other_fleets_are_not_believed() {
+        let trust = trust();
+        let good = order(&trust, 1, "");
+        let stranger = SigningKey::from_secret(&[9; 32]).sign(PayloadKind::Order, good.payload.clone());
+        assert!(trust.order(&good).is_ok() && trust.order(&stranger).is_err());
+        assert_eq!((trust.signer(&good), trust.signer(&stranger)), ("alice".to_owned(), "somebody unknown".to_owned()));
+        let other = Trust { fleet: FleetId(Digest::of(b"other")), ..self::trust() };
+        assert!(other.order(&good).is_err());
+        assert_eq!(Trust::new(trust.fleet, None).order(&good), Err(Distrust::NoRoot));
+    }
+}

@@ -195,7 +195,9 @@ impl Fleet {
             seed,
         };
         fleet.add(Role::Origin);
-        (0..agents).for_each(|_| drop(fleet.add(Role::Agent)));
+        for _ in 0..agents {
+            fleet.add(Role::Agent);
+        }
         (0..=agents).for_each(|nr| fleet.start(nr));
         fleet.run_for(Duration::from_millis(50));
         fleet
