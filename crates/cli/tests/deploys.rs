@@ -1,9 +1,7 @@
 //! A fleet from its founding to its end: joining, deploying, going back, verifying, stopping, with the real binary.
 
-#[allow(dead_code, unreachable_pub, reason = "each test file uses its part of the lab")]
 #[path = "support/lab.rs"]
 mod lab;
-#[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #[path = "support/watched.rs"]
 mod watched;
 
@@ -50,7 +48,7 @@ fn rsync_differences(a: &Path, b: &Path) -> String {
 #[test]
 fn a_tree_goes_to_every_node_and_back_and_is_verified() {
     let lab = Lab::new();
-    let mut agents = [lab.agent("node-1", &[]), lab.agent("node-2", &[])];
+    let mut agents = [lab.agent("node-1"), lab.agent("node-2")];
     let (first, second) = (lab.dir().join("first"), lab.dir().join("second"));
     lab::tree(&first, 1 << 20, 1);
     lab::tree(&second, 1 << 20, 2);
@@ -81,7 +79,7 @@ fn a_tree_goes_to_every_node_and_back_and_is_verified() {
 #[test]
 fn a_single_file_is_live_at_its_path() {
     let lab = Lab::new();
-    let agent = lab.agent("node-1", &[]);
+    let agent = lab.agent("node-1");
     let source = lab.dir().join("motd");
     fs::write(&source, "news\n").expect("a file");
     expect(&deploy(&lab, &source, &[]), 0, "confirmed on 1 of 1 node");
@@ -95,7 +93,7 @@ fn a_single_file_is_live_at_its_path() {
 fn what_may_not_be_published_is_refused_and_all_of_it_is_named() {
     use std::os::unix::fs::PermissionsExt;
     let lab = Lab::new();
-    let agent = lab.agent("node-1", &[]);
+    let agent = lab.agent("node-1");
     let source = lab.dir().join("source");
     lab::tree(&source, 1000, 1);
     fs::write(source.join("root-shell"), "x").expect("a file");
@@ -171,7 +169,7 @@ fn h2_a_join_line_that_is_mistyped_used_up_or_revoked_joins_nobody() {
 #[test]
 fn a_path_that_is_somebody_elses_is_left_alone_and_the_others_go_on() {
     let lab = Lab::new();
-    let agents = [lab.agent("node-1", &[]), lab.agent("node-2", &[])];
+    let agents = [lab.agent("node-1"), lab.agent("node-2")];
     fs::create_dir_all(live(&agents[0])).expect("a directory");
     fs::write(live(&agents[0]).join("mine"), "x").expect("a file");
     let source = lab.dir().join("source");
@@ -185,7 +183,7 @@ fn a_path_that_is_somebody_elses_is_left_alone_and_the_others_go_on() {
 #[test]
 fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
     let lab = Lab::new();
-    let agent = lab.agent("node-1", &[]);
+    let agent = lab.agent("node-1");
     let (first, second) = (lab.dir().join("first"), lab.dir().join("second"));
     lab::tree(&first, 8 << 20, 1);
     lab::tree(&second, 1 << 20, 2);
@@ -218,7 +216,7 @@ fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
 #[test]
 fn d6_an_interrupted_deploy_is_applied_wholly_or_not_at_all() {
     let lab = Lab::new();
-    let agents = [lab.agent("node-1", &[]), lab.agent("node-2", &[])];
+    let agents = [lab.agent("node-1"), lab.agent("node-2")];
     let source = lab.dir().join("source");
     for (round, moment) in ["read", "submitted", "ordered"].into_iter().enumerate() {
         let before = fs::read_link(live(&agents[0])).ok();
@@ -245,7 +243,7 @@ fn d6_an_interrupted_deploy_is_applied_wholly_or_not_at_all() {
 fn d1_an_origin_killed_at_any_moment_of_a_deploy_delays_it_and_loses_nothing() {
     const MOMENTS: u32 = 20;
     let mut lab = Lab::new();
-    let agents = [lab.agent("node-1", &[]), lab.agent("node-2", &[])];
+    let agents = [lab.agent("node-1"), lab.agent("node-2")];
     let mut struck = 0;
     let mut usual = Duration::ZERO;
     for moment in 0..=MOMENTS {

@@ -1,9 +1,7 @@
 //! The first thing a new user runs, with the real binary and real processes.
 
-#[allow(dead_code, unreachable_pub, reason = "each test file uses its part of the lab")]
 #[path = "support/lab.rs"]
 mod lab;
-#[allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #[path = "support/watched.rs"]
 mod watched;
 

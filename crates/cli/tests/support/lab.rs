@@ -1,5 +1,7 @@
 //! A small fleet of real processes of the real binary on loopback, to which bad things can be done.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
+
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -94,9 +96,15 @@ impl Lab {
         self.origin = start(command, &self.dir().join("origin"));
     }
 
-    /// Starts an agent that joins (or runs again, if its home is there), through `wrapper` if there is one.
-    pub fn agent(&self, name: &str, wrapper: &[&str]) -> Node {
-        start(self.agent_command(name, wrapper, &self.dir().join(name)), &self.dir().join(name))
+    /// Starts an agent that joins (or runs again, if its home is there).
+    pub fn agent(&self, name: &str) -> Node {
+        self.agent_in(name, &self.dir().join(name))
+    }
+
+    /// The same through a program that does bad things to it; `None` when it ended before it could say that it runs.
+    pub fn agent_under(&self, name: &str, wrapper: &[&str]) -> Option<Node> {
+        let home = self.dir().join(name);
+        try_start(self.agent_command(name, wrapper, &home), &home).ok()
     }
 
     /// The same in a home elsewhere.
@@ -146,7 +154,12 @@ impl Lab {
 }
 
 /// Starts a node and waits for the line that says that it runs.
-fn start(mut command: Command, home: &Path) -> Node {
+fn start(command: Command, home: &Path) -> Node {
+    try_start(command, home).unwrap_or_else(|said| panic!("{said}"))
+}
+
+/// The same; the error is what it said instead.
+fn try_start(mut command: Command, home: &Path) -> Result<Node, String> {
     let root = home.join("root");
     fs::create_dir_all(root.join("srv")).expect("a directory can be made");
     let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log can be made");
@@ -155,12 +168,16 @@ fn start(mut command: Command, home: &Path) -> Node {
     let mut line = String::new();
     let stdout = child.stdout.take().expect("standard output is piped");
     BufReader::new(stdout).read_line(&mut line).expect("a child's output can be read");
-    let ready: Value = serde_json::from_str(&line).unwrap_or_else(|_| {
-        panic!("it said {line:?}, and in its log:\n{}", fs::read_to_string(home.join("log")).unwrap_or_default())
-    });
+    let Ok(ready) = serde_json::from_str::<Value>(&line) else {
+        child.wait().expect("a child that said its last can be waited for");
+        return Err(format!(
+            "it said {line:?}, and in its log:\n{}",
+            fs::read_to_string(home.join("log")).unwrap_or_default()
+        ));
+    };
     let text = |key: &str| ready[key].as_str().map(str::to_owned);
     let address = text("address").and_then(|text| text.parse().ok()).expect("a node says where it listens");
-    Node { child, home: home.to_owned(), root, address, join: text("join") }
+    Ok(Node { child, home: home.to_owned(), root, address, join: text("join") })
 }
 
 /// Asks again and again until it is so; yields in between, and gives up after [`PATIENCE`].

@@ -1,5 +1,7 @@
 //! A TCP proxy between two honest processes that flips one bit on the way, once.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
+
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! A command that runs while a test does something to it: its lines are waited for, never the clock.
 
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
+
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
