@@ -67,7 +67,11 @@ impl Host {
     /// Begins an append; `Appended` follows.
     pub(crate) fn append(&self, id: AppendId, journal: JournalName, expect: Position, facts: Vec<Fact>) {
         match self {
-            Self::Store(host) => host.give(Work::Append(id, journal, expect, facts)),
+            Self::Store(host) => {
+                // At an origin this is the end of the rush (a release was ordered): see `run`.
+                host.shelf.forget();
+                host.give(Work::Append(id, journal, expect, facts));
+            }
             Self::Publisher(inbox) => {
                 let outcome = Err(AppendError::Unavailable("a publisher has no journal".to_owned()));
                 answer(inbox.clone(), Input::Appended { append: id, outcome });
