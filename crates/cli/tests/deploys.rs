@@ -119,7 +119,7 @@ fn a_file_that_cannot_be_read_is_noticed() {
     let lab = Lab::new();
     let source = lab.dir().join("source");
     lab::tree(&source, 1000, 1);
-    fs::set_permissions(source.join("large"), fs::Permissions::from_mode(0)).expect("a mode");
+    fs::set_permissions(source.join("large"), fs::Permissions::from_mode(0o0)).expect("a mode");
     let refused = deploy(&lab, &source, &[]);
     assert!(!refused.status.success());
     assert!(text(&refused.stderr).contains("large"), "{}", text(&refused.stderr));
