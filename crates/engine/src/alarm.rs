@@ -31,6 +31,13 @@ impl<K: Ord + Clone> Alarms<K> {
         }
     }
 
+    /// Sets the moment of a thing unless it has an earlier one.
+    pub(crate) fn sooner(&mut self, key: K, at: Time) {
+        if self.by_key.get(&key).is_none_or(|known| *known > at) {
+            self.set(key, at);
+        }
+    }
+
     pub(crate) fn clear(&mut self, key: &K) {
         if let Some(at) = self.by_key.remove(key) {
             self.by_time.remove(&(at, key.clone()));
@@ -60,10 +67,12 @@ mod tests {
     #[test]
     fn things_come_due_in_order_once() {
         let mut alarms = Alarms::default();
-        alarms.set("b", Time(2));
+        alarms.set("b", Time(4));
         alarms.set("a", Time(5));
         alarms.set("a", Time(1));
         alarms.ensure("a", Time(9));
+        alarms.sooner("a", Time(8));
+        alarms.sooner("b", Time(2));
         alarms.set("c", Time(3));
         alarms.clear(&"c");
         assert_eq!(alarms.next(), Some(Time(1)));

@@ -13,6 +13,8 @@ mod asking;
 mod partner;
 mod push;
 mod serving;
+#[cfg(test)]
+mod tests;
 mod transfer;
 
 use crate::alarm::Alarms;

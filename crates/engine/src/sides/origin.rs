@@ -507,7 +507,7 @@ impl Engine {
     // Rollouts.
 
     fn conduct_soon(&mut self, now: Time, app: AppName) {
-        self.alarms.set(Alarm::Conduct(app), now.after(CONDUCT));
+        self.alarms.sooner(Alarm::Conduct(app), now.after(CONDUCT));
     }
 
     /// Tells a rollout which nodes there are.

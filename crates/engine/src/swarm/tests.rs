@@ -1,0 +1,169 @@
+use super::*;
+use content::{BlobRef, Digest};
+
+const NOW: Time = Time(1_000_000_000);
+
+fn node(nr: u8) -> NodeId {
+    NodeId(Digest::of(&[nr]))
+}
+
+fn spec(pieces: u32) -> ContentSpec {
+    let blob = BlobRef { root: Digest::of(b"content"), len: 60_000 };
+    ContentSpec { blob, pieces, bytes: u64::from(pieces) * 65_536 }
+}
+
+fn actions(swarm: &mut Swarm) -> Vec<Action> {
+    std::iter::from_fn(|| swarm.poll()).collect()
+}
+
+/// An agent that has the pages and lacks all data pieces, with neighbours that hold everything.
+fn fetching(pieces: u32, neighbours: u8) -> (Swarm, ContentId) {
+    let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(pieces));
+    swarm.want(NOW, spec);
+    let mut have = Bitmap::empty(spec.total());
+    have.insert(PieceNo(0));
+    swarm.opened(NOW, spec.id(), Ok((have, true, false)));
+    for nr in 0..neighbours {
+        swarm.peer_up(NOW, node(nr), Role::Agent);
+        swarm.message(NOW, node(nr), Message::Holding { content: spec.id(), have: None, wants: false });
+    }
+    (swarm, spec.id())
+}
+
+/// What is asked of whom.
+fn wants(actions: &[Action]) -> Vec<(NodeId, PieceNo)> {
+    let want = |action: &Action| match action {
+        Action::Send(to, Message::Want { pieces, .. }) => pieces.iter().map(|piece| (*to, *piece)).collect(),
+        _ => Vec::new(),
+    };
+    actions.iter().flat_map(want).collect()
+}
+
+#[test]
+fn a_piece_is_asked_of_one_holder_and_few_of_each() {
+    let (mut swarm, _) = fetching(100, 5);
+    let asked = wants(&actions(&mut swarm));
+    assert_eq!(asked.len(), 20);
+    let pieces: std::collections::BTreeSet<PieceNo> = asked.iter().map(|(_, piece)| *piece).collect();
+    assert_eq!(pieces.len(), 20, "nothing is asked for twice");
+}
+
+#[test]
+fn the_next_is_asked_for_when_one_comes_and_each_is_written_once() {
+    let (mut swarm, content) = fetching(100, 2);
+    let (from, piece) = wants(&actions(&mut swarm))[0];
+    swarm.piece(NOW, from, content, piece, BufferId(1), 65_536);
+    let then = actions(&mut swarm);
+    assert!(then.contains(&Action::Write(content, piece, BufferId(1))));
+    assert_eq!(wants(&then).len(), 1);
+    swarm.piece(NOW, from, content, piece, BufferId(2), 65_536);
+    assert!(actions(&mut swarm).contains(&Action::Drop(BufferId(2))));
+}
+
+#[test]
+fn a_late_peer_is_left_and_its_pieces_are_asked_for_elsewhere() {
+    let (mut swarm, _) = fetching(4, 2);
+    let asked = wants(&actions(&mut swarm));
+    let (late, _) = asked[0];
+    let due = swarm.deadline().expect("something must come");
+    assert_eq!(due, NOW.after(Duration::from_secs(1)));
+    swarm.tick(due);
+    let then = actions(&mut swarm);
+    let lates = then.iter().filter(|a| matches!(a, Action::Event(Event::Late { from, .. }) if *from == late)).count();
+    assert_eq!(lates, asked.len());
+    let cancelled =
+        then.iter().filter(|a| matches!(a, Action::Send(to, Message::Cancel { .. }) if *to == late)).count();
+    assert_eq!(cancelled, asked.len());
+    assert!(wants(&then).iter().all(|(to, _)| *to != late) && !wants(&then).is_empty());
+}
+
+#[test]
+fn c1_c3_faulty_payloads_convict_their_sender() {
+    let (mut swarm, content) = fetching(100, 1);
+    let asked = wants(&actions(&mut swarm));
+    let convicted = |actions: &[Action], of| actions.contains(&Action::Convict(node(0), of));
+    swarm.piece(NOW, node(0), content, asked[0].1, BufferId(1), u32::MAX);
+    assert!(convicted(&actions(&mut swarm), Misbehaviour::WrongLength));
+    swarm.piece(NOW, node(0), content, PieceNo(101), BufferId(2), 1);
+    assert!(convicted(&actions(&mut swarm), Misbehaviour::NoSuchPiece));
+    swarm.piece(NOW, node(0), content, asked[1].1, BufferId(3), 65_536);
+    swarm.written(NOW, content, asked[1].1, Err(JobError::Corrupt));
+    assert!(convicted(&actions(&mut swarm), Misbehaviour::CorruptPiece));
+    swarm.message(NOW, node(0), Message::Have { content, pieces: vec![PieceNo(u32::MAX)] });
+    assert!(convicted(&actions(&mut swarm), Misbehaviour::NoSuchPiece));
+}
+
+#[test]
+fn c5_false_claims_are_struck_off_and_too_many_convict() {
+    let (mut swarm, content) = fetching(100, 1);
+    let mut asked: VecDeque<_> = wants(&actions(&mut swarm)).into();
+    for round in 1..=partner::STRIKES + 1 {
+        let (from, piece) = asked.pop_front().expect("there is more to ask");
+        swarm.message(NOW, from, Message::Cannot { content, piece });
+        let then = actions(&mut swarm);
+        let is_convicted = then.contains(&Action::Convict(from, Misbehaviour::FalseHaves));
+        assert_eq!(is_convicted, round > partner::STRIKES);
+        assert!(wants(&then).iter().all(|(_, again)| *again != piece));
+        asked.extend(wants(&then));
+    }
+}
+
+#[test]
+fn a_source_sends_each_piece_once_to_those_who_can_take_it() {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));
+    let content = spec.id();
+    swarm.hold(spec, NOW);
+    let mut lacks = Bitmap::empty(spec.total());
+    lacks.insert(PieceNo(0));
+    for nr in 0..3 {
+        swarm.peer_up(NOW, node(nr), Role::Agent);
+        swarm.message(NOW, node(nr), Message::Holding { content, have: Some(lacks.clone()), wants: true });
+    }
+    let mut sent = BTreeMap::new();
+    let mut is_told = false;
+    let mut todo: VecDeque<Action> = actions(&mut swarm).into();
+    while let Some(action) = todo.pop_front() {
+        match action {
+            Action::SendPiece(to, content, piece) => {
+                assert!(!is_told, "it says what it holds when all has been out");
+                *sent.entry(piece).or_insert(0) += 1;
+                swarm.sent(NOW, to, content, piece, 65_536);
+                swarm.message(NOW, to, Message::Have { content, pieces: vec![piece] });
+            }
+            Action::Send(_, Message::Holding { have: None, .. }) => is_told = true,
+            _ => {}
+        }
+        todo.extend(actions(&mut swarm));
+    }
+    assert_eq!((sent.len(), sent.values().max()), (50, Some(&1)));
+    assert!(is_told);
+}
+
+#[test]
+fn a_push_that_did_not_arrive_goes_to_another() {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(1));
+    swarm.hold(spec, NOW);
+    let mut lacks = Bitmap::empty(spec.total());
+    lacks.insert(PieceNo(0));
+    for nr in 0..2 {
+        swarm.peer_up(NOW, node(nr), Role::Agent);
+        let have = Some(lacks.clone());
+        swarm.message(NOW, node(nr), Message::Holding { content: spec.id(), have, wants: true });
+    }
+    let sends = |actions: Vec<Action>| {
+        actions
+            .into_iter()
+            .filter_map(|a| if let Action::SendPiece(to, ..) = a { Some(to) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let first = sends(actions(&mut swarm));
+    assert_eq!(first.len(), 1);
+    swarm.sent(NOW, first[0], spec.id(), PieceNo(1), 65_536);
+    assert!(sends(actions(&mut swarm)).is_empty());
+    swarm.peer_down(NOW, first[0]);
+    let second = sends(actions(&mut swarm));
+    assert!(second.len() == 1 && second != first);
+}
