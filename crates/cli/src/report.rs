@@ -6,6 +6,7 @@ use crate::screen::Screen;
 use crate::table::Table;
 use crate::words;
 use node::api::Phase;
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 /// The phases that get a line, in order, with what is said while they last and after.
@@ -39,7 +40,9 @@ impl Story {
             if there.is_empty() || reached < there.len() && waiting > 0 {
                 return screen.update(self.now(doing, &there, reached));
             }
-            screen.keep(self.after(done, reached, there.len()));
+            if reached > 0 {
+                screen.keep(self.after(done, reached, there.len()));
+            }
             self.phase += 1;
         }
     }
@@ -66,7 +69,7 @@ impl Story {
         let took = self.began.elapsed();
         let line = format!("{done:<10} {reached} of {} after {}", words::count(all, "node"), words::duration(took));
         match self.phase {
-            0 => format!("{line}, {} in all", words::rate(self.bytes * reached as u64, took)),
+            0 if self.bytes > 0 => format!("{line}, {} in all", words::rate(self.bytes * reached as u64, took)),
             _ => line,
         }
     }
@@ -139,11 +142,42 @@ pub(crate) fn phase_word(phase: Phase) -> &'static str {
     }
 }
 
-/// Who is not confirmed and why, a line each.
+/// Who is not confirmed and why, a line for each reason.
 pub(crate) fn reasons(standings: &[Standing]) -> Vec<String> {
-    let reason = |standing: &Standing| match &standing.verdict {
-        Verdict::GivenUp(why) | Verdict::Absent(why) => Some(format!("{}: {}", escape(&standing.name), escape(why))),
-        Verdict::Going | Verdict::Confirmed => None,
-    };
-    standings.iter().filter_map(reason).collect()
+    let mut by_reason: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for standing in standings {
+        if let Verdict::GivenUp(why) | Verdict::Absent(why) = &standing.verdict {
+            by_reason.entry(escape(why)).or_default().push(escape(&standing.name));
+        }
+    }
+    by_reason.into_iter().map(|(why, names)| format!("{}: {why}", some(&names))).collect()
+}
+
+/// The first few names, and how many more there are.
+fn some(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    match names.len() {
+        0..=SHOWN => names.join(", "),
+        all => format!("{} and {} more", names[..SHOWN].join(", "), all - SHOWN),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_that_many_nodes_have_is_said_once() {
+        let standing = |number: usize, why: &str| Standing {
+            name: format!("node-{number}"),
+            verdict: Verdict::GivenUp(why.to_owned()),
+            app: None,
+        };
+        let mut standings: Vec<Standing> = (1..=7).map(|number| standing(number, "disk full")).collect();
+        standings.push(standing(8, "fell\x1b over"));
+        assert_eq!(
+            reasons(&standings),
+            ["node-1, node-2, node-3, node-4, node-5 and 2 more: disk full", "node-8: fell\\u{1b} over"]
+        );
+    }
 }

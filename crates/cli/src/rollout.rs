@@ -73,7 +73,10 @@ impl Judge {
             RolloutState::Halted { why } => Some(why.clone()),
             _ => None,
         });
-        nodes.into_iter().map(|node| self.standing(node, halted.as_deref(), now)).collect()
+        let standings = nodes.into_iter().map(|node| self.standing(node, halted.as_deref(), now));
+        let mut standings: Vec<Standing> = standings.collect();
+        standings.sort_by_key(|standing| crate::words::by_number(&standing.name));
+        standings
     }
 
     /// The rollout that is waited for, as long as nothing newer took its place.

@@ -6,7 +6,7 @@ use crate::report::phase_word;
 use crate::settings::Settings;
 use crate::speak;
 use crate::table::Table;
-use crate::words;
+use crate::words::{self, by_number};
 use clap::Args;
 use node::api::{FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
 use node::client::Client;
@@ -64,13 +64,14 @@ pub(crate) async fn choose_app(client: &Client, named: Option<&str>, what: &str)
 }
 
 fn lines(status: &FleetStatus) -> Vec<String> {
-    let up = status.nodes.iter().filter(|node| node.up).count();
+    let agents: Vec<&NodeStatus> = status.nodes.iter().filter(|node| node.role == Role::Agent).collect();
+    let up = agents.iter().filter(|node| node.up).count();
     let mut lines = vec![format!(
         "fleet {}, origin {} of {}, {up} of {} up",
         words::short(&status.fleet),
         escape(&status.origin_name),
         escape(&status.datacenter),
-        words::count(status.nodes.len(), "node")
+        words::count(agents.len(), "agent")
     )];
     for rollout in &status.apps {
         lines.push(String::new());
@@ -104,7 +105,9 @@ fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
 
 fn node_lines(status: &FleetStatus) -> Vec<String> {
     let mut table = Table::new(&["node", "role", "connected", "app", "state", "live", "trouble"]);
-    for node in &status.nodes {
+    let mut nodes: Vec<&NodeStatus> = status.nodes.iter().filter(|node| is_shown(node, status)).collect();
+    nodes.sort_by_key(|node| by_number(&node.name));
+    for node in nodes {
         let apps = node.apps.iter().map(|app| {
             let live = app.live.as_deref().map_or_else(|| "-".to_owned(), |live| version_of(status, &app.app, live));
             let trouble = app.trouble.as_deref().map(escape).unwrap_or_default();
@@ -121,6 +124,11 @@ fn node_lines(status: &FleetStatus) -> Vec<String> {
         }
     }
     table.lines()
+}
+
+/// An operator's machine comes and goes with its commands, and the origin that answers is plainly there.
+fn is_shown(node: &NodeStatus, status: &FleetStatus) -> bool {
+    node.role != Role::Operator && node.node != status.origin
 }
 
 /// What people call a release, or the beginning of its id.

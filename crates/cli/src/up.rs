@@ -44,7 +44,7 @@ impl Up {
         }
         let running = running::start(&self.place, settings).await?;
         let reached = self.reached(settings, running.address());
-        if operator_home.is_dir() {
+        if is_of_this_fleet(&operator_home, &home) {
             founding::set_origins(&operator_home, &reached).map_err(|error| cannot_found(&operator_home, &error))?;
         }
         let line = running.issue_join_line(JoinTerms::default()).await.map_err(cannot_issue)?;
@@ -117,9 +117,22 @@ fn outward(listening: IpAddr) -> Option<IpAddr> {
     socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
 }
 
+/// Whether the keys there are of the fleet that this home belongs to: other fleets' keys are left as they are.
+fn is_of_this_fleet(operator_home: &Path, home: &Path) -> bool {
+    let root = |dir: &Path| std::fs::read(dir.join("root.signed")).ok();
+    root(operator_home).is_some_and(|theirs| root(&home.join("identity")) == Some(theirs))
+}
+
 fn cannot_found(at: &Path, error: &FoundError) -> Failure {
-    let kind = if matches!(error, FoundError::BadName(_)) { Kind::Usage } else { Kind::Failed };
-    Failure::new(kind, format!("cannot found a fleet in {}", at.display())).because_and_next(error)
+    let failure = |kind| Failure::new(kind, format!("cannot found a fleet in {}", at.display()));
+    match error {
+        FoundError::AlreadyFounded(path) if path != at && !path.starts_with(at) => failure(Kind::Refused)
+            .because(format!("{} holds an operator's keys already", path.display()))
+            .next("name another directory with --operator-home: each fleet has keys of its own"),
+        FoundError::AlreadyFounded(_) => failure(Kind::Refused).because_and_next(error),
+        FoundError::BadName(_) => failure(Kind::Usage).because(error).next("name it with --name or --datacenter"),
+        FoundError::Failed(_) | FoundError::Disk { .. } => failure(Kind::Failed).because_and_next(error),
+    }
 }
 
 fn cannot_issue(error: IssueError) -> Failure {

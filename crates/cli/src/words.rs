@@ -46,6 +46,13 @@ pub(crate) fn short(digest: &str) -> String {
     crate::escape::escape(&digest.chars().take(10).collect::<String>())
 }
 
+/// How names with numbers are sorted: `node-2` before `node-10`.
+pub(crate) fn by_number(name: &str) -> (String, u64, String) {
+    let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
+    let (head, number) = name.split_at(digits);
+    (head.to_owned(), number.parse().unwrap_or(0), name.to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -60,6 +67,13 @@ mod tests {
     fn durations_read_like_a_clock() {
         let shown = [85, 1200, 185_000, 7_800_000].map(|ms| duration(Duration::from_millis(ms)));
         assert_eq!(shown, ["85 ms", "1.2 s", "3 min 5 s", "2 h 10 min"]);
+    }
+
+    #[test]
+    fn names_sort_by_their_number() {
+        let mut names = ["node-10", "node-2", "db-3", "node"];
+        names.sort_by_key(|name| by_number(name));
+        assert_eq!(names, ["db-3", "node", "node-2", "node-10"]);
     }
 
     #[test]

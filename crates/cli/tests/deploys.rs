@@ -284,3 +284,20 @@ fn an_origin_that_is_away_before_anything_was_submitted_is_said_at_once() {
     lab.restart_origin();
     expect(&lab.operator(&deploy_words(&source)), 0, "no agent is there yet");
 }
+
+#[test]
+fn the_keys_of_one_fleet_are_not_taken_for_another() {
+    let lab = Lab::new();
+    let operator = lab.dir().join("operator");
+    let before = fs::read(operator.join("fleet.json")).expect("the keys are there");
+    let second = Command::new(TIDING)
+        .args(["up", "--listen", "127.0.0.1:0", "--home"])
+        .arg(lab.dir().join("second"))
+        .arg("--operator-home")
+        .arg(&operator)
+        .output()
+        .expect("the binary runs");
+    expect(&second, 3, "--operator-home");
+    assert_eq!(fs::read(operator.join("fleet.json")).expect("the keys are there"), before);
+    assert!(!lab.dir().join("second/identity").exists());
+}

@@ -64,8 +64,7 @@ impl Outcome {
     pub(crate) fn new(ended: Ended, place: &Place) -> Self {
         let release = ended.deployed.release.to_string();
         let rollout = ended.status.apps.iter().find(|rollout| rollout.release == release);
-        let mut standings = ended.standings;
-        standings.sort_by_key(|standing| (standing.name.len(), standing.name.clone()));
+        let standings = ended.standings;
         let nodes: Vec<Node> = standings.iter().map(|standing| Node::new(standing, place)).collect();
         let received: u64 = nodes.iter().map(|node| node.bytes_from_origin).sum();
         Self {
@@ -100,7 +99,7 @@ impl Outcome {
     }
 
     fn table(&self) -> Table {
-        let heads = ["node", "live at", ">first byte", ">complete", ">live", ">ms   from origin", ">from peers"];
+        let heads = ["node", "live at", ">first byte", ">complete", ">live ms", ">from origin", ">from peers"];
         let mut table = Table::new(&heads);
         for (node, standing) in self.nodes.iter().zip(&self.standings) {
             let timeline = standing.app.as_ref().map(|app| app.timeline).unwrap_or_default();

@@ -1,0 +1,48 @@
+//! File systems of their own for single nodes: small ones, and ones whose power can be cut.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// A mounted file system; unmounted when dropped.
+pub struct Mount {
+    at: PathBuf,
+}
+
+impl Mount {
+    /// Mounts; `None`, said loudly, where this process may not.
+    pub fn new(at: &Path, arguments: &[&str]) -> Option<Self> {
+        std::fs::create_dir_all(at).expect("a mount point can be made");
+        let done = run(Command::new("mount").args(arguments).arg(at));
+        if !done {
+            eprintln!("!!! SKIPPED: cannot mount {arguments:?}; this test needs root and loop devices");
+        }
+        done.then(|| Self { at: at.to_owned() })
+    }
+
+    /// Changes its options.
+    pub fn remount(&self, options: &str) {
+        assert!(run(Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.at)));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run(Command::new("umount").arg("-l").arg(&self.at));
+    }
+}
+
+/// Makes an ext4 image of `mib` MiB; false where `mkfs.ext4` is missing.
+pub fn ext4(image: &Path, mib: u64) -> bool {
+    let file = std::fs::File::create(image).expect("an image can be made");
+    file.set_len(mib << 20).expect("an image can be long");
+    let done = run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image));
+    if !done {
+        eprintln!("!!! SKIPPED: mkfs.ext4 is not installed");
+    }
+    done
+}
+
+/// Runs a program to its end, without a word; whether it went well.
+fn run(command: &mut Command) -> bool {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
