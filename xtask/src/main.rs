@@ -10,6 +10,7 @@ mod sim;
 mod step;
 mod test;
 mod tidy;
+mod trees;
 
 use anyhow::{Result, bail};
 
@@ -21,6 +22,7 @@ cargo xtask COMMAND
   sim [--seed N | --seeds N]  one world, or a sweep of worlds, in the simulator
   mutants [--all]             plants known faults and sees whether the sweep catches them
   hashes                      a seed gives the same events in two processes, in debug and in release
+  trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum
   bench [...]                 measures beside a bare relay; arguments go to the bench program
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
@@ -35,6 +37,7 @@ fn main() -> Result<()> {
         Some("mutants") => mutants::run(rest),
         Some("hashes") => hashes::run(),
         Some("bench") => bench::run(rest),
+        Some("trees") => trees::run(rest),
         Some("fuzz") => fuzz::run(rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");
