@@ -4,7 +4,7 @@
 
 use crate::disk::{Disk, Name};
 use crate::ground::{Ground, Need, if_there, ours};
-use crate::keep::{no_manifest, refused, unread};
+use crate::keep::{decode_release, no_manifest, refused, unread};
 use crate::layout::{Layout, Plan};
 use crate::record::Change;
 use crate::target::{Target, Way};
@@ -19,7 +19,7 @@ impl<D: Disk> Store<D> {
     /// Lays a release out beside its path, durably, not live, and remembers it.
     pub(crate) fn assemble(&mut self, signed: &Signed) -> Result<JobDone, JobError> {
         let id = ReleaseId(signed.payload_digest());
-        let release = decode(signed)?;
+        let release = decode_release(signed)?;
         let plan = self.plan(&release)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Make)?;
         let target = target.expect("what lacked was made");
@@ -115,11 +115,6 @@ pub(crate) fn discard<D: Disk>(disk: &D, side: &Ground<D>, name: &Name) -> std::
     }
     disk.sync_dir(side.dir())?;
     tree::remove(disk, side.dir(), &removing)
-}
-
-/// The release in a signed document. Its signature was judged by the engine.
-pub(crate) fn decode(signed: &Signed) -> Result<Release, JobError> {
-    Release::decode(&signed.payload).map_err(|why| refused(why.to_string()))
 }
 
 /// What laying a manifest out takes.

@@ -2,9 +2,10 @@
 //!
 //! Invariant: whatever the caller says, what is live, confirmed or intended stays, with its contents.
 
-use crate::assemble::{decode, discard};
+use crate::assemble::discard;
 use crate::disk::Disk;
 use crate::ground::Ground;
+use crate::keep::decode_release;
 use crate::record::Change;
 use crate::target::{Standing, Target, Way};
 use crate::{Store, words};
@@ -30,7 +31,7 @@ impl<D: Disk> Store<D> {
 
     fn collect_releases(&mut self, keep: &BTreeSet<ReleaseId>) -> Result<u64, JobError> {
         let paths: BTreeSet<Vec<u8>> =
-            self.releases.values().filter_map(|signed| decode(signed).ok()).map(path_of).collect();
+            self.releases.values().filter_map(|signed| decode_release(signed).ok()).map(path_of).collect();
         let unneeded: Vec<ReleaseId> = self.releases.keys().copied().filter(|id| !keep.contains(id)).collect();
         if !unneeded.is_empty() {
             let changes: Vec<Change> = unneeded.iter().map(|id| Change::no_release(*id)).collect();
@@ -69,6 +70,6 @@ fn path_of(release: Release) -> Vec<u8> {
 
 /// The contents of a release that is laid out: its manifest says what it must be.
 fn contents_of(signed: &Signed) -> Vec<ContentId> {
-    let Ok(release) = decode(signed) else { return Vec::new() };
+    let Ok(release) = decode_release(signed) else { return Vec::new() };
     [Some(release.content), release.attributes].into_iter().flatten().map(|spec| spec.id()).collect()
 }

@@ -10,7 +10,7 @@ use crate::places::Places;
 use crate::record::{Change, ContentRecord};
 use crate::shelves::{Held, NoManifest, file_name};
 use crate::{ReadError, Store};
-use content::{Bitmap, ContentId, ContentSpec, PieceNo};
+use content::{Bitmap, ContentId, ContentSpec, PieceNo, Release, Signed};
 use engine::door::{JobDone, JobError};
 use std::io;
 use std::sync::Arc;
@@ -311,6 +311,11 @@ fn opened<F>(holding: &Holding<F>) -> JobDone {
     let inner = holding.lock();
     let pages = holding.numbers(Part::Pages).all(|page| inner.have.contains(PieceNo(page)));
     JobDone::Opened { have: inner.have.clone(), indexed: inner.indexed && pages, complete: inner.complete }
+}
+
+/// The release in a signed document. Its signature was judged by the engine.
+pub(crate) fn decode_release(signed: &Signed) -> Result<Release, JobError> {
+    Release::decode(&signed.payload).map_err(|why| refused(why.to_string()))
 }
 
 pub(crate) fn refused(why: impl Into<String>) -> JobError {

@@ -10,7 +10,7 @@ use crate::record::{AppState, Change, ContentRecord, Records};
 use crate::shelves::{Held, Shelves, file_name};
 use crate::state::{Found, State};
 use crate::target::{Standing, Target, Way};
-use crate::{OpenError, Options, Store, assemble, keep, tree, words};
+use crate::{OpenError, Options, Store, keep, tree, words};
 use content::blob::Shape;
 use content::{AppName, Bitmap, BlobRef, ContentId, ContentSpec, PieceNo, Release, ReleaseId};
 use engine::door::Recovered;
@@ -70,7 +70,7 @@ impl<D: Disk> Store<D> {
     /// believed to be as remembered.
     fn settle_paths(&mut self) {
         let laid_out: Vec<(ReleaseId, Release)> =
-            self.releases.iter().filter_map(|(id, signed)| Some((*id, assemble::decode(signed).ok()?))).collect();
+            self.releases.iter().filter_map(|(id, signed)| Some((*id, keep::decode_release(signed).ok()?))).collect();
         let paths: BTreeSet<&[u8]> = laid_out.iter().map(|(_, release)| release.instructions.path.as_slice()).collect();
         let mut standing = BTreeMap::new();
         for path in paths {
@@ -145,7 +145,7 @@ impl<D: Disk> Store<D> {
             apps.insert(app.clone(), (state.clone(), Vec::new()));
         }
         for signed in self.releases.values() {
-            if let Ok(release) = assemble::decode(signed) {
+            if let Ok(release) = keep::decode_release(signed) {
                 apps.entry(release.app).or_insert((AppState::NONE, Vec::new())).1.push(signed.clone());
             }
         }

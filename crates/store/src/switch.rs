@@ -4,10 +4,9 @@
 //! be cut anywhere and done again: readers see the old release or the new one, and where the symlink points is the truth.
 
 use crate::Store;
-use crate::assemble::decode;
 use crate::disk::Disk;
 use crate::ground::{if_there, ours};
-use crate::keep::refused;
+use crate::keep::{decode_release, refused};
 use crate::record::{AppState, Change};
 use crate::target::{Target, Way};
 use content::{AppName, Order, PayloadKind, ReleaseId, Signed};
@@ -61,7 +60,7 @@ impl<D: Disk> Store<D> {
     }
 
     fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<Target<D>, JobError> {
-        let laid_out = self.releases.get(&release).map(decode).transpose()?.filter(|found| found.app == *app);
+        let laid_out = self.releases.get(&release).map(decode_release).transpose()?.filter(|found| found.app == *app);
         let laid_out = laid_out.ok_or_else(|| refused(format!("release {release} of {app} is not laid out here")))?;
         let target = Target::find(&self.shelves.disk, &self.targets, &laid_out.instructions.path, Way::Find)?;
         target.ok_or_else(|| refused(format!("the directory of {app} is gone; deploy it again")))

@@ -1,10 +1,9 @@
 //! Holding a laid-out tree against its manifest: every name, kind, mode, link and byte, read again from the disk.
 
 use crate::Store;
-use crate::assemble::decode;
 use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::ground::ours;
-use crate::keep::refused;
+use crate::keep::{decode_release, refused};
 use crate::layout::{Pack, Plan};
 use crate::places::extent_len;
 use crate::shelves::Shelves;
@@ -69,7 +68,7 @@ impl<D: Disk> Store<D> {
         let live = self.apps.get(app).and_then(|state| state.live);
         let live = live.ok_or_else(|| refused(format!("nothing of {app} is live here")))?;
         let signed = self.releases.get(&live).ok_or_else(|| refused(format!("release {live} is not laid out here")))?;
-        let release = decode(signed)?;
+        let release = decode_release(signed)?;
         let plan = self.plan(&release)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Find)?;
         let side = match &target {

@@ -1,3 +1,5 @@
+//! The swarm alone: what is pushed, asked for, answered and given up, one message at a time.
+
 use super::*;
 use content::{BlobRef, Digest};
 

@@ -1,3 +1,5 @@
+//! Messages to bytes and back, and bytes that no honest peer sends.
+
 use super::*;
 use content::fact::Position;
 use content::{Labels, OrderId, PayloadKind, ReleaseId, Signed, UnixTime};
