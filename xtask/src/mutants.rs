@@ -1,11 +1,12 @@
 //! Plants known faults in a copy of the workspace, one at a time, and sees whether the sweep catches each.
 //!
 //! A mutant is a file `mutants/NAME.mutant`: which file it changes, why that is wrong, and pairs of a text to find and
-//! what stands there instead. A text that is not found exactly once makes the mutant stale, which is an error: a mutant
+//! what stands there instead; `--- find FILE` looks in another file. A text that is not found exactly once makes the mutant stale, which is an error: a mutant
 //! that changes nothing would be survived by everything.
 
 use crate::step::{self, root};
 use anyhow::{Context, Result, bail, ensure};
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -22,9 +23,16 @@ const SAMPLE: usize = 4;
 #[derive(Debug)]
 struct Mutant {
     name: String,
-    file: PathBuf,
     why: String,
-    edits: Vec<(String, String)>,
+    edits: Vec<Edit>,
+}
+
+/// One text of a file, and what stands there instead.
+#[derive(Debug)]
+struct Edit {
+    file: PathBuf,
+    find: String,
+    replace: String,
 }
 
 /// How a mutant fared.
@@ -91,45 +99,68 @@ fn read_one(path: &Path) -> Result<Mutant> {
 }
 
 fn parse(name: String, text: &str) -> Result<Mutant> {
-    let mut sections = text.split("--- find\n");
+    let mut sections = text.split("--- find");
     let head = sections.next().unwrap_or_default();
     let field = |key: &str| {
         let line = head.lines().find_map(|line| line.strip_prefix(key)).with_context(|| format!("{key} is missing"));
         line.map(|value| value.trim().to_owned())
     };
-    let edits: Vec<(String, String)> = sections.map(parse_edit).collect::<Result<_>>()?;
+    let file = field("file:")?;
+    let edits: Vec<Edit> = sections.map(|section| parse_edit(&file, section)).collect::<Result<_>>()?;
     ensure!(!edits.is_empty(), "it changes nothing");
-    Ok(Mutant { name, file: PathBuf::from(field("file:")?), why: field("why:")?, edits })
+    Ok(Mutant { name, why: field("why:")?, edits })
 }
 
-fn parse_edit(section: &str) -> Result<(String, String)> {
+fn parse_edit(file: &str, section: &str) -> Result<Edit> {
+    let (other, section) = section.split_once('\n').context("it looks for nothing")?;
     let (find, replace) = section.split_once("--- replace\n").context("`--- find` without `--- replace`")?;
     ensure!(!find.trim().is_empty(), "it looks for nothing");
-    Ok((find.trim_end_matches('\n').to_owned(), replace.trim_end_matches('\n').to_owned()))
+    let file = if other.trim().is_empty() { file } else { other.trim() };
+    let text = |text: &str| text.trim_end_matches('\n').to_owned();
+    Ok(Edit { file: PathBuf::from(file), find: text(find), replace: text(replace) })
 }
 
 impl Mutant {
-    /// The file with the fault in it.
-    fn plant(&self, original: &str) -> Result<String> {
-        self.edits.iter().try_fold(original.to_owned(), |text, (find, replace)| {
-            match text.matches(find.as_str()).count() {
-                1 => Ok(text.replacen(find.as_str(), replace, 1)),
-                found => {
-                    bail!("mutant {} is stale: its text stands {found} times in {}", self.name, self.file.display())
-                }
+    /// Every file with the fault in it, and as it was.
+    fn plant(&self, tree: &Path) -> Result<BTreeMap<PathBuf, Planted>> {
+        let mut files: BTreeMap<PathBuf, Planted> = BTreeMap::new();
+        for edit in &self.edits {
+            let path = tree.join(&edit.file);
+            if !files.contains_key(&path) {
+                let original =
+                    fs::read_to_string(&path).with_context(|| format!("{}: {}", self.name, path.display()))?;
+                files.insert(path.clone(), Planted { mutated: original.clone(), original });
             }
-        })
+            let planted = files.get_mut(&path).expect("it was just read");
+            planted.mutated = edit.apply(&planted.mutated).with_context(|| format!("mutant {} is stale", self.name))?;
+        }
+        Ok(files)
+    }
+}
+
+/// A file with a fault in it.
+#[derive(Debug)]
+struct Planted {
+    original: String,
+    mutated: String,
+}
+
+impl Edit {
+    fn apply(&self, text: &str) -> Result<String> {
+        match text.matches(self.find.as_str()).count() {
+            1 => Ok(text.replacen(self.find.as_str(), &self.replace, 1)),
+            found => bail!("its text stands {found} times in {}:\n{}", self.file.display(), self.find),
+        }
     }
 }
 
 /// Plants one mutant, builds, sweeps, and takes it out again.
 fn try_one(tree: &Path, mutant: &Mutant, seeds: u64) -> Result<Fate> {
     let begun = Instant::now();
-    let file = tree.join(&mutant.file);
-    let original = fs::read_to_string(&file).with_context(|| format!("mutant {}: {}", mutant.name, file.display()))?;
-    fs::write(&file, mutant.plant(&original)?)?;
+    let files = mutant.plant(tree)?;
+    files.iter().try_for_each(|(file, planted)| fs::write(file, &planted.mutated))?;
     let swept = build(tree)?.and_then(|()| sweep(tree, seeds));
-    fs::write(&file, original)?;
+    files.iter().try_for_each(|(file, planted)| fs::write(file, &planted.original))?;
     let swept = swept.with_context(|| format!("mutant {} does not build", mutant.name))?;
     let caught = (!swept.status.success()).then(|| first_failure(&text(&swept.stdout)));
     let fate = Fate { name: mutant.name.clone(), why: mutant.why.clone(), caught, took: begun.elapsed() };
@@ -203,27 +234,28 @@ fn copy_workspace(tree: &Path) -> Result<()> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "file: a.rs\nwhy: because\n--- find\n  one\n--- replace\n  two\n--- find\nx\n--- replace\n";
+    const TEXT: &str = "file: a.rs\nwhy: because\n--- find\n  one\n--- replace\n  two\n--- find b.rs\nx\n--- replace\n";
 
     #[test]
-    fn a_mutant_is_read_and_planted() {
+    fn a_mutant_is_read() {
         let mutant = parse("m".to_owned(), TEXT).expect("a mutant");
-        assert_eq!((mutant.file.as_path(), mutant.why.as_str()), (Path::new("a.rs"), "because"));
-        assert_eq!(mutant.plant("a\n  one\nx\n").expect("planted"), "a\n  two\n\n");
+        let files: Vec<&Path> = mutant.edits.iter().map(|edit| edit.file.as_path()).collect();
+        assert_eq!((files, mutant.why.as_str()), (vec![Path::new("a.rs"), Path::new("b.rs")], "because"));
+        assert_eq!(mutant.edits[0].apply("a\n  one\nx\n").expect("it is there once"), "a\n  two\nx\n");
+        assert!(parse("m".to_owned(), "file: a.rs\nwhy: because\n").is_err());
     }
 
     #[test]
     fn a_stale_mutant_is_refused() {
         let mutant = parse("m".to_owned(), TEXT).expect("a mutant");
-        assert!(mutant.plant("a\nx\n").is_err() && mutant.plant("  one\n  one\nx\n").is_err());
-        assert!(parse("m".to_owned(), "file: a.rs\nwhy: because\n").is_err());
+        assert!(mutant.edits[0].apply("a\nx\n").is_err() && mutant.edits[0].apply("  one\n  one\nx\n").is_err());
     }
 
     #[test]
     fn every_kept_mutant_still_finds_its_text() {
         for mutant in read_all().expect("the mutants can be read") {
-            let original = fs::read_to_string(root().join(&mutant.file)).expect("its file can be read");
-            assert!(mutant.plant(&original).is_ok(), "{} is stale", mutant.name);
+            let planted = mutant.plant(&root());
+            assert!(planted.is_ok(), "{planted:?}");
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod bounds;
 pub(crate) mod bytes;
+pub(crate) mod convictions;
 pub(crate) mod durability;
 pub(crate) mod liveness;
 pub(crate) mod orders;
@@ -27,6 +28,8 @@ pub enum Promise {
     Bounds,
     /// The origin sends each piece about once.
     SentOnce,
+    /// Who was convicted is left.
+    Convictions,
     /// Nothing panics.
     NoPanic,
 }

@@ -9,7 +9,7 @@ use crate::net::{ConnId, Fate, Lane, Nr};
 use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
-use content::{ContentId, Fact, NodeId, PieceNo};
+use content::{ContentId, Fact, NodeId, PieceNo, Role};
 use engine::door::{AppendError, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -90,13 +90,17 @@ impl World {
                 self.queue_work(nr, Work::Append { id, journal, expect, facts });
             }
             Output::Answer { client, answer } => self.answered(nr, client, answer),
-            Output::Event(event) => self.observe(&event),
+            Output::Event(event) => self.observe(nr, &event),
         }
     }
 
-    fn observe(&mut self, event: &Event) {
-        if let Event::Convicted { .. } = event {
-            self.strikes.add(Strike::Convicted);
+    fn observe(&mut self, nr: Nr, event: &Event) {
+        let Event::Convicted { peer, .. } = event else { return };
+        self.strikes.add(Strike::Convicted);
+        let role = self.by_id.get(peer).map(|peer| self.hosts[*peer].role);
+        if role == Some(Role::Agent) {
+            let wrong = self.convictions.convicted(nr, self.hosts[nr].starts, *peer);
+            self.judge(Promise::Convictions, wrong);
         }
     }
 
@@ -229,6 +233,7 @@ impl World {
             },
             Parcel::Piece(content, piece, payload) => {
                 let len = payload.len() as u32;
+                self.sent_once.came(to, content, len.into());
                 let Some(run) = self.hosts[to].run.as_mut() else { return };
                 let buffer = run.keep(payload);
                 self.input(to, Input::Piece { from: sender, content, piece, buffer, len });

@@ -6,6 +6,7 @@
 //!
 //! The world is one thread. Its hash covers every input and output of every engine, in order.
 
+use crate::check::convictions::Convictions;
 use crate::check::durability::Durability;
 use crate::check::liveness::{WITHIN, Wanted};
 use crate::check::orders::Orders;
@@ -161,6 +162,7 @@ pub(crate) struct World {
     pub(crate) orders: Orders,
     pub(crate) wanted: Wanted,
     pub(crate) sent_once: SentOnce,
+    pub(crate) convictions: Convictions,
     pub(crate) strikes: Strikes,
     pub(crate) broken: Vec<Broken>,
     hash: Hasher,
@@ -205,6 +207,7 @@ impl World {
             orders: Orders::default(),
             wanted: Wanted::default(),
             sent_once: SentOnce::default(),
+            convictions: Convictions::default(),
             strikes: Strikes::default(),
             broken: Vec::new(),
             hash: Hasher::new(),
