@@ -1,7 +1,7 @@
 //! Everything CI runs, in the order in which it fails fastest; `cargo test`'s own summary comes last.
 
 use crate::step::{self, cargo, installed};
-use crate::{mutants, sim, tidy};
+use crate::{hashes, mutants, sim, tidy};
 use anyhow::{Result, bail};
 
 /// Worlds in the sweep.
@@ -31,6 +31,7 @@ fn everything(quick: bool) -> Result<()> {
     if !quick {
         step::run("release build", cargo(["build", "--release", "--package", "tiding-cli"]))?;
         sim::run(&["--seeds".into(), SEEDS.into()])?;
+        hashes::run()?;
         mutants::run(&["--sample".into(), MUTANTS.into()])?;
     }
     step::run("tests", cargo(["test", "--workspace"]))

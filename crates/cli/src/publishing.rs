@@ -41,6 +41,7 @@ struct Scene {
     story: Story,
     judge: Judge,
     screen: Screen,
+    agents_seen: bool,
 }
 
 impl Publishing {
@@ -73,6 +74,7 @@ impl Scene {
             story: Story::new(0),
             judge: Judge::new(goal, patience),
             screen: Screen::new(),
+            agents_seen: false,
         }
     }
 
@@ -111,6 +113,8 @@ impl Scene {
                 self.stage = Stage::Submitted;
                 self.screen.keep(format!("submitted  {version}, release {}", words::short(&release.to_string())));
             }
+            // Once the origin tells of agents, how far those are says more.
+            Progress::Spreading { .. } if self.agents_seen => {}
             Progress::Spreading { sent, total } => self.screen.update(format!(
                 "spreading  {} of {} have left this machine",
                 words::size(sent),
@@ -139,6 +143,7 @@ impl Scene {
             && self.judge.rollout(&status).is_some()
         {
             let standings = self.judge.judge(&status, Instant::now());
+            self.agents_seen |= !standings.is_empty();
             self.story.tell(&standings, &mut self.screen);
         }
     }
