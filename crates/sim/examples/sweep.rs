@@ -41,8 +41,9 @@ fn hashes() -> ExitCode {
 }
 
 fn one(seed: u64) -> ExitCode {
-    let run = if is_given("-v") { replay } else { run_seed };
-    let broken = match run(seed, &Plan::default()) {
+    let plan = Plan::default();
+    let ended = if is_given("-v") { replay(seed, &plan, |line| println!("{line}")) } else { run_seed(seed, &plan) };
+    let broken = match ended {
         Ok(outcome) => {
             println!(
                 "seed {seed}: {:.3} s, {} events, hash {}",

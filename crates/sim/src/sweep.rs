@@ -21,16 +21,16 @@ use std::time::Duration;
 /// assert_eq!(sim::run_seed(1, &plan).map(|outcome| outcome.hash), sim::run_seed(1, &plan).map(|outcome| outcome.hash));
 /// ```
 pub fn run_seed(seed: u64, plan: &Plan) -> Result<Outcome, Broken> {
-    run_world(seed, plan, false)
+    run_world(seed, plan, None)
 }
 
-/// Runs the world of one seed and prints every input and output to stderr.
-pub fn replay(seed: u64, plan: &Plan) -> Result<Outcome, Broken> {
-    run_world(seed, plan, true)
+/// Runs the world of one seed and tells every input and output, a line each.
+pub fn replay(seed: u64, plan: &Plan, say: fn(&str)) -> Result<Outcome, Broken> {
+    run_world(seed, plan, Some(say))
 }
 
-fn run_world(seed: u64, plan: &Plan, verbose: bool) -> Result<Outcome, Broken> {
-    let run = || World::new(seed, plan, verbose).run();
+fn run_world(seed: u64, plan: &Plan, say: Option<fn(&str)>) -> Result<Outcome, Broken> {
+    let run = || World::new(seed, plan, say).run();
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Broken {
         promise: Promise::NoPanic,
         at: Duration::ZERO,

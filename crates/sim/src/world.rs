@@ -6,6 +6,9 @@
 //!
 //! The world is one thread. Its hash covers every input and output of every engine, in order.
 
+mod faults;
+mod script;
+
 use crate::check::convictions::Convictions;
 use crate::check::durability::Durability;
 use crate::check::liveness::{WITHIN, Wanted};
@@ -13,16 +16,16 @@ use crate::check::orders::Orders;
 use crate::check::sent_once::SentOnce;
 use crate::check::{Broken, Promise, bounds, bytes};
 use crate::dice::Dice;
-use crate::faults::Armed;
 use crate::host::{Host, Work};
 use crate::net::{ConnId, Net, Nr};
 use crate::plan::{Blueprint, Fault, ORIGIN, Plan};
-use crate::script::Script;
 use crate::strikes::{Strike, Strikes};
 use crate::truth::Truth;
 use content::fact::Position;
 use content::{ContentId, Digest, Hasher, NodeId, PieceNo};
 use engine::door::{AppendError, Input, JobDone, JobError, JobId};
+use faults::Armed;
+use script::Script;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::fmt::Write as _;
@@ -167,7 +170,7 @@ pub(crate) struct World {
     pub(crate) broken: Vec<Broken>,
     hash: Hasher,
     quiet_since: Option<u64>,
-    verbose: bool,
+    say: Option<fn(&str)>,
 }
 
 /// So many events mean that something runs in circles.
@@ -184,8 +187,8 @@ pub(crate) fn nanos(duration: Duration) -> u64 {
 }
 
 impl World {
-    /// The world of a seed, before anything happened. `verbose` prints every input and output to stderr.
-    pub(crate) fn new(seed: u64, plan: &Plan, verbose: bool) -> Self {
+    /// The world of a seed, before anything happened. `say` is told every input and output.
+    pub(crate) fn new(seed: u64, plan: &Plan, say: Option<fn(&str)>) -> Self {
         let mut dice = Dice::new(seed);
         let blueprint = Blueprint::draw(plan, &mut dice.fork(1));
         let net = Net::new(blueprint.links.clone(), blueprint.loss_per_mille, blueprint.jitter, dice.fork(2));
@@ -212,7 +215,7 @@ impl World {
             broken: Vec::new(),
             hash: Hasher::new(),
             quiet_since: None,
-            verbose,
+            say,
             blueprint,
             dice,
         };
@@ -418,15 +421,10 @@ impl World {
         let written = write!(line, "{} {nr} {what:?}", self.now);
         debug_assert!(written.is_ok(), "a string takes everything");
         self.hash.update(line.as_bytes());
-        if self.verbose {
+        if let Some(say) = self.say {
             line.truncate(600);
-            self.say(&line);
+            say(&line);
         }
-    }
-
-    #[expect(clippy::print_stderr, reason = "asked for by whoever replays one seed")]
-    fn say(&self, line: &str) {
-        eprintln!("{line}");
     }
 
     /// What waits for a store's single thread.
