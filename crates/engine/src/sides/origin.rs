@@ -2,7 +2,7 @@
 
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut};
 use crate::door::{
-    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Message, NodeStatus, Output, Refusal,
+    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Message, NodeStatus, Output, Phase, Refusal,
     Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::rollout::{Presence, Rollout};
@@ -144,6 +144,15 @@ impl Known {
     }
 }
 
+/// Whether a node in this phase does not do what this gate lets it do.
+fn waits_for(phase: Phase, gate: Gate) -> bool {
+    match gate {
+        Gate::Hold => false,
+        Gate::Open => phase == Phase::Staged,
+        Gate::FallBack => matches!(phase, Phase::Staged | Phase::Live | Phase::Confirmed),
+    }
+}
+
 fn selects(selector: &[(content::Label, content::Label)], labels: &Labels) -> bool {
     selector.iter().all(|(key, value)| labels.get(key) == Some(value))
 }
@@ -263,6 +272,11 @@ impl Engine {
             && origin.catalog.newest(&app).is_some_and(|newest| newest.order.release == status.release)
         {
             is_news = rollout.report(from, status.phase);
+            let told = origin.told.get_mut(&(from, app.clone()));
+            if let Some((_, gate)) = told.filter(|(_, gate)| is_news && waits_for(status.phase, *gate)) {
+                // It may have heard something older since (or lost what it heard): it is told once more.
+                *gate = Gate::Hold;
+            }
         }
         if let Some(known) = origin.nodes.get_mut(&from) {
             known.apps.insert(app.clone(), status);
