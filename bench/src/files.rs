@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use store::disk::Name;
 
 /// Writes `len` bytes that do not compress and hold no repetition.
-pub fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
+pub(crate) fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
     let mut state = seed | 1;
     let mut file = fs::File::create(path).with_context(|| path.display().to_string())?;
     let mut block = vec![0u8; 1 << 16];
@@ -30,7 +30,7 @@ pub fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
 }
 
 /// Makes a tree of `count` files of `len` bytes, 100 to a directory.
-pub fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
+pub(crate) fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
     for number in 0..count {
         let sub = dir.join(format!("d{:04}", number / 100));
         if number % 100 == 0 {
@@ -42,7 +42,7 @@ pub fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
 }
 
 /// Reads, cuts and hashes `path` on one thread, as a publisher does, and says how long it took.
-pub fn import(path: &Path) -> Result<Duration> {
+pub(crate) fn import(path: &Path) -> Result<Duration> {
     let disk = RealDisk::new();
     let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
     let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
@@ -52,7 +52,7 @@ pub fn import(path: &Path) -> Result<Duration> {
 }
 
 /// The bare loop: create, write, and one `syncfs` at the end, in a directory per hundred files as above.
-pub fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration> {
+pub(crate) fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration> {
     let bytes = vec![7u8; len];
     let start = Instant::now();
     for number in 0..count {

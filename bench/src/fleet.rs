@@ -8,30 +8,30 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// One origin and some agents, idle, knowing nothing of what will be deployed.
-pub struct Fleet {
+pub(crate) struct Fleet {
     tiding: PathBuf,
     dir: PathBuf,
 }
 
 /// What one deploy cost.
-pub struct Deploy {
+pub(crate) struct Deploy {
     /// From the command's start to its end: read, hash, spread, lay out, switch, confirm.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// User and system time of every process of the fleet and of the command, in seconds.
-    pub cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// Resident memory of the agents in KiB.
-pub struct Memory {
+pub(crate) struct Memory {
     /// The largest now.
-    pub now: u64,
+    pub(crate) now: u64,
     /// The largest that ever was.
-    pub peak: u64,
+    pub(crate) peak: u64,
 }
 
 impl Fleet {
     /// Starts `agents` agents below `dir`, with a first tiny release so that everything is warm.
-    pub fn start(tiding: &Path, agents: usize, dir: &Path) -> Result<Self> {
+    pub(crate) fn start(tiding: &Path, agents: usize, dir: &Path) -> Result<Self> {
         let first = dir.join("first");
         fs::create_dir_all(&first)?;
         fs::write(first.join("hello"), "news\n")?;
@@ -49,7 +49,7 @@ impl Fleet {
     }
 
     /// Deploys `source` as another application and waits until every agent has confirmed it.
-    pub fn deploy(&self, source: &Path, to: &str) -> Result<Deploy> {
+    pub(crate) fn deploy(&self, source: &Path, to: &str) -> Result<Deploy> {
         let before = self.cpu() + process::waited_children_cpu_seconds().unwrap_or(0.0);
         let start = Instant::now();
         let output = Command::new(&self.tiding)
@@ -65,7 +65,7 @@ impl Fleet {
     }
 
     /// The memory of the agents.
-    pub fn memory(&self) -> Memory {
+    pub(crate) fn memory(&self) -> Memory {
         let of_all: Vec<(u64, u64)> = self.agents().into_iter().filter_map(process::memory_kib).collect();
         Memory {
             now: of_all.iter().map(|(now, _)| *now).max().unwrap_or(0),

@@ -6,13 +6,13 @@ use std::fs;
 const TICKS: f64 = 100.0;
 
 /// User and system time of a living process, in seconds; `None` when it is gone.
-pub fn cpu_seconds(pid: u32) -> Option<f64> {
+pub(crate) fn cpu_seconds(pid: u32) -> Option<f64> {
     let stat = stat_fields(pid)?;
     Some((stat.get(11)?.parse::<f64>().ok()? + stat.get(12)?.parse::<f64>().ok()?) / TICKS)
 }
 
 /// User and system time of this process's children that were waited for, in seconds.
-pub fn waited_children_cpu_seconds() -> Option<f64> {
+pub(crate) fn waited_children_cpu_seconds() -> Option<f64> {
     let stat = stat_fields(std::process::id())?;
     Some((stat.get(13)?.parse::<f64>().ok()? + stat.get(14)?.parse::<f64>().ok()?) / TICKS)
 }
@@ -25,7 +25,7 @@ fn stat_fields(pid: u32) -> Option<Vec<String>> {
 }
 
 /// Resident memory now and at its highest, in KiB.
-pub fn memory_kib(pid: u32) -> Option<(u64, u64)> {
+pub(crate) fn memory_kib(pid: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
         status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(1)?.parse::<u64>().ok())
@@ -34,14 +34,13 @@ pub fn memory_kib(pid: u32) -> Option<(u64, u64)> {
 }
 
 /// Living processes whose command line mentions `text`, this one not among them.
-pub fn mentioning(text: &str) -> Vec<u32> {
+pub(crate) fn mentioning(text: &str) -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     (entries.flatten())
         .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
         .filter(|&pid| pid != std::process::id())
         .filter(|pid| {
-            fs::read(format!("/proc/{pid}/cmdline"))
-                .is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
+            fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
         })
         .collect()
 }

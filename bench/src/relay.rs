@@ -15,7 +15,7 @@ const BUFFER: usize = 64 * 1024;
 
 /// What a relay process does: takes one connection, stores what comes, and forwards it to `next` if there is one. Prints
 /// its port first and `done` last.
-pub fn run_relay(out: &Path, next: Option<u16>) -> Result<()> {
+pub(crate) fn run_relay(out: &Path, next: Option<u16>) -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").context("cannot listen")?;
     println!("{}", listener.local_addr()?.port());
     let mut next = next.map(|port| TcpStream::connect(("127.0.0.1", port))).transpose()?;
@@ -38,15 +38,15 @@ pub fn run_relay(out: &Path, next: Option<u16>) -> Result<()> {
 }
 
 /// What one broadcast cost.
-pub struct Cost {
+pub(crate) struct Cost {
     /// From the first byte sent to the last receiver's last byte.
-    pub wall: Duration,
+    pub(crate) wall: Duration,
     /// User and system time of every process that took part, in seconds.
-    pub cpu: f64,
+    pub(crate) cpu: f64,
 }
 
 /// Sends `payload` through a chain of `hosts` relay processes that write below `dir`.
-pub fn broadcast(payload: &Path, hosts: usize, dir: &Path) -> Result<Cost> {
+pub(crate) fn broadcast(payload: &Path, hosts: usize, dir: &Path) -> Result<Cost> {
     let before = children_cpu() + own_cpu();
     let mut next = None;
     let mut relays = Vec::new();

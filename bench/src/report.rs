@@ -1,7 +1,7 @@
 //! Rows of measured figures: median, and the spread beside it.
 
 /// Prints a row: what was measured, in which unit, and the median with the lowest and highest of all runs.
-pub fn row(what: &str, unit: &str, mut figures: Vec<f64>) {
+pub(crate) fn row(what: &str, unit: &str, mut figures: Vec<f64>) {
     figures.sort_by(f64::total_cmp);
     let Some(median) = figures.get(figures.len() / 2) else { return };
     let (low, high) = (figures[0], figures[figures.len() - 1]);
@@ -9,7 +9,7 @@ pub fn row(what: &str, unit: &str, mut figures: Vec<f64>) {
 }
 
 /// Prints the head of the table.
-pub fn head() {
+pub(crate) fn head() {
     println!("| measure | median | low - high | runs |\n|---|--:|---|--:|");
 }
 

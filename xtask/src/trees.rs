@@ -56,7 +56,8 @@ fn compare_all(tree: &Path, dir: &Path) -> Result<()> {
         }
     }
     let files = expected.lines().count();
-    let rsync = if installed("rsync") { "rsync finds nothing to do" } else { "!!! rsync is NOT installed, NOT compared" };
+    let rsync =
+        if installed("rsync") { "rsync finds nothing to do" } else { "!!! rsync is NOT installed, NOT compared" };
     println!("{}: {files} files on {AGENTS} agents: SHA-256 sums agree, {rsync}", tree.display());
     Ok(())
 }

@@ -57,7 +57,7 @@ impl World {
     }
 
     fn make_host(&mut self, nr: Nr, role: Role) -> Host {
-        let rack = if nr % 2 == 0 { "a" } else { "b" };
+        let rack = if nr.is_multiple_of(2) { "a" } else { "b" };
         Host {
             id: self.identity(nr, 0),
             name: format!("node-{nr}"),

@@ -51,7 +51,7 @@ impl Story {
         let id = ReleaseId(release.payload_digest());
         let wish = Wish { epoch: 1, release: id, fallback: None, selector: vec![], budget: 0, message: "m".into() };
         let order = truth.order(&wish);
-        let platter = Platter::new(seed, 1 << 26, seed % 2 == 0);
+        let platter = Platter::new(seed, 1 << 26, seed.is_multiple_of(2));
         let (disk, root) = platter.boot();
         for dir in ["home", "srv"] {
             disk.create_dir(&root, &name(dir), 0o755).expect("made");

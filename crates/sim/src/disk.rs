@@ -166,12 +166,13 @@ impl Platter {
     pub fn rot(&self, choose: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let mut state = self.state();
         let mut files: Vec<(Vec<u8>, Ino)> = Vec::new();
-        let _: ControlFlow<()> = state.image.walk(ROOT, &mut Vec::new(), &mut |path, ino, inode| {
-            if matches!(inode.node, Node::File(_)) && choose(path) {
-                files.push((path.to_vec(), ino));
-            }
-            ControlFlow::Continue(())
-        });
+        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+            state.image.walk(ROOT, &mut Vec::new(), &mut |path, ino, inode| {
+                if matches!(inode.node, Node::File(_)) && choose(path) {
+                    files.push((path.to_vec(), ino));
+                }
+                ControlFlow::Continue(())
+            });
         if files.is_empty() {
             return None;
         }
@@ -205,10 +206,11 @@ impl Platter {
         let state = self.state();
         let root = state.image.resolve(path)?;
         let mut found = Vec::new();
-        let _: ControlFlow<()> = state.image.walk(root, &mut Vec::new(), &mut |path, ino, _| {
-            found.extend(state.image.seen(ino).map(|seen| (path.to_vec(), seen)));
-            ControlFlow::Continue(())
-        });
+        let (ControlFlow::Continue(()) | ControlFlow::Break(())) =
+            state.image.walk(root, &mut Vec::new(), &mut |path, ino, _| {
+                found.extend(state.image.seen(ino).map(|seen| (path.to_vec(), seen)));
+                ControlFlow::Continue(())
+            });
         Some(found)
     }
 

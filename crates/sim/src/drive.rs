@@ -78,11 +78,15 @@ impl World {
             Output::SendPiece { to, content, piece } => self.queue_piece(nr, to, content, piece),
             Output::Drop { buffer } => {
                 let run = self.hosts[nr].run.as_mut();
-                run.map(|run| run.buffers.remove(&buffer));
+                if let Some(run) = run {
+                    run.buffers.remove(&buffer);
+                }
             }
             Output::Job { id, job: Job::Write { content, piece, buffer } } => {
                 let run = self.hosts[nr].run.as_mut();
-                run.map(|run| run.writes.push_back(Write { job: id, content, piece, buffer }));
+                if let Some(run) = run {
+                    run.writes.push_back(Write { job: id, content, piece, buffer });
+                }
                 self.start_writes(nr);
             }
             Output::Job { id, job } => self.queue_work(nr, Work::Job(id, job)),
@@ -409,7 +413,9 @@ impl World {
 
     pub(crate) fn queue_work(&mut self, nr: Nr, work: Work) {
         let run = self.hosts[nr].run.as_mut();
-        run.map(|run| run.work.push_back(work));
+        if let Some(run) = run {
+            run.work.push_back(work);
+        }
         self.start_work(nr);
     }
 

@@ -174,7 +174,7 @@ pub(crate) struct World {
 }
 
 /// So many events mean that something runs in circles.
-const MAX_EVENTS: u64 = 3_000_000;
+const MAX_EVENTS: u64 = 300_000;
 /// How often it is looked whether all have arrived.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
 /// How long after the last confirmation queues must be empty.
@@ -348,10 +348,10 @@ impl World {
                 self.dialled(from, address, expect);
             }
             Happening::Input { nr, start, input } if self.is_alive(nr, start) => self.input(nr, *input),
-            Happening::Down { nr, start, peer, input } if self.is_alive(nr, start) => {
-                if self.net.connection(nr, peer).is_none() {
-                    self.input(nr, *input);
-                }
+            Happening::Down { nr, start, peer, input }
+                if self.is_alive(nr, start) && self.net.connection(nr, peer).is_none() =>
+            {
+                self.input(nr, *input);
             }
             Happening::Worked { nr, start, worked } if self.is_alive(nr, start) => self.worked(nr, worked),
             Happening::Wrote { nr, start, job, result } if self.is_alive(nr, start) => self.wrote(nr, job, result),

@@ -183,8 +183,9 @@ impl World {
 
     fn begin_rollback(&mut self) {
         let newest = self.wanted.order(&self.truth).map(|order| order.release);
-        let older = self.script.ordered.iter().map(|(_, release)| *release).filter(|release| Some(*release) != newest);
-        let Some(release) = older.last() else { return };
+        let mut older =
+            self.script.ordered.iter().map(|(_, release)| *release).filter(|release| Some(*release) != newest);
+        let Some(release) = older.next_back() else { return };
         let nth = self.script.deployments.len();
         let state = State::Waiting;
         self.script.deployments.push(Deployment { publisher: None, documents: None, wish: None, state, asked: None });
