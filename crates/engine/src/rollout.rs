@@ -121,7 +121,8 @@ impl Rollout {
         let failed = self.failed();
         if failed > self.order.budget as usize {
             let budget = self.order.budget;
-            return Some(Step::Halt(format!("{failed} nodes failed, and the order allows {budget}")));
+            let nodes = if failed == 1 { "node" } else { "nodes" };
+            return Some(Step::Halt(format!("{failed} {nodes} failed, and the order allows {budget}")));
         }
         let Some(open) = self.open else { return Some(Step::Open(0)) };
         if self.is_finished || !self.is_confirmed(self.size(open)) {

@@ -63,6 +63,20 @@ fn a_second_deploy_a_rollback_and_its_rollback() {
     assert!(status.nodes.iter().filter(|node| node.role == Role::Agent).all(|node| node.up));
 }
 
+#[test]
+fn releases_that_no_order_needs_are_forgotten_by_the_origin_and_said_to_be_gone() {
+    let mut fleet = Fleet::new(2, 21);
+    let signed: Vec<content::Signed> =
+        (1..=5).map(|epoch| settle(&mut fleet, &format!("v{epoch}"), epoch, None)).collect();
+    let versions: Vec<String> = status(&mut fleet).apps[0].releases.iter().map(|(_, name, _)| name.clone()).collect();
+    assert_eq!(versions, ["v3", "v4", "v5"], "the live one and the two that nodes keep");
+    let back = sign_order(&order(6, &signed[0], None));
+    fleet.request(ORIGIN, 50, Request::Order { order: back });
+    assert!(
+        matches!(fleet.answer(ORIGIN, 50), Some(Answer::Refused(Refusal::Unknown(why))) if why.ends_with("v3, v4, v5"))
+    );
+}
+
 fn status(fleet: &mut Fleet) -> FleetStatus {
     fleet.run_for(Duration::from_millis(300));
     fleet.request(ORIGIN, 99, Request::Status);
@@ -324,7 +338,7 @@ fn a_failure_beyond_the_budget_halts_and_everyone_goes_back() {
     fleet.run_for(Duration::from_secs(2));
     assert!(fleet.all_confirmed(id_of(&first)));
     let said = status(&mut fleet);
-    assert!(matches!(&said.apps[0].state, RolloutState::Halted { why } if why.contains("1 nodes failed")));
+    assert!(matches!(&said.apps[0].state, RolloutState::Halted { why } if why.contains("1 node failed")));
 }
 
 #[test]

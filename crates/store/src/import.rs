@@ -34,7 +34,7 @@ pub struct Found {
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// These entries may not be published; nothing was.
-    #[error("{} entries cannot be published:\n{}", .0.len(), .0.join("\n"))]
+    #[error("{} cannot be published:\n{}", counted(.0.len()), .0.join("\n"))]
     Refused(Vec<String>),
     /// The tree changed while it was read.
     #[error("{0} changed while it was read")]
@@ -47,6 +47,10 @@ pub enum ImportError {
         /// How.
         source: std::io::Error,
     },
+}
+
+fn counted(entries: usize) -> String {
+    format!("{entries} {}", if entries == 1 { "entry" } else { "entries" })
 }
 
 /// Reads the file or directory `name` in `parent`: cuts, hashes, and keeps only where each piece stands. `progress` is
@@ -62,4 +66,16 @@ pub fn import<D: Disk>(
     walk.look_again()?;
     let read = walk.finish()?;
     Ok(source::make(disk, parent, name.clone(), read))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_entry_is_told_as_one() {
+        let told = |all: &[&str]| ImportError::Refused(all.iter().map(|&name| name.to_owned()).collect()).to_string();
+        assert_eq!(told(&["a: is a socket"]), "1 entry cannot be published:\na: is a socket");
+        assert_eq!(told(&["a", "b"]), "2 entries cannot be published:\na\nb");
+    }
 }
