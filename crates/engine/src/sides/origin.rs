@@ -2,15 +2,17 @@
 
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut};
 use crate::door::{
-    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Message, NodeStatus, Output, Phase, Refusal,
-    Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Job, Message, NodeStatus, Output, Phase,
+    Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::rollout::{Presence, Rollout};
 use crate::tracker::Tracker;
 use crate::trust::{Believed, Instruction, Standing};
-use crate::{Alarm, Engine, Side, reachable, swarm};
+use crate::{Alarm, Engine, Errand, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
-use content::{AppName, ContentSpec, Fact, Labels, NodeId, OrderId, Release, ReleaseId, Role, Signed, UnixTime};
+use content::{
+    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Release, ReleaseId, Role, Signed, UnixTime,
+};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -118,6 +120,26 @@ impl OriginSide {
                 (*node, if is_away { Presence::Away } else { Presence::Expected })
             })
             .collect()
+    }
+
+    /// The contents that stay here: of what is being brought, and of every application its newest order's release and
+    /// fallback, and the last releases, as many as nodes keep besides the live one.
+    fn roots(&self) -> BTreeSet<ContentId> {
+        let mut roots: BTreeSet<ContentId> = self
+            .spreads
+            .values()
+            .flat_map(|spread| contents_of(&spread.release.release))
+            .map(|spec| spec.id())
+            .collect();
+        for newest in self.catalog.orders() {
+            let ordered = [Some(newest.order.release), newest.order.fallback];
+            let named = ordered.into_iter().flatten().filter_map(|id| self.catalog.release(id));
+            let all: Vec<&Published> = self.catalog.releases_of(&newest.order.app).map(|(_, one)| one).collect();
+            let keep = all.last().map_or(0, |last| usize::from(last.release.instructions.keep)) + 1;
+            let last = all.iter().rev().take(keep).copied();
+            roots.extend(named.chain(last).flat_map(|one| contents_of(&one.release)).map(|spec| spec.id()));
+        }
+        roots
     }
 
     fn labels(&self, node: NodeId) -> &Labels {
@@ -587,6 +609,18 @@ impl Engine {
             true => self.conduct(now, app),
             false => self.alarms.set(Alarm::Conduct(app.clone()), now.after(Duration::from_secs(1))),
         }
+        if is_done && matches!(fact, Fact::Finished { .. }) {
+            self.collect_at_origin(now);
+        }
+    }
+
+    /// Forgets the contents that no order may name any more.
+    fn collect_at_origin(&mut self, now: Time) {
+        let Some(origin) = self.origin() else { return };
+        let contents: Vec<ContentId> = origin.roots().into_iter().collect();
+        let gone: Vec<ContentId> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
+        gone.into_iter().for_each(|content| self.swarm.forget(now, content));
+        self.job(Errand::Collect, Job::Collect { contents, releases: Vec::new() });
     }
 
     // Clients.
@@ -643,18 +677,20 @@ impl Engine {
         let order = self.trust.order(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
         self.check_order(&order)?;
         let Side::Origin(origin) = &self.side else { return Ok(order) };
-        let known =
-            origin.catalog.release(order.order.release).filter(|release| release.release.app == order.order.app);
-        let Some(known) = known else {
-            let there: Vec<String> =
-                origin.catalog.releases_of(&order.order.app).map(|(_, r)| r.release.version.clone()).collect();
-            let why = format!("that release of {} is not here; here are: {}", order.order.app, there.join(", "));
-            return Err(Refusal::Unknown(cut(&why, 1000).to_owned()));
-        };
-        match contents_of(&known.release).all(|content| self.swarm.is_complete(content.id())) {
-            true => Ok(order),
-            false => Err(Refusal::Failed("that release is not whole here at the moment".to_owned())),
+        let app = &order.order.app;
+        let known = origin.catalog.release(order.order.release).filter(|release| release.release.app == *app);
+        if known.is_some_and(|known| self.is_whole(known)) {
+            return Ok(order);
         }
+        let whole = origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one));
+        let there: Vec<String> = whole.map(|(_, one)| one.release.version.clone()).collect();
+        let why = format!("that release of {app} is not here (any more); here are: {}", there.join(", "));
+        Err(Refusal::Unknown(cut(&why, 1000).to_owned()))
+    }
+
+    /// Whether all of a release is here, durably, so that nodes can be brought to it.
+    fn is_whole(&self, published: &Published) -> bool {
+        contents_of(&published.release).all(|content| self.swarm.is_complete(content.id()))
     }
 
     fn status(&self, now: Time) -> FleetStatus {
@@ -694,7 +730,7 @@ impl Engine {
             origin_have: (progress.have, progress.total),
             content_bytes: release.map_or(0, |release| release.content.bytes + release.content.blob.len),
             origin_sent: progress.sent,
-            releases: origin.catalog.releases_of(app).map(offer).collect(),
+            releases: origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one)).map(offer).collect(),
         })
     }
 
