@@ -104,14 +104,15 @@ impl Push {
         self.under_way.get(&piece) == Some(&to)
     }
 
-    /// Forgets unsent pieces that are out or under way by now, and those that `is_known` says are held by many.
-    fn skip(&mut self, is_known: impl Fn(PieceNo) -> bool) {
+    /// Forgets unsent pieces that are out or under way by now, those that `is_known` says are held by many, and those that
+    /// were lost since: they are queued again when they come again.
+    fn skip(&mut self, is_here: impl Fn(PieceNo) -> bool, is_known: impl Fn(PieceNo) -> bool) {
         for queue in [&mut self.unsent_pages, &mut self.unsent] {
             while let Some(&piece) = queue.front() {
                 if is_known(piece) && !self.under_way.contains_key(&piece) {
                     self.out.insert(piece);
                 }
-                if !self.out.contains(piece) && !self.under_way.contains_key(&piece) {
+                if is_here(piece) && !self.out.contains(piece) && !self.under_way.contains_key(&piece) {
                     break;
                 }
                 queue.pop_front();
@@ -135,9 +136,12 @@ impl Transfer {
 
     /// Forgets unsent pieces that need not go out; whether everything has been out.
     fn has_been_out(&mut self) -> bool {
-        let (holders, agents) = (&self.holders, self.agents);
+        let (have, holders, agents) = (&self.have, &self.holders, self.agents);
         let Some(push) = &mut self.push else { return false };
-        push.skip(|piece| agents > 0 && u32::from(holders[piece.0 as usize]) * 2 >= agents);
+        push.skip(
+            |piece| have.contains(piece),
+            |piece| agents > 0 && u32::from(holders[piece.0 as usize]) * 2 >= agents,
+        );
         push.is_done()
     }
 
