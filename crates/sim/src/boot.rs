@@ -178,6 +178,10 @@ impl World {
         let stray = self.orders.started(&self.truth, nr, order, live);
         self.judge(Promise::Orders, stray);
         let wrong = self.durability.started(&self.truth, nr, recovered, Some(pieces));
+        if !self.hosts[nr].platter.is_on() {
+            // The power went while the checker read; the next start is judged.
+            return;
+        }
         wrong.into_iter().for_each(|words| self.breaks(Promise::Durability, words));
         self.look_at_path(nr);
     }

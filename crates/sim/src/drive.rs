@@ -136,8 +136,6 @@ impl World {
 
     fn connected(&mut self, from: Nr, to: Nr, address: SocketAddr) {
         self.net.connect(from, to);
-        self.repeat_old_messages(from, to);
-        self.repeat_old_messages(to, from);
         self.peer_up(to, from, None);
         self.peer_up(from, to, Some(address));
     }
@@ -232,7 +230,12 @@ impl World {
         let sender = self.hosts[from].id;
         match parcel {
             Parcel::Control(frame) => match engine::wire::decode(&frame) {
-                Ok(message) => self.input(to, Input::Message { from: sender, message }),
+                Ok(message) => {
+                    if let Message::Hello(_) = message {
+                        self.repeat_old_messages(from, to);
+                    }
+                    self.input(to, Input::Message { from: sender, message });
+                }
                 Err(why) => self.break_connection(from, to, &why.to_string()),
             },
             Parcel::Piece(content, piece, payload) => {
@@ -257,10 +260,12 @@ impl World {
         self.pump(nr);
     }
 
+    /// A piece cannot be sent. A driver finds that out when it finds out that the connection is gone, not before.
     fn not_sent(&mut self, nr: Nr, to: NodeId, content: ContentId, piece: PieceNo) {
         let input = Box::new(Input::Sent { to, content, piece, bytes: 0, took: Duration::ZERO });
-        let start = self.hosts[nr].starts;
-        self.after(Duration::ZERO, Happening::Input { nr, start, input });
+        let (start, peer) = (self.hosts[nr].starts, self.by_id.get(&to).copied());
+        let wait = peer.map_or(0, |peer| self.net.delay(nr, peer));
+        self.after(Duration::from_nanos(wait), Happening::Input { nr, start, input });
     }
 
     /// Puts the next piece on the link, if the link is free.

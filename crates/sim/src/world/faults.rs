@@ -173,9 +173,10 @@ impl World {
         }
     }
 
-    /// An evil origin, mostly; else an evil peer.
+    /// An evil origin, mostly; else an evil peer, if there is one.
     fn some_sender(&mut self, to: Nr) -> Nr {
-        let peers: Vec<Nr> = self.net.peers(to).into_iter().filter(|peer| *peer != ORIGIN).collect();
+        let is_evil = |peer: &Nr| self.hosts[*peer].evil.is_some();
+        let peers: Vec<Nr> = self.net.peers(to).into_iter().filter(is_evil).collect();
         if peers.is_empty() || self.dice.chance(2, 3) { ORIGIN } else { *self.dice.pick(&peers) }
     }
 
