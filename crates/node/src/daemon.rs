@@ -14,14 +14,14 @@ use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http};
 use content::fact::{JournalName, Position};
 use content::{Fact, FleetId, Label, NodeId, Role, Signed};
-use engine::door::{Config, Recovered};
+use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use store::Store;
+use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How to run a node.
@@ -128,6 +128,12 @@ impl Running {
         }
     }
 
+    /// What happens in its engine from now on.
+    #[doc(hidden)]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.desk.handle.events.subscribe()
+    }
+
     /// Makes a join line; origins only.
     pub async fn issue_join_line(&self, terms: JoinTerms) -> Result<JoinLine, IssueError> {
         Ok(self.desk.issue(&terms).await?)
@@ -159,6 +165,23 @@ struct Home {
 
 /// Starts a node.
 pub async fn start(options: Options) -> Result<Running, StartError> {
+    start_with(options, Shelf::new).await
+}
+
+/// Starts a node that serves what `between` makes of its store, and nothing from memory: for tests that need a peer which
+/// lies. What such a node writes to its own disk is as true as anyone's.
+#[doc(hidden)]
+pub async fn start_serving(
+    options: Options,
+    between: impl FnOnce(Arc<dyn PieceSource>) -> Arc<dyn PieceSource>,
+) -> Result<Running, StartError> {
+    start_with(options, |source| Shelf::without_memory(between(source))).await
+}
+
+async fn start_with(
+    options: Options,
+    shelf: impl FnOnce(Arc<dyn PieceSource>) -> Shelf,
+) -> Result<Running, StartError> {
     let home = read_home(&options.home)?;
     let tls = Arc::new(Tls::new(&home.identity).map_err(bad_home)?);
     let listener = TcpListener::bind(options.listen).await;
@@ -167,7 +190,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (store, recovered) = open_store(&options, &home).await?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);
-    let shelf = Shelf::new(Arc::new(store.pieces()));
+    let shelf = shelf(Arc::new(store.pieces()));
     let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,

@@ -1,163 +1,21 @@
 //! Whole fleets over loopback: real nodes, sockets, disks and clocks in one process. Everything waits for what the origin
 //! says has happened, never for time.
 
+#[path = "support/fleet.rs"]
+mod support;
+
 use tiding_node as node;
 
-use node::api::{FleetStatus, Phase, RolloutState};
-use node::client::{Client, ClientError};
-use node::daemon::{self, Running};
-use node::founding::{self, FoundOptions};
+use node::api::FleetStatus;
+use node::client::ClientError;
+use node::daemon;
+use node::founding;
 use node::join::{self, JoinError, JoinTerms};
 use node::publish::{self, DeployError, DeployOptions, Progress};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
-use tempfile::TempDir;
-
-/// What no step of a healthy fleet on loopback takes, however busy the machine is: a test that waits longer hangs.
-const HANG: Duration = Duration::from_secs(120);
-const ANY_PORT: ([u8; 4], u16) = ([127, 0, 0, 1], 0);
-
-async fn in_time<T>(what: &str, waiting: impl Future<Output = T>) -> T {
-    tokio::time::timeout(HANG, waiting).await.unwrap_or_else(|_| panic!("{what} hangs"))
-}
-
-struct Fleet {
-    temp: TempDir,
-    origin: Running,
-    agents: Vec<Running>,
-}
-
-impl Fleet {
-    async fn new(agents: usize) -> Self {
-        let temp = tempfile::tempdir().expect("a temporary directory");
-        let options = FoundOptions {
-            home: temp.path().join("origin"),
-            operator_home: temp.path().join("operator"),
-            listen: ANY_PORT.into(),
-            advertise: Vec::new(),
-            name: "origin".to_owned(),
-            datacenter: "here".to_owned(),
-            operator: "alice".to_owned(),
-        };
-        founding::found(&options).expect("founded");
-        let origin = start(temp.path(), "origin", ANY_PORT.into()).await;
-        founding::set_origins(&options.operator_home, &[origin.address()]).expect("written");
-        let mut fleet = Self { temp, origin, agents: Vec::new() };
-        let line = fleet.origin.issue_join_line(JoinTerms::default()).await.expect("a line");
-        for n in 0..agents {
-            let name = format!("web-{n}");
-            in_time("joining", join::join(&line, &fleet.path(&name), Some(&name))).await.expect("joined");
-            let agent = start(fleet.temp.path(), &name, ANY_PORT.into()).await;
-            fleet.agents.push(agent);
-        }
-        fleet
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.temp.path().join(name)
-    }
-
-    fn operator(&self) -> PathBuf {
-        self.path("operator")
-    }
-
-    fn client(&self) -> Client {
-        Client::open(&self.operator()).expect("an operator's home")
-    }
-
-    /// The live path on an agent.
-    fn live(&self, agent: usize) -> PathBuf {
-        self.path(&format!("web-{agent}-root/srv/app"))
-    }
-
-    async fn deploy(&self, source: &Path) -> Result<publish::Deployed, DeployError> {
-        let options =
-            DeployOptions { health_window: Duration::ZERO, ..DeployOptions::new("app", Path::new("/srv/app")) };
-        in_time("deploying", publish::deploy(&self.operator(), source, &options, |_| {})).await
-    }
-
-    /// Waits until the origin says so.
-    async fn until(&self, what: &str, said: impl Fn(&FleetStatus) -> bool) -> FleetStatus {
-        let watching = async {
-            let mut watch = self.client().watch().await.expect("watching");
-            loop {
-                let status = watch.recv().await.expect("it goes on").expect("a status");
-                if said(&status) {
-                    return status;
-                }
-            }
-        };
-        in_time(what, watching).await
-    }
-
-    /// Waits until a release is confirmed on every agent.
-    async fn until_confirmed(&self, release: &str) -> FleetStatus {
-        let agents = self.agents.len();
-        self.until("confirming", |status| {
-            let on = status.nodes.iter().flat_map(|node| &node.apps);
-            let confirmed = on.filter(|app| app.phase == Phase::Confirmed && app.live.as_deref() == Some(release));
-            confirmed.count() == agents && status.apps.iter().all(|app| app.state == RolloutState::Finished)
-        })
-        .await
-    }
-
-    async fn stop(self) {
-        for agent in self.agents {
-            in_time("stopping an agent", agent.stop()).await;
-        }
-        in_time("stopping the origin", self.origin.stop()).await;
-    }
-}
-
-async fn start(under: &Path, name: &str, listen: SocketAddr) -> Running {
-    let targets = under.join(format!("{name}-root"));
-    std::fs::create_dir_all(targets.join("srv")).expect("made");
-    let options = daemon::Options { home: under.join(name), targets, listen };
-    in_time("starting", daemon::start(options)).await.expect("started")
-}
-
-/// A small tree with one of everything that a tree may have.
-fn tree(at: &Path, words: &str) {
-    std::fs::create_dir_all(at.join("bin/deep")).expect("made");
-    std::fs::create_dir_all(at.join("empty")).expect("made");
-    std::fs::write(at.join("bin/run"), format!("#!/bin/sh\necho {words}\n")).expect("written");
-    std::fs::set_permissions(at.join("bin/run"), std::fs::Permissions::from_mode(0o755)).expect("changed");
-    let large: Vec<u8> = (0..700_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
-    std::fs::write(at.join("bin/deep/large"), large).expect("written");
-    std::fs::write(at.join("none"), b"").expect("written");
-    if let Err(error) = std::fs::remove_file(at.join("current")) {
-        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
-    }
-    symlink("bin/run", at.join("current")).expect("linked");
-}
-
-/// Everything below a directory, by its path: kind, mode and bytes.
-fn listing(root: &Path) -> BTreeMap<PathBuf, (u32, Vec<u8>)> {
-    let mut all = BTreeMap::new();
-    let mut waiting = vec![root.to_owned()];
-    while let Some(directory) = waiting.pop() {
-        for entry in std::fs::read_dir(&directory).expect("readable") {
-            let path = entry.expect("readable").path();
-            let meta = std::fs::symlink_metadata(&path).expect("it is there");
-            let bytes = match meta.file_type() {
-                kind if kind.is_dir() => {
-                    waiting.push(path.clone());
-                    Vec::new()
-                }
-                kind if kind.is_symlink() => {
-                    std::os::unix::ffi::OsStrExt::as_bytes(std::fs::read_link(&path).expect("readable").as_os_str())
-                        .to_vec()
-                }
-                _ => std::fs::read(&path).expect("readable"),
-            };
-            all.insert(path.strip_prefix(root).expect("below it").to_owned(), (meta.permissions().mode(), bytes));
-        }
-    }
-    all
-}
+use support::{ANY_PORT, Fleet, in_time, listing, start, tree};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_live_everywhere_and_back() {
@@ -260,6 +118,48 @@ async fn h2_wrong_used_up_and_revoked_lines_let_nobody_in() {
     (foreign.ca, foreign.fleet) = (good.ca, good.fleet);
     refused(&foreign, "fifth").await;
     other.stop().await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h2_an_expired_line_lets_nobody_in_and_says_what_to_do() {
+    let fleet = Fleet::new(0).await;
+    // Lines are dated in whole seconds: this one is valid until the second in which it is made, which is over.
+    let over = JoinTerms { valid: Duration::from_millis(1), ..JoinTerms::default() };
+    let line = fleet.origin.issue_join_line(over).await.expect("a line");
+    let joined = in_time("joining", join::join(&line, &fleet.path("late"), Some("late"))).await;
+    assert_eq!(
+        joined.expect_err("it has expired").to_string(),
+        "the origin refused: not allowed: the join line has expired; ask for a new one with `tiding token`"
+    );
+    assert!(!founding::is_founded(&fleet.path("late")));
+    let status = in_time("asking", fleet.client().status()).await.expect("a status");
+    assert!(status.nodes.iter().all(|node| node.name != "late"), "{:?}", status.nodes);
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn h2_a_used_up_line_lets_nobody_in_and_joining_again_eats_no_use() {
+    let fleet = Fleet::new(0).await;
+    let twice = JoinTerms { uses: 2, ..JoinTerms::default() };
+    let line = fleet.client().issue_join_line(&twice).await.expect("a line");
+    let join = async |name: &str| in_time("joining", join::join(&line, &fleet.path(name), Some(name))).await;
+    join("first").await.expect("joined");
+    for _ in 0..3 {
+        let again = join("first").await;
+        assert!(matches!(&again, Err(JoinError::AlreadyJoined(home)) if *home == fleet.path("first")), "{again:?}");
+    }
+    join("second").await.expect("there is a use left");
+    assert_eq!(
+        join("third").await.expect_err("none is left").to_string(),
+        "the origin refused: not allowed: the join line is used up; ask for a new one with `tiding token`"
+    );
+    assert!(!founding::is_founded(&fleet.path("third")));
+    // The ones that are in stay in.
+    let under = fleet.temp.path().to_owned();
+    let first = start(&under, "first", ANY_PORT.into()).await;
+    fleet.until("coming", |status| status.nodes.iter().any(|node| node.up && node.name == "first")).await;
+    in_time("stopping", first.stop()).await;
     fleet.stop().await;
 }
 

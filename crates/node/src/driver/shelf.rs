@@ -24,6 +24,8 @@ type Key = (ContentId, PieceNo);
 pub(crate) struct Shelf {
     source: Arc<dyn PieceSource>,
     recent: Arc<Mutex<Recent>>,
+    /// How many bytes of received payloads are kept.
+    most: usize,
 }
 
 #[derive(Default)]
@@ -36,12 +38,17 @@ struct Recent {
 impl Shelf {
     /// An empty memory before a source.
     pub(crate) fn new(source: Arc<dyn PieceSource>) -> Self {
-        Self { source, recent: Arc::default() }
+        Self { source, recent: Arc::default(), most: RECENT }
+    }
+
+    /// No memory before a source: whatever is sent was read from it.
+    pub(crate) fn without_memory(source: Arc<dyn PieceSource>) -> Self {
+        Self { source, recent: Arc::default(), most: 0 }
     }
 
     /// Keeps a payload that was verified and written.
     pub(crate) fn keep(&self, content: ContentId, piece: PieceNo, payload: Payload) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep((content, piece), payload);
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).keep((content, piece), payload, self.most);
     }
 
     /// Forgets what is kept; it is read from the source again when it is wanted.
@@ -79,13 +86,13 @@ impl Shelf {
 }
 
 impl Recent {
-    fn keep(&mut self, key: Key, payload: Payload) {
+    fn keep(&mut self, key: Key, payload: Payload, most: usize) {
         self.bytes += payload.len();
         match self.payloads.insert(key, payload) {
             Some(old) => self.bytes -= old.len(),
             None => self.order.push_back(key),
         }
-        while self.bytes > RECENT {
+        while self.bytes > most {
             let Some(oldest) = self.order.pop_front() else { return };
             self.bytes -= self.payloads.remove(&oldest).map_or(0, |payload| payload.len());
         }
@@ -119,6 +126,13 @@ mod tests {
         assert!(shelf.recent.lock().expect("not poisoned").bytes <= RECENT);
         assert_eq!(shelf.get(content("a"), PieceNo(0)).await, Err(ReadError::Missing));
         assert!(shelf.get(content("a"), PieceNo(19)).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn without_memory_everything_is_read() {
+        let shelf = Shelf::without_memory(Arc::new(Nothing));
+        shelf.keep(content("a"), PieceNo(0), Arc::new(vec![1; 8]));
+        assert_eq!(shelf.get(content("a"), PieceNo(0)).await, Err(ReadError::Missing));
     }
 
     #[tokio::test]
