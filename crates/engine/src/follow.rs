@@ -165,7 +165,9 @@ impl Follower {
             let work = Work { signed, release, stage: Stage::Fetching, tries: 0, failed: None };
             vacant.insert(work);
         }
-        if app.focus != Some(id) && (is_ordered || !is_fallback) {
+        // What is laid out already is an old release: news of it that came late, or again, changes no plans.
+        let is_old = app.laid_out.contains(&id);
+        if app.focus != Some(id) && (is_ordered || !(is_fallback || is_old)) {
             app.focus_on(now, id);
         }
         app.drop_stale_works();

@@ -17,6 +17,8 @@ pub(super) const AHEAD: u32 = 2;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;
+/// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
+const FAILURES: u32 = 8;
 
 /// What a source has not had out yet.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub(super) struct Push {
     under_way: BTreeMap<PieceNo, NodeId>,
     /// Pieces that some neighbour said it had.
     out: Bitmap,
+    /// Sends in a row that failed on this side.
+    failures: u32,
 }
 
 impl Push {
@@ -42,6 +46,7 @@ impl Push {
             unsent: VecDeque::new(),
             under_way: BTreeMap::new(),
             out: Bitmap::empty(total),
+            failures: 0,
         }
     }
 
@@ -221,6 +226,16 @@ impl Swarm {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         if let Some(push) = transfer.push.as_mut().filter(|push| push.is_under_way(piece, to)) {
             push.came_back(piece);
+        }
+    }
+
+    /// Something has left, or could not be sent: a source that cannot read for long leaves it to those who ask.
+    pub(super) fn note_send(&mut self, content: ContentId, is_sent: bool) {
+        let push = self.contents.get_mut(&content).and_then(|transfer| transfer.push.as_mut());
+        let Some(push) = push else { return };
+        push.failures = if is_sent { 0 } else { push.failures + 1 };
+        if push.failures > FAILURES {
+            self.give_up_pushing(content);
         }
     }
 

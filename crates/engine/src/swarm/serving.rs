@@ -110,6 +110,7 @@ impl Swarm {
         if bytes == 0 {
             self.push_failed(content, piece, to);
         }
+        self.note_send(content, bytes > 0);
         let Some(peer) = self.peers.get_mut(&to) else { return self.send_more(now) };
         let was = peer.serving.counted();
         let Some(at) = peer.serving.sending.iter().position(|sending| *sending == (content, piece)) else { return };
