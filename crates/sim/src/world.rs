@@ -132,7 +132,7 @@ pub(crate) enum Happening {
     /// A machine was enrolled.
     Joined(Nr),
     Step(usize),
-    Ask(usize),
+    Ask(usize, u64),
     Fault(usize),
     Heal(Vec<(Nr, Nr)>),
     Undo(Fault),
@@ -361,7 +361,7 @@ impl World {
             Happening::Join(nr) => self.join_again(nr),
             Happening::Joined(nr) => self.joined(nr),
             Happening::Step(nth) => self.step(nth),
-            Happening::Ask(deployment) => self.ask(deployment),
+            Happening::Ask(deployment, turn) => self.ask_in_turn(deployment, turn),
             Happening::Fault(nth) => self.strike(nth),
             Happening::Heal(cuts) => self.heal(&cuts),
             Happening::Undo(fault) => self.undo(&fault),

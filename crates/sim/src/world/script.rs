@@ -28,6 +28,8 @@ struct Deployment {
     state: State,
     /// The start of the machine that was asked last.
     asked: Option<u64>,
+    /// Which of the planned times to ask is the one that counts.
+    turn: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,6 +144,7 @@ impl World {
             wish: None,
             state,
             asked: None,
+            turn: 0,
         });
         self.boot(nr);
     }
@@ -188,9 +191,31 @@ impl World {
         let Some(release) = older.next_back() else { return };
         let nth = self.script.deployments.len();
         let state = State::Waiting;
-        self.script.deployments.push(Deployment { publisher: None, documents: None, wish: None, state, asked: None });
+        self.script.deployments.push(Deployment {
+            publisher: None,
+            documents: None,
+            wish: None,
+            state,
+            asked: None,
+            turn: 0,
+        });
         self.sign_order(nth, None, release, 0);
         self.ask(nth);
+    }
+
+    /// Plans when to ask; what was planned before does not count any more.
+    fn ask_after(&mut self, wait: Duration, nth: usize) {
+        let deployment = &mut self.script.deployments[nth];
+        deployment.turn += 1;
+        let turn = deployment.turn;
+        self.after(wait, Happening::Ask(nth, turn));
+    }
+
+    /// The planned time has come.
+    pub(crate) fn ask_in_turn(&mut self, nth: usize, turn: u64) {
+        if self.script.deployments[nth].turn == turn {
+            self.ask(nth);
+        }
     }
 
     /// Asks (again), unless an answer came meanwhile or the same machine still has the question.
@@ -213,7 +238,7 @@ impl World {
             };
             self.input(whom, Input::Request { client, request });
         }
-        self.after(PATIENCE, Happening::Ask(nth));
+        self.ask_after(PATIENCE, nth);
     }
 
     /// An engine answers a client.
@@ -230,7 +255,7 @@ impl World {
         match answer {
             Answer::Ordered { order, epoch } => self.deploy_ordered(nr, nth, order, epoch),
             Answer::Refused(Refusal::Conflict { epoch, .. }) => self.conflict(nth, epoch),
-            Answer::Refused(Refusal::Failed(_)) => self.after(AGAIN, Happening::Ask(nth)),
+            Answer::Refused(Refusal::Failed(_)) => self.ask_after(AGAIN, nth),
             other => {
                 self.script.deployments[nth].state = State::GaveUp;
                 self.breaks(Promise::Liveness, format!("an honest deploy was answered {other:?}"));
@@ -262,12 +287,12 @@ impl World {
         let release = deployment.wish.as_ref().map(|wish| wish.release);
         let mine = OrderId(order.payload_digest());
         if self.wanted.order(&self.truth) == self.truth.orders.get(&mine) {
-            return self.after(wait, Happening::Ask(nth));
+            return self.ask_after(wait, nth);
         }
         if let Some(release) = release {
             self.sign_order(nth, signed, release, epoch);
         }
-        self.after(wait, Happening::Ask(nth));
+        self.ask_after(wait, nth);
     }
 
     // Joining again.
