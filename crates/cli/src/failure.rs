@@ -91,7 +91,11 @@ impl Failure {
 
     /// An origin refused; `what` did not happen.
     pub(crate) fn refused(what: impl Display, refusal: &Refusal) -> Self {
-        let kind = if matches!(refusal, Refusal::Failed { .. }) { Kind::Failed } else { Kind::Refused };
+        let kind = match refusal {
+            Refusal::Failed { .. } => Kind::Failed,
+            Refusal::Invalid { .. } => Kind::Usage,
+            _ => Kind::Refused,
+        };
         let failure = Self::new(kind, what).because(refusal);
         match refusal {
             Refusal::Conflict { .. } => {
@@ -101,7 +105,7 @@ impl Failure {
             Refusal::Failed { .. } => failure.next("try again; the origin's log says more"),
             Refusal::NotBelieved { .. } => failure.next("check whose keys these are: --operator-home"),
             Refusal::NotAllowed { .. } => failure.next("ask an origin, with an operator's keys"),
-            Refusal::Invalid { .. } => failure,
+            Refusal::Invalid { .. } => failure.because_and_next(refusal),
         }
     }
 }
@@ -122,5 +126,7 @@ mod tests {
         let conflict = Refusal::Conflict { epoch: 3, by: "alice".into(), what: "a deploy is under way".into() };
         assert_eq!(Failure::refused("it", &conflict).kind.code(), 3);
         assert_eq!(Failure::refused("it", &Refusal::Failed { why: "x".into() }).kind.code(), 1);
+        let senseless = Failure::refused("it", &Refusal::Invalid { why: "no use; give one".into() });
+        assert_eq!((senseless.kind.code(), senseless.next.as_deref()), (2, Some("give one")));
     }
 }

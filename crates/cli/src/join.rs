@@ -70,7 +70,11 @@ fn cannot_join(home: &Path, error: &JoinError) -> Failure {
             "copy the line again from `tiding token`; if it is right, something stands between you and the origin",
         ),
         JoinError::Refused(refusal) => {
-            Failure::refused(&what, refusal).next("make a new line with `tiding token` on the operator's machine")
+            let refused = failure(Kind::Refused).because_and_next(refusal);
+            match refused.next {
+                Some(_) => refused,
+                None => refused.next("make a new line with `tiding token` on the operator's machine"),
+            }
         }
         JoinError::AlreadyJoined(_) => failure(Kind::Refused).because_and_next(error),
         JoinError::Clock(_) | JoinError::Protocol(_) | JoinError::Disk { .. } => {

@@ -44,11 +44,16 @@ impl Status {
 
 /// The application that is meant: the named one, or the only one.
 pub(crate) async fn choose_app(client: &Client, named: Option<&str>, what: &str) -> Result<String, Failure> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
-    }
     let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
     let apps: Vec<String> = status.apps.into_iter().map(|rollout| rollout.app).collect();
+    if let Some(named) = named {
+        return match apps.iter().any(|app| app == named) {
+            true => Ok(named.to_owned()),
+            false => Err(Failure::new(Kind::Refused, what)
+                .because(format!("no application {} was deployed", escape(named)))
+                .next("`tiding status` lists what there is")),
+        };
+    }
     match &apps[..] {
         [only] => Ok(only.clone()),
         [] => Err(Failure::new(Kind::Refused, what)

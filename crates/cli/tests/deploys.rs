@@ -137,6 +137,9 @@ fn arguments_that_make_no_sense_say_so_before_anything_happens() {
     expect(&lab.operator(&["deploy", &source, "--to", "/srv/app", "--health-window", "3"]), 2, "write a number");
     expect(&lab.operator(&["deploy", &source, "--to", "/srv/app", "--yes-please"]), 2, "--yes-please");
     expect(&lab.operator(&["deploy", &format!("{source}-missing"), "--to", "/srv/app"]), 1, "next:");
+    expect(&lab.operator(&["deploy", &source, "--to", "/srv/app", "--app", "no good"]), 2, "next:");
+    expect(&lab.operator(&["verify", "nothing"]), 3, "no application nothing was deployed");
+    expect(&lab.operator(&["rollback", "nothing"]), 3, "no application nothing was deployed");
     let elsewhere = lab.dir().join("nobody").to_string_lossy().into_owned();
     let keyless = Command::new(TIDING).args(["status", "--operator-home", &elsewhere]).output();
     expect(&keyless.expect("the binary runs"), 1, "--operator-home");
@@ -164,6 +167,8 @@ fn h2_a_join_line_that_is_mistyped_used_up_or_revoked_joins_nobody() {
     expect(&lab.operator(&["token", "revoke", id]), 0, "revoked");
     expect(&join(made["line"].as_str().expect("a line")), 3, "next:");
     assert!(!home.join("identity").exists(), "nothing is left of a join that failed");
+    expect(&lab.operator(&["token", "--uses", "0"]), 2, "next:");
+    expect(&lab.operator(&["token", "--uses", "1", "--valid", "0s"]), 2, "next:");
 }
 
 #[test]

@@ -70,7 +70,7 @@ pub struct JoinLine {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadJoinLine {
     /// It does not begin like one.
-    #[error("a join line begins with `tiding1.`; copy it again from `tiding up` or `tiding token new`")]
+    #[error("a join line begins with `tiding1.`; copy it again from `tiding up` or `tiding token`")]
     NotALine,
     /// It is of a later version.
     #[error("this join line was made by a newer tiding; install that version here")]

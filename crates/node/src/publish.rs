@@ -163,7 +163,8 @@ pub async fn deploy(
     options: &DeployOptions,
     mut progress: impl FnMut(Progress),
 ) -> Result<Deployed, DeployError> {
-    let app = AppName::new(&options.app).map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    let app = AppName::new(&options.app)
+        .map_err(|bad| DeployError::Invalid(format!("{bad}; give another name with --app")))?;
     content::release::check_target_path(options.path.as_os_str().as_bytes())
         .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
@@ -191,7 +192,8 @@ pub async fn rollback(
     to: Option<&str>,
     message: &str,
 ) -> Result<Deployed, DeployError> {
-    let name = AppName::new(app).map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    let name = AppName::new(app)
+        .map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let status = client.status().await?;
     let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
