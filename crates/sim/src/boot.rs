@@ -157,7 +157,7 @@ impl World {
 
     fn start_node(&mut self, nr: Nr, store: Store<SimDisk>, recovered: Recovered) {
         let pieces = store.pieces();
-        self.judge_start(nr, &recovered, &pieces);
+        self.judge_start(nr, &recovered, &pieces, store.notes());
         if !self.hosts[nr].platter.is_on() {
             drop((store, pieces));
             return self.after(START_AGAIN, Happening::Boot(nr));
@@ -169,7 +169,7 @@ impl World {
     }
 
     /// Holds what a start found against what was said before, and against what the disk shows.
-    fn judge_start(&mut self, nr: Nr, recovered: &Recovered, pieces: &dyn PieceSource) {
+    fn judge_start(&mut self, nr: Nr, recovered: &Recovered, pieces: &dyn PieceSource, notes: &[String]) {
         let app = recovered.apps.iter().find(|record| record.app == self.truth.app);
         let (order, live) = (app.and_then(|app| app.order.as_ref()), app.and_then(|app| app.live));
         if app.is_some_and(|app| app.intent.is_some()) {
@@ -182,7 +182,8 @@ impl World {
             // The power went while the checker read; the next start is judged.
             return;
         }
-        wrong.into_iter().for_each(|words| self.breaks(Promise::Durability, words));
+        let noted = if notes.is_empty() { String::new() } else { format!(" (its store notes: {})", notes.join("; ")) };
+        wrong.into_iter().for_each(|words| self.breaks(Promise::Durability, format!("{words}{noted}")));
         self.look_at_path(nr);
     }
 
@@ -312,7 +313,7 @@ impl World {
         let (disk, root) = self.hosts[nr].platter.boot();
         match open_store(disk, root) {
             Ok((store, recovered)) => {
-                self.judge_start(nr, &recovered, &store.pieces());
+                self.judge_start(nr, &recovered, &store.pieces(), store.notes());
                 if nr == ORIGIN {
                     let missing = self.script.missing_from(&recovered.facts);
                     self.judge(Promise::Durability, missing);

@@ -65,12 +65,25 @@ pub(crate) enum Tear {
     Torn,
 }
 
+/// One change of a file's length. A write that makes a file longer may do so in part, a cut or an extension may not.
+#[derive(Debug, Clone, Copy)]
+struct Grown {
+    from: u64,
+    to: u64,
+    by_write: bool,
+}
+
+/// Changes of length that are told apart; what came before the last of them is one.
+const MAX_LENS: usize = 32;
+
 /// A file's bytes, seen and kept.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct FileBytes {
     seen: Sparse,
     kept: Sparse,
     dirty: BTreeSet<u64>,
+    /// How the length changed since it was kept, in order.
+    lens: Vec<Grown>,
     /// A sync failed: what is seen may never reach the platter, though nothing is dirty.
     doubtful: bool,
 }
@@ -114,7 +127,15 @@ impl FileBytes {
             self.dirty.insert(page);
             at += step as u64;
         }
-        self.seen.len = self.seen.len.max(end);
+        if end > self.seen.len {
+            self.grow(end, true);
+        }
+    }
+
+    fn grow(&mut self, to: u64, by_write: bool) {
+        self.lens.truncate(MAX_LENS - 1);
+        self.lens.push(Grown { from: self.seen.len, to, by_write });
+        self.seen.len = to;
     }
 
     pub(crate) fn set_len(&mut self, len: u64) {
@@ -129,7 +150,9 @@ impl FileBytes {
                 self.dirty.insert(len / PAGE);
             }
         }
-        self.seen.len = len;
+        if len != self.seen.len {
+            self.grow(len, false);
+        }
     }
 
     /// Shares whole pages of another file; the caller has checked the alignment.
@@ -142,7 +165,9 @@ impl FileBytes {
             };
             self.dirty.insert(page);
         }
-        self.seen.len = self.seen.len.max(to_offset + len);
+        if to_offset + len > self.seen.len {
+            self.grow(to_offset + len, true);
+        }
     }
 
     /// The next run of pages that hold data.
@@ -158,7 +183,22 @@ impl FileBytes {
         for page in std::mem::take(&mut self.dirty) {
             self.kept.take_page(page, &self.seen);
         }
-        self.kept.len = self.seen.len;
+        self.keep_len(self.seen.len);
+    }
+
+    fn keep_len(&mut self, len: u64) {
+        self.kept.len = len;
+        self.lens.clear();
+    }
+
+    /// The length after a crash: as kept, or as after one of the changes since, or within one that a write made.
+    fn crashed_len(&self, dice: &mut Dice) -> u64 {
+        let nth = dice.below(self.lens.len() as u64 + 1) as usize;
+        match nth.checked_sub(1).map(|nth| self.lens[nth]) {
+            None => self.kept.len,
+            Some(Grown { from, to, by_write: true }) if dice.chance(1, 2) => dice.within(from..to + 1),
+            Some(Grown { to, .. }) => to,
+        }
     }
 
     /// What the kernel may do at any time: some sectors of one dirty page reach the platter early.
@@ -175,24 +215,20 @@ impl FileBytes {
             self.keep_sectors(page, dice, 1);
         }
         if dice.chance(1, 2) {
-            self.kept.len = self.seen.len;
+            self.keep_len(self.seen.len);
         }
     }
 
     /// The power went: of each unsynced sector the old or the new bytes are there. `keep` is how many of two survive
     /// on average (0: none, 2: all).
     pub(crate) fn crash(&mut self, dice: &mut Dice, keep: u64) -> Tear {
-        let before = self.kept.len;
         let (mut kept, mut lost) = (0, 0);
         for page in std::mem::take(&mut self.dirty) {
             let (k, l) = self.keep_sectors(page, dice, keep);
             (kept, lost) = (kept + k, lost + l);
         }
-        self.kept.len = match dice.below(3) {
-            0 => before,
-            1 => self.seen.len,
-            _ => dice.within(before.min(self.seen.len)..before.max(self.seen.len) + 1),
-        };
+        let len = self.crashed_len(dice);
+        self.keep_len(len);
         let beyond: Vec<u64> = self.kept.pages.range(self.kept.len.div_ceil(PAGE)..).map(|(page, _)| *page).collect();
         for page in beyond {
             self.kept.pages.remove(&page);
@@ -277,6 +313,27 @@ mod tests {
             lost += u32::from(bytes.contains(&1));
         }
         assert!(torn > 32 && lost > 32);
+    }
+
+    #[test]
+    fn a_length_is_torn_by_writes_and_never_by_cuts() {
+        let lens = |by_write: bool| -> BTreeSet<u64> {
+            let crash = |seed| {
+                let mut file = FileBytes::default();
+                file.write(&[1; 1000], 0);
+                file.sync();
+                if by_write {
+                    file.write(&[1; 9000], 1000)
+                } else {
+                    file.set_len(10_000)
+                }
+                file.crash(&mut Dice::new(seed), 1);
+                file.len()
+            };
+            (0..64).map(crash).collect()
+        };
+        assert_eq!(lens(false), BTreeSet::from([1000, 10_000]));
+        assert!(lens(true).len() > 8);
     }
 
     #[test]
