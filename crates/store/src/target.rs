@@ -139,9 +139,9 @@ impl<D: Disk> Target<D> {
         match if_there(read_short(&*self.disk, dir, &owner)).map_err(failed())? {
             Some(found) if found == line.as_bytes() => Ok(()),
             Some(found) => Err(refused(format!(
-                "{shown} belongs to another application or fleet: \"{}\"; choose another path, or remove it if that \
-                 one is gone",
-                words::name(&found)
+                "{shown} belongs to another application or fleet ({}); choose another path, or remove it if that one is \
+                 gone",
+                on_one_line(&found)
             ))),
             None => {
                 write_short(&*self.disk, dir, &owner, line.as_bytes()).map_err(failed())?;
@@ -222,4 +222,10 @@ fn symlink_words<D: Disk>(disk: &Arc<D>, at: &Ground<D>, name: &Name, shown: &st
     format!(
         "{shown} is a symbolic link (to {target}), and a release's path may not lead through one; name its real path"
     )
+}
+
+/// An owner's words, for people.
+fn on_one_line(owner: &[u8]) -> String {
+    let words_of = owner.strip_prefix(b"tiding 1\n").unwrap_or(owner).trim_ascii_end();
+    words_of.split(|byte| *byte == b'\n').map(words::name).collect::<Vec<_>>().join(", ")
 }

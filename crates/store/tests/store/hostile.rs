@@ -164,7 +164,7 @@ fn f14_directories_that_others_may_write_are_not_used() {
     refused(&disk, "is owned by user 1234, not by user 7");
     disk.set_owner(&srv, &name(".app.tiding"), 7, 7).expect("a test's disk");
     disk.write_file(&disk.dir("root/srv/.app.tiding"), &name("owner"), 0o644, b"tiding 1\napplication other\n");
-    refused(&disk, "belongs to another application or fleet");
+    refused(&disk, "belongs to another application or fleet (application other);");
     let disk = new_disk();
     disk.set_mode(&disk.dir("root"), &name("srv"), 0o777).expect("a test's disk");
     refused(&disk, "/srv may be written by everyone (mode 777, owner 7)");
