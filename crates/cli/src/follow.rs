@@ -8,7 +8,7 @@ use crate::screen::Screen;
 use crate::speak;
 use crate::watching::Watching;
 use crate::words;
-use node::api::FleetStatus;
+use node::api::{FleetStatus, Role};
 use node::publish::Deployed;
 use serde::Serialize;
 use std::sync::Arc;
@@ -139,7 +139,10 @@ impl Ended {
             escape(version)
         ));
         if self.standings.is_empty() {
-            speak::note("no agent is there yet: each one that joins will get it");
+            speak::note(match self.status.nodes.iter().any(|node| node.role == Role::Agent) {
+                true => "no agent has these labels yet: each one that joins with them will get it",
+                false => "no agent is there yet: each one that joins will get it",
+            });
         }
     }
 
@@ -153,6 +156,14 @@ impl Ended {
     fn verdict(&self) -> Result<(), Failure> {
         let reasons = report::reasons(&self.standings).join("\n");
         let failed = self.standings.iter().filter(|standing| matches!(standing.verdict, Verdict::GivenUp(_))).count();
+        if !self.standings.is_empty() && self.standings.iter().all(is_absent) {
+            return Err(Failure::new(
+                Kind::Partial,
+                "no agent was reached; the order stands, and they get it when they come back",
+            )
+            .because(reasons)
+            .next("check that the agents run and can reach the origin; `tiding status` shows when they do"));
+        }
         if failed == 0 {
             if !reasons.is_empty() {
                 speak::note(format!("not reached (they converge when they come back):\n{reasons}"));
@@ -164,4 +175,8 @@ impl Ended {
             .because(reasons)
             .next("`tiding status` shows them; nodes go on trying by themselves, `tiding rollback` takes all back"))
     }
+}
+
+fn is_absent(standing: &Standing) -> bool {
+    matches!(standing.verdict, Verdict::Absent(_))
 }

@@ -1,12 +1,17 @@
 //! The log, to standard error: nodes tell what happens, commands only what is odd.
 
+use std::io::IsTerminal;
 use tracing_subscriber::EnvFilter;
 
 /// Starts it. `TIDING_LOG` chooses what is told (`debug`, `node=trace`, ...).
 pub(crate) fn start(a_node: bool) {
     let usual = if a_node { "info" } else { "error" };
     let filter = EnvFilter::try_from_env("TIDING_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false);
     // A second subscriber in one process is a test's business and no failure.
     let _second = log.try_init();
 }

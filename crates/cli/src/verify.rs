@@ -63,6 +63,11 @@ fn lines(found: &Verification) -> Vec<String> {
 }
 
 fn verdict(found: &Verification) -> Result<(), Failure> {
+    if found.nodes.is_empty() {
+        return Err(Failure::new(Kind::Partial, "no node has looked")
+            .because("no agent that has the application is connected")
+            .next("`tiding status` shows who is; verify again when one has come back"));
+    }
     let wrong: Vec<String> = found.nodes.iter().filter_map(complaint).collect();
     if wrong.is_empty() {
         return Ok(());
@@ -109,5 +114,7 @@ mod tests {
         assert_eq!(kind(node(Some(1), None)), Err(Kind::Partial));
         assert_eq!(kind(node(None, Some("it is down"))), Err(Kind::Partial));
         assert_eq!(kind(node(None, None)), Err(Kind::Partial));
+        let nobody = verdict(&Verification { nodes: Vec::new() }).map_err(|failure| failure.kind);
+        assert_eq!(nobody, Err(Kind::Partial), "what nobody has looked at is not verified");
     }
 }

@@ -291,6 +291,26 @@ fn an_origin_that_is_away_before_anything_was_submitted_is_said_at_once() {
 }
 
 #[test]
+fn a_deploy_that_reaches_nobody_and_a_verify_by_nobody_are_no_success() {
+    let lab = Lab::new();
+    let mut agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    lab.deploy(&source);
+    agent.kill();
+    let is_down = |status: serde_json::Value| {
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        nodes.iter().any(|node| node["name"] == "node-1" && node["up"] == false)
+    };
+    lab::until("the origin sees that it is gone", || lab.status().is_some_and(is_down));
+    expect(&lab.operator(&["verify"]), 5, "no node has looked");
+    fs::write(source.join("new"), "x").expect("a file");
+    expect(&lab.operator(&deploy_words(&source)), 5, "no agent was reached");
+    let nowhere = [&deploy_words(&source)[..3], &["/srv/other", "--on", "zone=z"]].concat();
+    expect(&lab.operator(&nowhere), 0, "no agent has these labels yet");
+}
+
+#[test]
 fn the_keys_of_one_fleet_are_not_taken_for_another() {
     let lab = Lab::new();
     let operator = lab.dir().join("operator");

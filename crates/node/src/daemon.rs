@@ -270,7 +270,9 @@ fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
     let named = |path: &Path, error: std::io::Error| bad_home(format!("{}: {error}", path.display()));
     home::private_dirs(home).map_err(|error| named(home, error))?;
     let opened = disk.open_path(home).map_err(|error| named(home, error))?;
-    let targets = disk.open_path(targets).map_err(|error| named(targets, error))?;
+    let targets = disk.open_path(targets).map_err(|error| {
+        bad_home(format!("{}: {error}; make that directory, or give another with --root", targets.display()))
+    })?;
     Ok(Opened { disk, home: opened, targets })
 }
 

@@ -86,7 +86,9 @@ impl Desk {
             return Err(Refusal::NotAllowed { why: "an operator does not join by a line".to_owned() });
         }
         if terms.uses == 0 || terms.valid.is_zero() || terms.valid > MAX_VALID {
-            return Err(invalid("a join line is for one node or more, and for a while, a week at most; give other --uses or --valid"));
+            return Err(invalid(
+                "a join line is for one node or more, and for a while, a week at most; give other --uses or --valid",
+            ));
         }
         let line = JoinLine::new(terms, self.addresses.clone(), self.ca, self.fleet, wall_clock());
         let (token, secret) = (line.token_id(), line.secret_hash());

@@ -192,8 +192,8 @@ pub async fn rollback(
     to: Option<&str>,
     message: &str,
 ) -> Result<Deployed, DeployError> {
-    let name = AppName::new(app)
-        .map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
+    let name =
+        AppName::new(app).map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let status = client.status().await?;
     let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
