@@ -188,7 +188,7 @@ impl Follower {
     /// A content is durable here.
     pub(crate) fn whole(&mut self, now: Time, content: ContentId) {
         self.whole.insert(content);
-        for name in self.apps_with(content) {
+        for name in self.apps_needing(content) {
             if let Some(app) = self.apps.get_mut(&name) {
                 app.trouble = None;
             }
@@ -234,13 +234,19 @@ impl Follower {
 
     /// A content can never be had here.
     pub(crate) fn refused(&mut self, now: Time, content: ContentId, why: &str) {
-        for name in self.apps_with(content) {
+        for name in self.apps_needing(content) {
             let Some(app) = self.apps.get_mut(&name) else { continue };
             for work in app.works.values_mut().filter(|work| work.needs(content)) {
                 work.failed = Some(why.to_owned());
             }
             self.step(now, &name);
         }
+    }
+
+    /// The applications of which any release that is worked on needs a content.
+    fn apps_needing(&self, content: ContentId) -> Vec<AppName> {
+        let needs = |app: &App| app.works.values().any(|work| work.needs(content));
+        self.apps.iter().filter(|(_, app)| needs(app)).map(|(name, _)| name.clone()).collect()
     }
 
     /// The applications whose focus needs a content.
