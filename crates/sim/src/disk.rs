@@ -124,7 +124,7 @@ impl Platter {
         self.power_off();
         let mut state = self.state();
         state.incarnation += 1;
-        state.on = true;
+        (state.on, state.crash_at, state.syncs_to_fail) = (true, None, 0);
         let incarnation = state.incarnation;
         (SimDisk { state: self.0.clone(), incarnation }, SimDir { ino: ROOT, incarnation })
     }

@@ -122,10 +122,6 @@ impl<P> Net<P> {
         self.links[node] = link;
     }
 
-    pub(crate) fn link(&self, node: Nr) -> Link {
-        self.links[node]
-    }
-
     /// Connects two nodes; a connection that they had is replaced, with all that was under way on it.
     pub(crate) fn connect(&mut self, a: Nr, b: Nr) -> ConnId {
         self.next += 1;

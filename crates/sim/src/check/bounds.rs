@@ -31,5 +31,8 @@ pub(crate) fn left(nr: Nr, run: &Run) -> Option<String> {
     if buffers > 0 {
         return Some(format!("node {nr} still holds {buffers} payloads though all is quiet"));
     }
-    (!idle).then(|| format!("node {nr} still has something to do though all is quiet: {:?}", run.work.front()))
+    (!idle).then(|| {
+        let (jobs, writes, bulk) = (run.work.len(), run.writes.len() + run.writing, run.bulk.len());
+        format!("node {nr} still has {jobs} jobs, {writes} writes and {bulk} pieces to send though all is quiet")
+    })
 }

@@ -19,6 +19,8 @@ pub(crate) struct Armed {
 
 /// Bytes on a disk whose bad day is over.
 const PLENTY: u64 = 1 << 30;
+/// By how much a link is slowed at most.
+const MAX_LINK_FACTOR: u64 = 20;
 /// How many old messages of a connection may come again.
 const REMEMBERED: usize = 12;
 
@@ -53,21 +55,21 @@ impl World {
     /// A bad day is over.
     pub(crate) fn undo(&mut self, fault: &Fault) {
         match *fault {
-            Fault::Slow(nr, factor, _) => {
+            Fault::Slow(nr, ..) => {
                 self.hosts[nr].slowness = 1;
-                let mut link = self.net.link(nr);
-                (link.up, link.down) = (link.up * factor, link.down * factor);
-                self.net.set_link(nr, link);
+                self.net.set_link(nr, self.blueprint.links[nr]);
             }
             Fault::Full(nr, ..) => self.hosts[nr].platter.set_free(PLENTY),
             _ => (),
         }
     }
 
+    /// The disk by all of it, the link less: what was sent at a crawl would still be on its way when faults stop.
     fn slow_down(&mut self, nr: Nr, factor: u64) {
         self.hosts[nr].slowness = factor;
-        let mut link = self.net.link(nr);
-        (link.up, link.down) = (link.up / factor, link.down / factor);
+        let mut link = self.blueprint.links[nr];
+        let less = factor.min(MAX_LINK_FACTOR);
+        (link.up, link.down) = (link.up / less, link.down / less);
         self.net.set_link(nr, link);
     }
 

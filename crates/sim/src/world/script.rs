@@ -256,6 +256,8 @@ impl World {
             Answer::Ordered { order, epoch } => self.deploy_ordered(nr, nth, order, epoch),
             Answer::Refused(Refusal::Conflict { epoch, .. }) => self.conflict(nth, epoch),
             Answer::Refused(Refusal::Failed(_)) => self.ask_after(AGAIN, nth),
+            // What nobody needs is collected: an operator who goes back too far is told so.
+            Answer::Refused(Refusal::Unknown(_)) if nr == ORIGIN => self.script.deployments[nth].state = State::GaveUp,
             other => {
                 self.script.deployments[nth].state = State::GaveUp;
                 self.breaks(Promise::Liveness, format!("an honest deploy was answered {other:?}"));
