@@ -312,6 +312,10 @@ fn find_files<D: Disk>(shelves: &Shelves<D>, record: ContentRecord) -> io::Resul
     let there = |dir: &D::Dir, part| Ok(if_there(shelves.disk.metadata(dir, &file_name(spec.id(), part)))?.is_some());
     let named: Vec<bool> = parts.iter().map(|&part| there(&shelves.blobs, part)).collect::<io::Result<_>>()?;
     if named.iter().all(|named| *named) {
+        // What was forgotten and begun anew may stand in staging too, when the removal of the first was forgotten.
+        for &part in parts {
+            if_there(shelves.disk.remove_file(&shelves.staging, &file_name(spec.id(), part)))?;
+        }
         return Ok(Holding::new(spec, Bitmap::full(spec.total()), true, true));
     }
     let mut have = have.unwrap_or_else(|| Bitmap::full(spec.total()));
