@@ -65,7 +65,10 @@ struct App {
     gate: Gate,
     /// An order that is not durable yet.
     pending: Option<(Ordered, Gate)>,
-    is_accepting: bool,
+    /// The order that is being made durable.
+    accepting: Option<(Ordered, Gate)>,
+    /// When an order may be tried again that could not be made durable.
+    not_before: Time,
     works: BTreeMap<ReleaseId, Work>,
     /// Releases that are laid out, newest last.
     laid_out: Vec<ReleaseId>,
@@ -178,10 +181,7 @@ impl Follower {
     pub(crate) fn commanded(&mut self, now: Time, ordered: Ordered, gate: Gate) {
         let name = ordered.order.app.clone();
         let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
-        match &app.order {
-            Some(known) if known.id == ordered.id => app.gate = gate,
-            _ => app.pending = Some((ordered, gate)),
-        }
+        app.hear(ordered, gate);
         self.step(now, &name);
     }
 
@@ -259,12 +259,12 @@ impl Follower {
 
     pub(crate) fn accepted(&mut self, now: Time, name: &AppName, result: Result<(), JobError>) -> Option<Ordered> {
         let app = self.apps.get_mut(name)?;
-        app.is_accepting = false;
+        let (ordered, gate) = app.accepting.take()?;
         let accepted = match result {
-            Ok(()) => app.take_order(now),
+            Ok(()) => Some(app.take_order(now, ordered, gate)),
             Err(error) => {
-                if let JobError::Refused { .. } = error {
-                    app.pending = None;
+                if !matches!(error, JobError::Refused { .. }) {
+                    app.pending.get_or_insert((ordered, gate));
                 }
                 self.hold_up(now, name, error, None);
                 None
@@ -347,7 +347,11 @@ impl Follower {
         };
         app.trouble = Some(why.clone());
         match (wait, release.and_then(|id| app.works.get_mut(&id))) {
-            (Some(wait), _) => self.alarms.set(Again(name.clone()), now.after(wait)),
+            (Some(wait), None) => {
+                app.not_before = now.after(wait);
+                self.alarms.set(Again(name.clone()), now.after(wait));
+            }
+            (Some(wait), Some(_)) => self.alarms.set(Again(name.clone()), now.after(wait)),
             (None, Some(work)) => work.failed = Some(why.clone()),
             (None, None) => {}
         }
@@ -359,12 +363,13 @@ impl Follower {
     /// Does whatever can be done for an application now. Called after every change; it may find nothing to do.
     fn step(&mut self, now: Time, name: &AppName) {
         let Some(app) = self.apps.get_mut(name) else { return };
-        if !app.is_accepting
+        if app.accepting.is_none()
             && !app.is_busy
-            && let Some((pending, _)) = &app.pending
+            && app.not_before <= now
+            && let Some(next) = app.pending.take()
         {
-            app.is_accepting = true;
-            self.out.push_back(Action::Accept(name.clone(), pending.signed.clone()));
+            self.out.push_back(Action::Accept(name.clone(), next.0.signed.clone()));
+            app.accepting = Some(next);
         }
         for (id, work) in app.works.iter_mut().filter(|(_, work)| work.is_ready(&self.whole)) {
             work.stage = Stage::Assembling;
@@ -475,7 +480,8 @@ impl App {
             order: None,
             gate: Gate::Hold,
             pending: None,
-            is_accepting: false,
+            accepting: None,
+            not_before: now,
             works: BTreeMap::new(),
             laid_out: Vec::new(),
             live: None,
@@ -497,9 +503,22 @@ impl App {
         (self.told, self.timeline, self.trouble, self.tries) = (now, Timeline::default(), None, 0);
     }
 
-    /// The pending order is durable: it is the order now.
-    fn take_order(&mut self, now: Time) -> Option<Ordered> {
-        let (ordered, gate) = self.pending.take()?;
+    /// Hears an order and its gate: the one that is followed, the one that becomes durable, or a newer one.
+    fn hear(&mut self, ordered: Ordered, gate: Gate) {
+        let newest = self.pending.as_ref().or(self.accepting.as_ref()).map_or(0, |(next, _)| next.order.epoch);
+        if self.order.as_ref().is_some_and(|known| known.id == ordered.id) {
+            self.gate = gate;
+        } else if let Some(next) =
+            [&mut self.pending, &mut self.accepting].into_iter().flatten().find(|(next, _)| next.id == ordered.id)
+        {
+            next.1 = gate;
+        } else if ordered.order.epoch > newest {
+            self.pending = Some((ordered, gate));
+        }
+    }
+
+    /// An order is durable: it is the order now.
+    fn take_order(&mut self, now: Time, ordered: Ordered, gate: Gate) -> Ordered {
         let release = ordered.order.release;
         if let Some(work) = self.works.get_mut(&release) {
             work.failed = None;
@@ -508,13 +527,13 @@ impl App {
             self.focus_on(now, release);
         }
         (self.order, self.gate, self.phase, self.tries) = (Some(ordered.clone()), gate, None, 0);
-        Some(ordered)
+        ordered
     }
 
     /// The order that is followed, and the one that is about to be.
     fn orders(&self) -> impl Iterator<Item = &Order> {
-        let pending = self.pending.as_ref().map(|(ordered, _)| &ordered.order);
-        self.order.as_ref().map(|ordered| &ordered.order).into_iter().chain(pending)
+        let next = [&self.accepting, &self.pending].into_iter().flatten().map(|(ordered, _)| &ordered.order);
+        self.order.as_ref().map(|ordered| &ordered.order).into_iter().chain(next)
     }
 
     /// Of releases that are not laid out, only the newest announced and the ordered ones are worked on.
@@ -535,7 +554,7 @@ impl App {
     }
 
     fn next_move(&self, now: Time) -> Option<Move> {
-        if self.is_busy || self.is_accepting || self.pending.is_some() {
+        if self.is_busy || self.accepting.is_some() || self.pending.is_some() {
             return None;
         }
         let wanted = self.allowed()?;
