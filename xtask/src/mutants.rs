@@ -204,7 +204,7 @@ fn cargo(tree: &Path, verb: &[&str]) -> Command {
     let mut command = step::cargo(verb);
     command.args(["--release", "--quiet", "--package", "tiding-sim", "--example", "sweep"]).current_dir(tree);
     command.env("CARGO_TARGET_DIR", root().join("target/mutants/target"));
-    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    command.env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1").env("CARGO_PROFILE_RELEASE_DEBUG", "0");
     command.env("CARGO_PROFILE_RELEASE_INCREMENTAL", "true").env("RUSTFLAGS", "--cap-lints=allow");
     command
 }

@@ -135,9 +135,9 @@ impl Run {
         self.buffers.values().map(|bytes| bytes.len() as u64).sum()
     }
 
-    /// Whether nothing waits.
+    /// Whether nothing waits (a job may just be done).
     pub(crate) fn is_idle(&self) -> bool {
-        self.work.is_empty() && !self.working && self.writes.is_empty() && self.writing == 0 && self.bulk.is_empty()
+        self.work.is_empty() && self.writes.is_empty() && self.writing == 0 && self.bulk.is_empty()
     }
 }
 
