@@ -101,6 +101,12 @@ impl Durability {
         }
     }
 
+    /// On how many other nodes this content is complete and did not rot.
+    pub(crate) fn whole_elsewhere(&self, nr: Nr, content: ContentId) -> usize {
+        let whole = |said: &Said| said.complete.contains(&content) && !said.rotten.contains(&content);
+        self.0.iter().filter(|(other, said)| **other != nr && whole(said)).count()
+    }
+
     /// A bit was flipped in a file of this content.
     pub(crate) fn rotted(&mut self, nr: Nr, content: ContentId) {
         let said = self.0.entry(nr).or_default();

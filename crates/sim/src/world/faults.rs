@@ -126,11 +126,14 @@ impl World {
         }
     }
 
-    /// Flips a bit in a content that stands complete on a disk.
+    /// Flips a bit in a content that stands complete on a disk, and whole on two others: what rots where nobody else has
+    /// it is gone, and no program can bring it back.
     fn rot(&mut self, nr: Nr) {
-        let stored = |path: &[u8]| path.starts_with(b"home/") && content_of(path).is_some();
-        let durable = |path: &[u8]| stored(path) && path.windows(6).any(|part| part == b"blobs/");
-        if let Some(content) = self.hosts[nr].platter.rot(durable).and_then(|path| content_of(&path)) {
+        let durability = &self.durability;
+        let stored = |path: &[u8]| path.starts_with(b"home/blobs/");
+        let spare = |path: &[u8]| content_of(path).is_some_and(|content| durability.whole_elsewhere(nr, content) >= 2);
+        let rotten = self.hosts[nr].platter.rot(|path| stored(path) && spare(path));
+        if let Some(content) = rotten.and_then(|path| content_of(&path)) {
             self.durability.rotted(nr, content);
         }
     }
