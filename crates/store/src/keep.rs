@@ -220,8 +220,9 @@ impl<D: Disk> Store<D> {
 
     /// Throws a file away, after the state says that nothing of it is here, and makes a new one.
     fn throw_away(&mut self, holding: &Held<D>, part: Part) -> Result<(), JobError> {
-        let have = holding.lock().have.clone();
-        self.commit(&[Change::content(&record(holding, Some(have)))])?;
+        // Nothing is recorded as here: what came into the other file since the last checkpoint is not synced either.
+        let nothing = Bitmap::empty(holding.spec.total());
+        self.commit(&[Change::content(&record(holding, Some(nothing)))])?;
         let failed = |error| self.shelves.home.failed("throwing away a file that could not be synced", 0)(error);
         self.move_to_staging(holding).map_err(failed)?;
         let len = match part {
