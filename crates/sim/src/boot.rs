@@ -2,6 +2,7 @@
 
 use crate::check::Promise;
 use crate::check::bounds::WINDOW_BYTES;
+use crate::check::liveness::Wanted;
 use crate::disk::{Platter, SimDir, SimDisk};
 use crate::drive::KEEP_ALIVE;
 use crate::host::{Host, Run};
@@ -30,6 +31,9 @@ const RESERVE: u64 = 64 * 1024;
 const CHECKPOINT: u64 = 256 * 1024;
 /// How long a machine waits that could not start.
 const START_AGAIN: Duration = Duration::from_millis(500);
+
+/// What stands at the path of a machine where something that is not ours stands there.
+pub(crate) const THEIRS: &[u8] = b"not yours";
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a plain name")
@@ -84,6 +88,10 @@ impl World {
         let (disk, root) = self.hosts[nr].platter.boot();
         disk.create_dir(&root, &name("home"), 0o700)?;
         disk.create_dir(&root, &name("srv"), 0o755)?;
+        if self.blueprint.occupied == Some(nr) {
+            let theirs = disk.create(&disk.open_dir(&root, &name("srv"))?, &name("app"), 0o644)?;
+            disk.write_at(&theirs, THEIRS, 0)?;
+        }
         disk.sync_all(&root)?;
         let (mut store, _) = open_store(disk, root).map_err(io::Error::other)?;
         store.set_root(&self.truth.root).map_err(|why| io::Error::other(format!("{why:?}")))?;
@@ -175,6 +183,9 @@ impl World {
         if app.is_some_and(|app| app.intent.is_some()) {
             self.strikes.add(Strike::CrashBetweenIntentAndConfirm);
         }
+        if nr == ORIGIN {
+            self.read_journal_again(recovered);
+        }
         let stray = self.orders.started(&self.truth, nr, order, live);
         self.judge(Promise::Orders, stray);
         let wrong = self.durability.started(&self.truth, nr, recovered, Some(pieces));
@@ -185,6 +196,17 @@ impl World {
         let noted = if notes.is_empty() { String::new() } else { format!(" (its store notes: {})", notes.join("; ")) };
         wrong.into_iter().for_each(|words| self.breaks(Promise::Durability, format!("{words}{noted}")));
         self.look_at_path(nr);
+    }
+
+    /// What was being appended when the power went may stand in the journal or not: the journal says what is wanted.
+    fn read_journal_again(&mut self, recovered: &Recovered) {
+        self.wanted = Wanted::default();
+        self.orders.begin_journal();
+        for (_, _, fact) in &recovered.facts {
+            self.wanted.noted(&self.truth, fact);
+            let wrong = self.orders.noted(&self.truth, fact);
+            self.judge(Promise::Orders, wrong);
+        }
     }
 
     fn make_engine(&mut self, nr: Nr, recovered: Recovered) -> Engine {

@@ -496,6 +496,9 @@ impl World {
         {
             self.strikes.add(Strike::RotNoticed);
         }
+        if self.blueprint.occupied == Some(nr) && matches!(result, Err(JobError::Refused { .. })) {
+            self.strikes.add(Strike::Occupied);
+        }
         if self.hosts[nr].slowness > 1 {
             self.strikes.add(Strike::SlowNode);
         }

@@ -45,9 +45,10 @@ enum Kind {
     Replay,
     Forgery,
     Duplicates,
+    Occupied,
 }
 
-const KINDS: [Kind; 19] = [
+const KINDS: [Kind; 20] = [
     Kind::CrashAgents,
     Kind::CrashOrigin,
     Kind::CrashPublisher,
@@ -67,6 +68,7 @@ const KINDS: [Kind; 19] = [
     Kind::Replay,
     Kind::Forgery,
     Kind::Duplicates,
+    Kind::Occupied,
 ];
 
 /// Something bad that happens at a time.
@@ -127,6 +129,8 @@ pub(crate) struct Blueprint {
     pub(crate) faults: Vec<(Duration, Fault)>,
     pub(crate) evil: BTreeMap<Nr, Evil>,
     pub(crate) duplicates: bool,
+    /// A machine where something that is not ours stands at the path: it can never switch.
+    pub(crate) occupied: Option<Nr>,
     /// When faults stop.
     pub(crate) calm_at: Duration,
     /// Whether there are no faults at all.
@@ -157,6 +161,7 @@ impl Blueprint {
             faults: Vec::new(),
             evil: BTreeMap::new(),
             duplicates: false,
+            occupied: None,
             calm_at: last + Duration::from_secs(4),
             is_calm,
         };
@@ -212,6 +217,7 @@ impl Blueprint {
             Kind::WrongLength => return self.turn(agent, Evil::WrongLength(dice.within(1..4))),
             Kind::Liar => return self.turn(agent, Evil::Lies),
             Kind::Duplicates => return self.duplicate(dice, at),
+            Kind::Occupied => return self.occupy(dice, agent),
         };
         self.faults.push((at, fault));
     }
@@ -220,6 +226,14 @@ impl Blueprint {
     fn turn(&mut self, agent: Nr, evil: Evil) {
         if self.evil.len() + 2 < self.agents {
             self.evil.insert(agent, evil);
+        }
+    }
+
+    /// A node that fails for good, in a rollout that may end there.
+    fn occupy(&mut self, dice: &mut Dice, agent: Nr) {
+        self.occupied = Some(agent);
+        if dice.chance(1, 2) {
+            self.budget = 0;
         }
     }
 

@@ -68,6 +68,8 @@ pub enum Strike {
     Conflict,
     /// A deploy was handed in again.
     Resubmission,
+    /// A job found something at the path that is not ours, and refused.
+    Occupied,
     /// A rollout halted and fell back.
     FellBack,
 }

@@ -9,6 +9,7 @@
 mod faults;
 mod script;
 
+use crate::boot::THEIRS;
 use crate::check::convictions::Convictions;
 use crate::check::durability::Durability;
 use crate::check::liveness::{WITHIN, Wanted};
@@ -16,11 +17,12 @@ use crate::check::orders::Orders;
 use crate::check::sent_once::SentOnce;
 use crate::check::{Broken, Promise, bounds, bytes};
 use crate::dice::Dice;
+use crate::disk::Seen;
 use crate::host::{Host, Work};
 use crate::net::{ConnId, Net, Nr};
 use crate::plan::{Blueprint, Fault, ORIGIN, Plan};
 use crate::strikes::{Strike, Strikes};
-use crate::truth::Truth;
+use crate::truth::{TARGET, Truth};
 use content::fact::Position;
 use content::{ContentId, Digest, Hasher, NodeId, PieceNo};
 use engine::door::{AppendError, Input, JobDone, JobError, JobId};
@@ -392,7 +394,7 @@ impl World {
 
     fn is_missing(&self, nr: Nr) -> Option<String> {
         let host = &self.hosts[nr];
-        if host.evil.is_some() {
+        if host.evil.is_some() || self.blueprint.occupied == Some(nr) {
             return None;
         }
         let wanted = self.wanted.of(&self.truth, &host.labels)?;
@@ -409,6 +411,11 @@ impl World {
 
     /// Looks at what a node's path shows, which must be this release.
     pub(crate) fn look_at_path(&mut self, nr: Nr) {
+        if self.blueprint.occupied == Some(nr) {
+            let theirs =
+                matches!(self.hosts[nr].platter.look(TARGET), Some(Seen::File(_, bytes, _)) if bytes == THEIRS);
+            return self.judge(Promise::Bytes, (!theirs).then(|| format!("node {nr}: what was not ours is gone")));
+        }
         let live = self.durability.live(nr);
         let expected = live.and_then(|id| self.truth.releases.get_key_value(&id));
         let wrong = bytes::wrong(&self.hosts[nr].platter, expected);

@@ -60,6 +60,11 @@ impl Orders {
         stray.map(|live| format!("node {nr} runs {live:?} after a crash, which no order names"))
     }
 
+    /// The journal is read again from its beginning.
+    pub(crate) fn begin_journal(&mut self) {
+        self.journal.clear();
+    }
+
     /// The journal got a fact.
     pub(crate) fn noted(&mut self, truth: &Truth, fact: &Fact) -> Option<String> {
         let Fact::Ordered { order } = fact else { return None };
