@@ -178,6 +178,10 @@ impl World {
 
     /// Holds what a start found against what was said before, and against what the disk shows.
     fn judge_start(&mut self, nr: Nr, recovered: &Recovered, pieces: &dyn PieceSource, notes: &[String]) {
+        if !self.hosts[nr].platter.is_on() {
+            // The power went before all was looked at; the next start is judged.
+            return;
+        }
         let app = recovered.apps.iter().find(|record| record.app == self.truth.app);
         let (order, live) = (app.and_then(|app| app.order.as_ref()), app.and_then(|app| app.live));
         if app.is_some_and(|app| app.intent.is_some()) {

@@ -85,8 +85,9 @@ impl Durability {
     /// An append ended.
     pub(crate) fn appended(&mut self, nr: Nr, journal: &JournalName, facts: &[Fact], fine: bool) {
         let said = self.0.entry(nr).or_default();
-        said.maybe_facts = None;
         if fine {
+            // What failed may stand there all the same, until the next append says otherwise.
+            said.maybe_facts = None;
             said.facts.entry(journal.clone()).or_default().extend_from_slice(facts);
         }
     }
