@@ -21,7 +21,7 @@ use store::disk::{Disk, Name};
 use store::import::import;
 use store::{OpenError, Options, PieceSource, Store};
 
-use crate::truth::label;
+use crate::truth::{THEIRS, label};
 
 /// Bytes on a disk that is not made small on purpose.
 const DISK_BYTES: u64 = 1 << 30;
@@ -31,9 +31,6 @@ const RESERVE: u64 = 64 * 1024;
 const CHECKPOINT: u64 = 256 * 1024;
 /// How long a machine waits that could not start.
 const START_AGAIN: Duration = Duration::from_millis(500);
-
-/// What stands at the path of a machine where something that is not ours stands there.
-pub(crate) const THEIRS: &[u8] = b"not yours";
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a plain name")

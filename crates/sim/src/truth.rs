@@ -17,6 +17,9 @@ use store::import::Found;
 /// The path that every release of a world is put at.
 pub(crate) const TARGET: &[u8] = b"/srv/app";
 
+/// What stands there where something that is not ours stands there.
+pub(crate) const THEIRS: &[u8] = b"not yours";
+
 /// Keys, releases and orders of one world.
 #[derive(Debug)]
 pub(crate) struct Truth {

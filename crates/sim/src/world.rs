@@ -9,7 +9,6 @@
 mod faults;
 mod script;
 
-use crate::boot::THEIRS;
 use crate::check::convictions::Convictions;
 use crate::check::durability::Durability;
 use crate::check::liveness::{WITHIN, Wanted};
@@ -22,7 +21,7 @@ use crate::host::{Host, Work};
 use crate::net::{ConnId, Net, Nr};
 use crate::plan::{Blueprint, Fault, ORIGIN, Plan};
 use crate::strikes::{Strike, Strikes};
-use crate::truth::{TARGET, Truth};
+use crate::truth::{TARGET, THEIRS, Truth};
 use content::fact::Position;
 use content::{ContentId, Digest, Hasher, NodeId, PieceNo};
 use engine::door::{AppendError, Input, JobDone, JobError, JobId};

@@ -5,6 +5,7 @@ use crate::world::*;
 use content::manifest::{Entry, Extent, Kind, Manifest};
 use content::{Digest, Piece, PieceNo, Release, Signed};
 use engine::door::{Job, JobError};
+use store::PieceSource;
 use store::disk::Disk;
 
 /// Gives a store a manifest that its maker did not check, as an evil publisher would.
@@ -113,6 +114,32 @@ fn f6_special_modes_in_a_manifest_are_refused() {
         }
         assert!(matches!(deploy_raw(&new_disk(), &evil, PAYLOAD), Err(JobError::Refused { .. })), "{mode:o}");
     }
+}
+
+/// CRC-32 as IEEE 802.3 has it, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    let bit = |crc: u32, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), bit))
+}
+
+#[test]
+fn c2_a_piece_forged_to_keep_its_length_and_crc32_is_corrupt() {
+    let published = publish("1", |disk, tree| rich(disk, tree, 1));
+    let spec = published.contents()[0];
+    let mut store = opened(&new_disk());
+    store.run(&Job::Open { content: spec }).expect("room");
+    let right = published.source.read(spec.id(), PieceNo(0)).expect("the publisher has it");
+    // CRC-32 is linear: its own polynomial, added anywhere, changes nothing. The lowest bit of a byte comes first.
+    let mut forged = right.clone();
+    let generator = 1 | (u64::from(0x04c1_1db7_u32.reverse_bits()) << 1);
+    for (byte, change) in forged[7..].iter_mut().zip(generator.to_le_bytes()) {
+        *byte ^= change;
+    }
+    assert_ne!(forged, right);
+    assert_eq!(crc32(&forged), crc32(&right), "the test has not forged what it should");
+    assert_eq!(store.pieces().write(spec.id(), PieceNo(0), &forged), Err(JobError::Corrupt));
+    assert!(store.pieces().read(spec.id(), PieceNo(0)).is_err(), "it must not be served either");
+    store.pieces().write(spec.id(), PieceNo(0), &right).expect("the honest one is taken");
 }
 
 #[test]
