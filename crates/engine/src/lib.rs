@@ -301,7 +301,7 @@ impl Engine {
         }
         let hello = Message::Hello(self.hello());
         self.send(peer, hello);
-        self.side_up(peer, role);
+        self.side_up(now, peer, role);
     }
 
     fn hello(&self) -> Hello {

@@ -49,11 +49,11 @@ impl Engine {
     }
 
     /// A peer is connected and has said nothing yet.
-    pub(crate) fn side_up(&mut self, peer: NodeId, role: Role) {
+    pub(crate) fn side_up(&mut self, now: Time, peer: NodeId, role: Role) {
         match (&mut self.side, role) {
-            (Side::Agent(agent), Role::Origin) => agent.origins.up(peer),
-            (Side::Agent(agent), Role::Agent) => agent.mesh.up(peer),
-            (Side::Publisher(publisher), Role::Origin) => publisher.origins.up(peer),
+            (Side::Agent(agent), Role::Origin) => agent.origins.up(now, peer),
+            (Side::Agent(agent), Role::Agent) => agent.mesh.up(now, peer),
+            (Side::Publisher(publisher), Role::Origin) => publisher.origins.up(now, peer),
             _ => {}
         }
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// How long a redial waits at most.
+/// How long a redial waits at most; a connection that did not last as long starts no new count of tries.
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long an answer to a dial may take before it counts as unreachable.
 const DIAL: Duration = Duration::from_secs(15);
@@ -125,7 +125,8 @@ pub(crate) struct Mesh {
 struct Neighbour {
     address: SocketAddr,
     tries: u32,
-    is_up: bool,
+    /// Since when it is connected.
+    up: Option<Time>,
 }
 
 impl Mesh {
@@ -135,23 +136,25 @@ impl Mesh {
 
     /// Someone to meet. Of two, the one with the lower id dials.
     pub(crate) fn introduced(&mut self, now: Time, to: Introduction) {
-        let neighbour = self.known.entry(to.node).or_insert(Neighbour { address: to.address, tries: 0, is_up: false });
+        let neighbour = self.known.entry(to.node).or_insert(Neighbour { address: to.address, tries: 0, up: None });
         (neighbour.address, neighbour.tries) = (to.address, 0);
-        if self.me < to.node && !neighbour.is_up {
+        if self.me < to.node && neighbour.up.is_none() {
             self.alarms.set(to.node, now);
         }
     }
 
-    pub(crate) fn up(&mut self, node: NodeId) {
+    pub(crate) fn up(&mut self, now: Time, node: NodeId) {
         self.alarms.clear(&node);
         if let Some(neighbour) = self.known.get_mut(&node) {
-            (neighbour.is_up, neighbour.tries) = (true, 0);
+            neighbour.up = Some(now);
         }
     }
 
     pub(crate) fn down(&mut self, now: Time, node: NodeId, chance: &mut Chance) {
         if let Some(neighbour) = self.known.get_mut(&node) {
-            neighbour.is_up = false;
+            if neighbour.up.take().is_some_and(|since| now.since(since) >= LONGEST) {
+                neighbour.tries = 0;
+            }
             self.again(now, node, chance);
         }
     }
@@ -163,7 +166,7 @@ impl Mesh {
     }
 
     pub(crate) fn unreachable(&mut self, now: Time, address: SocketAddr, chance: &mut Chance) {
-        let there = self.known.iter().filter(|(_, neighbour)| neighbour.address == address && !neighbour.is_up);
+        let there = self.known.iter().filter(|(_, neighbour)| neighbour.address == address && neighbour.up.is_none());
         let nodes: Vec<NodeId> = there.map(|(node, _)| *node).collect();
         nodes.into_iter().for_each(|node| self.again(now, node, chance));
     }
@@ -201,7 +204,7 @@ pub(crate) struct Origins {
     /// Which address is tried, and how many tries there were since an origin was up.
     at: usize,
     tries: u32,
-    up: BTreeSet<NodeId>,
+    up: BTreeMap<NodeId, Time>,
     next: Option<Time>,
     is_dialling: bool,
 }
@@ -209,22 +212,26 @@ pub(crate) struct Origins {
 impl Origins {
     pub(crate) fn new(addresses: Vec<SocketAddr>, redial: Duration, now: Time) -> Self {
         let next = (!addresses.is_empty()).then_some(now);
-        Self { addresses, redial, at: 0, tries: 0, up: BTreeSet::new(), next, is_dialling: false }
+        Self { addresses, redial, at: 0, tries: 0, up: BTreeMap::new(), next, is_dialling: false }
     }
 
-    pub(crate) fn up(&mut self, node: NodeId) {
-        self.up.insert(node);
-        (self.tries, self.next, self.is_dialling) = (0, None, false);
+    pub(crate) fn up(&mut self, now: Time, node: NodeId) {
+        self.up.insert(node, now);
+        (self.next, self.is_dialling) = (None, false);
     }
 
     /// The origins that are connected.
     pub(crate) fn connected(&self) -> impl Iterator<Item = NodeId> + '_ {
-        self.up.iter().copied()
+        self.up.keys().copied()
     }
 
     /// An origin is gone; whether it was the last one.
     pub(crate) fn down(&mut self, now: Time, node: NodeId, chance: &mut Chance) -> bool {
-        let last = self.up.remove(&node) && self.up.is_empty();
+        let since = self.up.remove(&node);
+        let last = since.is_some() && self.up.is_empty();
+        if since.is_some_and(|since| now.since(since) >= LONGEST) {
+            self.tries = 0;
+        }
         if last {
             self.again(now, chance);
         }
@@ -346,9 +353,32 @@ mod tests {
         }
         assert_eq!(tried[..3], [address(1), address(2), address(1)]);
         assert!(longest > Duration::from_secs(2) && longest <= LONGEST);
-        origins.up(node(1));
+        origins.up(now, node(1));
         assert_eq!(origins.deadline(), None);
+        now = now.after(LONGEST);
         assert!(origins.down(now, node(1), &mut chance));
         assert!(origins.deadline().is_some_and(|next| next.since(now) <= Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_connection_that_is_closed_at_once_is_redialled_ever_more_slowly() {
+        let mut ids = [node(1), node(2)];
+        ids.sort_unstable();
+        let (mut mesh, mut chance) = (Mesh::new(ids[0], Duration::from_millis(50)), Chance::new(1));
+        mesh.introduced(Time(0), Introduction { node: ids[1], address: address(2) });
+        let mut origins = Origins::new(vec![address(1)], Duration::from_millis(50), Time(0));
+        let (mut now, mut dials) = (Time(0), 0);
+        while let Some(next) = mesh.deadline() {
+            now = next;
+            dials += usize::from(mesh.due(now).is_some());
+            mesh.up(now, ids[1]);
+            mesh.down(now, ids[1], &mut chance);
+        }
+        assert_eq!(dials, 1 + REDIALS as usize, "whoever does not want us is left alone");
+        (0..20).for_each(|_| {
+            origins.up(now, node(1));
+            origins.down(now, node(1), &mut chance);
+        });
+        assert!(origins.deadline().is_some_and(|next| next.since(now) > Duration::from_secs(2)));
     }
 }

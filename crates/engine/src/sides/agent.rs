@@ -79,7 +79,7 @@ impl Engine {
                 for to in peers.into_iter().filter(|to| to.node != me && !banned.contains_key(&to.node)) {
                     agent.mesh.introduced(now, to);
                     if self.peers.contains_key(&to.node) {
-                        agent.mesh.up(to.node);
+                        agent.mesh.up(now, to.node);
                     }
                 }
             }

@@ -1,11 +1,11 @@
 //! Whom to ask for what: windows, reservations, deadlines, and the plain road when peers are of no help.
 
-use super::partner::STRIKES;
+use super::partner::{Partner, STRIKES};
 use super::transfer::{Parked, Stage};
 use super::{Action, Alarm, Swarm};
 use crate::door::{BufferId, Event, Message, Misbehaviour, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 /// Pieces that may be asked of a neighbour, and of a publisher, before one comes.
@@ -120,15 +120,58 @@ impl Swarm {
     }
 
     fn next_ask(&mut self, peer: NodeId, content: ContentId) -> Option<PieceNo> {
-        let transfer = self.contents.get_mut(&content)?;
+        let transfer = self.contents.get(&content)?;
         let asked = self.peers.get(&peer).filter(|peer| peer.asking.has_room())?;
         if self.window > 0 && self.window + transfer.piece_bytes > self.settings.window_bytes {
             return None;
         }
-        if !may_ask_now(transfer, self.settings.role, asked.role) {
-            return None;
+        match self.may_ask_now(transfer, asked.role) {
+            true => self.contents.get_mut(&content)?.choose(peer, &mut self.chance),
+            false if asked.role == Role::Origin && asked.asking.len() == 0 => self.next_abandoned(content),
+            false => None,
         }
-        transfer.choose(peer, &mut self.chance)
+    }
+
+    /// A piece that only such neighbours hold as do not answer: a source is asked for it at once, for one at a time and for a
+    /// drawn one, since many may be in this plight and each can help the others to what it got.
+    fn next_abandoned(&mut self, content: ContentId) -> Option<PieceNo> {
+        let transfer = self.contents.get_mut(&content)?;
+        let is_silent = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| peer.asking.is_blocked);
+        let silent: Vec<NodeId> = transfer.partners.keys().filter(|peer| is_silent(peer)).copied().collect();
+        let answering = |partners: &BTreeMap<NodeId, Partner>, piece| {
+            let mut holders = partners.iter().filter(|(_, p)| p.role == Role::Agent && p.have.contains(piece));
+            holders.any(|(peer, _)| !is_silent(peer))
+        };
+        for peer in silent {
+            let Some(mut useful) = transfer.partners.get_mut(&peer).map(|partner| std::mem::take(&mut partner.useful))
+            else {
+                continue;
+            };
+            while !useful.is_empty() {
+                let piece = useful.swap_remove(self.chance.below(useful.len()));
+                if transfer.may_ask(piece) && !answering(&transfer.partners, piece) {
+                    transfer.partners.entry(peer).and_modify(|partner| partner.useful = useful);
+                    return Some(piece);
+                }
+            }
+        }
+        None
+    }
+
+    /// Whether a peer of that role is to be asked at all at this moment: a source only when no neighbour is of help.
+    fn may_ask_now(&self, transfer: &super::Transfer, other: Role) -> bool {
+        match (self.settings.role, other) {
+            (Role::Agent, Role::Origin) => transfer.is_plain || !self.has_helpers(transfer),
+            (Role::Origin, Role::Agent) => !transfer.has_publisher(),
+            _ => true,
+        }
+    }
+
+    /// Whether a neighbour that answers holds something that we lack, or will.
+    fn has_helpers(&self, transfer: &super::Transfer) -> bool {
+        let helps = |partner: &Partner| partner.role == Role::Agent && (partner.wants || !partner.useful.is_empty());
+        let answers = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| !peer.asking.is_blocked);
+        transfer.partners.iter().any(|(peer, partner)| helps(partner) && answers(peer))
     }
 
     fn reserve(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
@@ -258,7 +301,7 @@ impl Swarm {
         match self.peers.get(&from).is_some_and(|peer| peer.role == Role::Agent) {
             true => {
                 progress.from_peers += u64::from(len);
-                transfer.is_plain &= self.peers.values().any(|peer| peer.asking.is_blocked);
+                transfer.is_plain = false;
             }
             false => progress.from_origin += u64::from(len),
         }
@@ -332,19 +375,25 @@ impl Swarm {
         for (content, piece) in given_up {
             if let Some(transfer) = self.contents.get_mut(&content) {
                 transfer.spare(peer);
-                transfer.is_plain |= self.settings.role == Role::Agent;
             }
             self.out.push_back(Action::Event(Event::Late { from: peer, content, piece }));
             self.out.push_back(Action::Send(peer, Message::Cancel { content, piece }));
             self.release(content, piece);
         }
+        self.reconsider();
         self.ask_all(now);
+    }
+
+    /// Who answers has changed: finds out again what of everyone's is of use.
+    fn reconsider(&mut self) {
+        self.contents.values_mut().filter(|transfer| transfer.wants()).for_each(super::Transfer::reconsider);
     }
 
     pub(super) fn unblock(&mut self, now: Time, peer: NodeId) {
         if let Some(asked) = self.peers.get_mut(&peer) {
             asked.asking.is_blocked = false;
         }
+        self.reconsider();
         self.ask(now, peer);
     }
 
@@ -363,28 +412,22 @@ impl Swarm {
             return self.ask_all(now);
         }
         transfer.is_plain = true;
-        self.ask_sources(now, content);
+        let missing = transfer.missing(AHEAD);
+        self.ask_sources(now, content, &missing, "nothing came from any neighbour in time");
         self.ask_all(now);
     }
 
     /// Asks a source for a few pieces, whether it says that it has them or not.
-    fn ask_sources(&mut self, now: Time, content: ContentId) {
-        let sources: Vec<NodeId> = self
-            .peers
-            .iter()
-            .filter(|(_, p)| p.role == Role::Origin && p.asking.has_room())
-            .map(|(id, _)| *id)
-            .collect();
-        let Some(&source) = sources.first() else { return };
-        let Some(transfer) = self.contents.get(&content) else { return };
-        let pieces = transfer.missing(AHEAD);
+    fn ask_sources(&mut self, now: Time, content: ContentId, pieces: &[PieceNo], why: &str) {
+        let mut sources = self.peers.iter().filter(|(_, p)| p.role == Role::Origin && p.asking.has_room());
+        let Some(source) = sources.next().map(|(peer, _)| *peer) else { return };
+        let pieces: Vec<PieceNo> = pieces.iter().take(AHEAD).copied().collect();
         if pieces.is_empty() {
             return;
         }
         pieces.iter().for_each(|piece| self.reserve(now, source, content, *piece));
         self.out.push_back(Action::Send(source, Message::Want { content, pieces }));
-        let why = "nothing came from any neighbour in time".to_owned();
-        self.out.push_back(Action::Event(Event::PlainRoad { content, why }));
+        self.out.push_back(Action::Event(Event::PlainRoad { content, why: why.to_owned() }));
     }
 }
 
@@ -395,21 +438,7 @@ enum Taken {
     Never,
 }
 
-/// Whether a peer of that role is to be asked at all at this moment.
-fn may_ask_now(transfer: &super::Transfer, me: Role, other: Role) -> bool {
-    match (me, other) {
-        (Role::Agent, Role::Origin) => transfer.is_plain || !transfer.has_helpers(),
-        (Role::Origin, Role::Agent) => !transfer.has_publisher(),
-        _ => true,
-    }
-}
-
 impl super::Transfer {
-    /// Whether a neighbour holds something that we lack, or will.
-    fn has_helpers(&self) -> bool {
-        self.partners.values().any(|p| p.role == Role::Agent && (p.wants || !p.useful.is_empty()))
-    }
-
     fn has_publisher(&self) -> bool {
         self.partners.values().any(|partner| partner.role == Role::Operator)
     }

@@ -324,7 +324,7 @@ impl Transfer {
     // What may be asked for.
 
     /// Whether a piece is missing, expected from nobody, and could be verified.
-    fn may_ask(&self, piece: PieceNo) -> bool {
+    pub(super) fn may_ask(&self, piece: PieceNo) -> bool {
         !self.have.contains(piece)
             && !self.reserved.contains_key(&piece)
             && !self.writing.contains_key(&piece)
