@@ -526,8 +526,6 @@ pub enum Message {
     Status(AppStatus),
     /// Publisher to origin: take this release and order; the publisher holds the content.
     Submit {
-        /// Returned with the verdict.
-        request: u64,
         /// The signed release.
         release: Signed,
         /// The signed order.
@@ -535,8 +533,8 @@ pub enum Message {
     },
     /// Origin to publisher: how the submission went.
     Verdict {
-        /// As asked.
-        request: u64,
+        /// Which order it is about: the same one twice is one submission.
+        order: OrderId,
         /// How it went.
         outcome: Result<Submitted, Refusal>,
     },

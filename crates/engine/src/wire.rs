@@ -200,11 +200,9 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
         Message::Verified { request, outcome } => to.byte(kind::VERIFIED).number(*request).value(&Outcome(outcome)),
         Message::Status(status) => to.byte(kind::STATUS).value(status),
-        Message::Submit { request, release, order } => {
-            to.byte(kind::SUBMIT).number(*request).value(release).value(order)
-        }
-        Message::Verdict { request, outcome } => {
-            to.byte(kind::VERDICT).number(*request);
+        Message::Submit { release, order } => to.byte(kind::SUBMIT).value(release).value(order),
+        Message::Verdict { order, outcome } => {
+            to.byte(kind::VERDICT).value(order);
             match outcome {
                 Ok(submitted) => to.byte(1).value(submitted),
                 Err(refusal) => to.byte(0).value(refusal),
@@ -240,8 +238,8 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
         kind::VERIFIED => Message::Verified { request: from.number()?, outcome: take_outcome(from)? },
         kind::STATUS => Message::Status(from.value()?),
-        kind::SUBMIT => Message::Submit { request: from.number()?, release: from.value()?, order: from.value()? },
-        kind::VERDICT => Message::Verdict { request: from.number()?, outcome: take_verdict(from)? },
+        kind::SUBMIT => Message::Submit { release: from.value()?, order: from.value()? },
+        kind::VERDICT => Message::Verdict { order: from.value()?, outcome: take_verdict(from)? },
         kind::HOLDING => {
             Message::Holding { content: from.value()?, have: from.option::<Bitmap>()?, wants: take_flag(from)? }
         }

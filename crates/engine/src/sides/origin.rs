@@ -45,8 +45,8 @@ pub(crate) struct OriginSide {
 struct Spread {
     release: Believed,
     order: Instruction,
-    /// Who brings it, while it is here, and its number there.
-    publisher: Option<(NodeId, u64)>,
+    /// Who brings it, while it is here.
+    publisher: Option<NodeId>,
     client: Option<ClientId>,
     is_proposed: bool,
 }
@@ -259,9 +259,7 @@ impl Engine {
         }
         let introductions = origin.tracker.leave(peer, &mut self.chance);
         origin.told.retain(|(node, _), _| *node != peer);
-        for spread in
-            origin.spreads.values_mut().filter(|spread| spread.publisher.is_some_and(|(node, _)| node == peer))
-        {
+        for spread in origin.spreads.values_mut().filter(|spread| spread.publisher == Some(peer)) {
             spread.publisher = None;
         }
         let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
@@ -279,7 +277,7 @@ impl Engine {
     pub(crate) fn message_to_origin(&mut self, now: Time, from: NodeId, message: Message) {
         match message {
             Message::Status(status) => self.reported(now, from, status),
-            Message::Submit { request, release, order } => self.submitted(now, from, request, &release, &order),
+            Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             _ => {}
         }
@@ -310,15 +308,15 @@ impl Engine {
 
     // Submissions.
 
-    fn submitted(&mut self, now: Time, from: NodeId, request: u64, release: &Signed, order: &Signed) {
-        let outcome = self.take_submission(now, (from, request), release, order);
-        self.send(from, Message::Verdict { request, outcome });
+    fn submitted(&mut self, now: Time, from: NodeId, release: &Signed, order: &Signed) {
+        let outcome = self.take_submission(now, from, release, order);
+        self.send(from, Message::Verdict { order: OrderId(order.payload_digest()), outcome });
     }
 
     fn take_submission(
         &mut self,
         now: Time,
-        publisher: (NodeId, u64),
+        publisher: NodeId,
         release: &Signed,
         order: &Signed,
     ) -> Result<Submitted, Refusal> {
@@ -379,7 +377,7 @@ impl Engine {
     }
 
     /// Begins to fetch and to spread, or goes on with what was begun.
-    fn spread(&mut self, now: Time, release: Believed, order: Instruction, publisher: (NodeId, u64)) {
+    fn spread(&mut self, now: Time, release: Believed, order: Instruction, publisher: NodeId) {
         let Some(origin) = self.origin() else { return };
         let app = release.release.app.clone();
         let (signed, selector) = (release.signed.clone(), order.order.selector.clone());
@@ -443,8 +441,8 @@ impl Engine {
     /// A submission has its outcome: whoever waits is told.
     fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
         let Some(ended) = self.origin().and_then(|origin| origin.spreads.remove(app)) else { return };
-        if let Some((publisher, request)) = ended.publisher {
-            self.send(publisher, Message::Verdict { request, outcome });
+        if let Some(publisher) = ended.publisher {
+            self.send(publisher, Message::Verdict { order: ended.order.id, outcome });
         }
     }
 

@@ -15,7 +15,7 @@ pub(crate) struct PublisherSide {
 /// A release and an order, on their way to an origin.
 struct Submission {
     client: ClientId,
-    request: u64,
+    id: OrderId,
     release: Signed,
     order: Signed,
 }
@@ -37,7 +37,7 @@ impl Engine {
             return self.refuse(client, Refusal::NotAllowed(why));
         };
         let Side::Publisher(publisher) = &mut self.side else { return };
-        let submission = Submission { client, request: client.0, release, order };
+        let submission = Submission { client, id: OrderId(order.payload_digest()), release, order };
         let message = submission.message();
         publisher.waiting.push(submission);
         let origins: Vec<NodeId> = publisher.origins.connected().collect();
@@ -55,26 +55,28 @@ impl Engine {
     }
 
     pub(crate) fn message_to_publisher(&mut self, _now: Time, message: Message) {
-        let Message::Verdict { request, outcome } = message else { return };
+        let Message::Verdict { order, outcome } = message else { return };
         let Side::Publisher(publisher) = &mut self.side else { return };
-        let Some(at) = publisher.waiting.iter().position(|waiting| waiting.request == request) else { return };
-        let answer = match outcome {
-            Ok(Submitted::Spreading) => return,
-            Ok(Submitted::Ordered) => publisher.waiting[at].ordered(),
-            Err(refusal) => Answer::Refused(refusal),
-        };
-        let client = publisher.waiting.remove(at).client;
-        self.answer(client, answer);
+        if outcome == Ok(Submitted::Spreading) {
+            return;
+        }
+        for decided in publisher.waiting.extract_if(.., |waiting| waiting.id == order).collect::<Vec<_>>() {
+            let answer = match &outcome {
+                Ok(_) => decided.ordered(),
+                Err(refusal) => Answer::Refused(refusal.clone()),
+            };
+            self.answer(decided.client, answer);
+        }
     }
 }
 
 impl Submission {
     fn message(&self) -> Message {
-        Message::Submit { request: self.request, release: self.release.clone(), order: self.order.clone() }
+        Message::Submit { release: self.release.clone(), order: self.order.clone() }
     }
 
     fn ordered(&self) -> Answer {
         let epoch = Order::decode(&self.order.payload).map_or(0, |order| order.epoch);
-        Answer::Ordered { order: OrderId(self.order.payload_digest()), epoch }
+        Answer::Ordered { order: self.id, epoch }
     }
 }

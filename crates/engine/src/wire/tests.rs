@@ -149,12 +149,8 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), app()).prop_map(|(request, app)| Message::Verify { request, app }),
         (any::<u64>(), outcome).prop_map(|(request, outcome)| Message::Verified { request, outcome }),
         status().prop_map(Message::Status),
-        (any::<u64>(), signed(), signed()).prop_map(|(request, release, order)| Message::Submit {
-            request,
-            release,
-            order
-        }),
-        (any::<u64>(), verdict()).prop_map(|(request, outcome)| Message::Verdict { request, outcome }),
+        (signed(), signed()).prop_map(|(release, order)| Message::Submit { release, order }),
+        (digest(), verdict()).prop_map(|(order, outcome)| Message::Verdict { order: OrderId(order), outcome }),
         (content_id(), prop::option::of(bitmap()), any::<bool>()).prop_map(|(content, have, wants)| Message::Holding {
             content,
             have,
@@ -279,7 +275,7 @@ fn c3_lengths_are_refused_before_memory_is_taken() {
 fn words_are_cut_and_not_refused() {
     let refusal = Refusal::Failed("ä".repeat(MAX_TEXT));
     let Ok(Message::Verdict { outcome: Err(Refusal::Failed(came)), .. }) =
-        decode(&encode(&Message::Verdict { request: 1, outcome: Err(refusal) }))
+        decode(&encode(&Message::Verdict { order: OrderId(Digest::of(b"order")), outcome: Err(refusal) }))
     else {
         panic!("a refusal comes as one")
     };
