@@ -303,8 +303,9 @@ impl Swarm {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         let known = transfer.partners.contains_key(&from) || !transfer.is_open();
-        transfer.put_partner(from, Partner::new(role, have, wants, self.chance.next()));
-        if !known {
+        let lost = transfer.put_partner(from, Partner::new(role, have, wants, self.chance.next()));
+        // Whoever lost something has not heard of it from those that knew it there.
+        if !known || lost {
             self.tell_holding(content, from);
         }
         self.refresh_push(now, content);

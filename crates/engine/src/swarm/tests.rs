@@ -144,6 +144,23 @@ fn a_source_sends_each_piece_once_to_those_who_can_take_it() {
 }
 
 #[test]
+fn whoever_lost_what_it_had_is_told_once_who_has_it() {
+    let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(3));
+    let content = spec.id();
+    swarm.hold(spec, NOW);
+    swarm.peer_up(NOW, node(1), Role::Agent);
+    swarm.message(NOW, node(1), Message::Holding { content, have: None, wants: false });
+    actions(&mut swarm);
+    let lost = Message::Holding { content, have: Some(Bitmap::empty(spec.total())), wants: true };
+    swarm.message(NOW, node(1), lost.clone());
+    let answer = Action::Send(node(1), Message::Holding { content, have: None, wants: false });
+    assert_eq!(actions(&mut swarm), [answer]);
+    swarm.message(NOW, node(1), lost);
+    assert!(actions(&mut swarm).is_empty(), "two that answer each other would never end");
+}
+
+#[test]
 fn a_push_that_did_not_arrive_goes_to_another() {
     let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(1));

@@ -243,8 +243,13 @@ impl Transfer {
 
     // What others have.
 
-    pub(super) fn put_partner(&mut self, peer: NodeId, mut partner: Partner) {
+    /// A neighbour says what it holds; whether it held something that it lacks now and that is here.
+    pub(super) fn put_partner(&mut self, peer: NodeId, mut partner: Partner) -> bool {
+        let mut lost = false;
         if let Some(old) = self.partners.get_mut(&peer) {
+            lost = old.have.iter().any(|piece| !partner.have.contains(piece) && self.have.contains(piece));
+            partner.news = std::mem::take(&mut old.news);
+            partner.news.retain(|piece| !partner.have.contains(*piece));
             partner.pushed = old.pushed;
             partner.pushing = old.pushing;
             partner.spared = old.spared;
@@ -263,6 +268,7 @@ impl Transfer {
         }
         self.partners.insert(peer, partner);
         self.reconsider_partner(peer);
+        lost
     }
 
     /// Takes a partner out of the counts of holders.
