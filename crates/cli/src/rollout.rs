@@ -51,23 +51,29 @@ pub(crate) struct Judge {
     pub(crate) goal: Goal,
     patience: Duration,
     moved: BTreeMap<String, (Option<(Phase, u32)>, Instant)>,
-    absent: Option<BTreeSet<String>>,
+    /// Nodes that have been connected while this judge looked.
+    seen: BTreeSet<String>,
+    /// When each node went that is away: a status says it once, and time passes without a new one.
+    gone: BTreeMap<String, Instant>,
 }
 
+/// How long a node that was not connected from the beginning is waited for: an origin that was just started has to be found
+/// again by its agents, which takes as long as their longest pause between two tries.
+const RETURN: Duration = Duration::from_secs(10);
 /// How often patience must run out on a node that says nothing is in its way.
 const SILENT: u32 = 10;
 
 impl Judge {
     /// A judge who waits so long for what does not move.
     pub(crate) fn new(goal: Goal, patience: Duration) -> Self {
-        Self { goal, patience, moved: BTreeMap::new(), absent: None }
+        Self { goal, patience, moved: BTreeMap::new(), seen: BTreeSet::new(), gone: BTreeMap::new() }
     }
 
     /// Where every selected agent stands.
     pub(crate) fn judge(&mut self, status: &FleetStatus, now: Instant) -> Vec<Standing> {
         let nodes: Vec<&NodeStatus> = status.nodes.iter().filter(|node| self.selects(node)).collect();
-        if self.absent.is_none() {
-            self.absent = Some(nodes.iter().filter(|node| !node.up).map(|node| node.node.clone()).collect());
+        for node in &nodes {
+            self.note_presence(node, now);
         }
         let halted = self.rollout(status).and_then(|rollout| match &rollout.state {
             RolloutState::Halted { why } => Some(why.clone()),
@@ -98,6 +104,16 @@ impl Judge {
         node.role == Role::Agent && self.goal.selector.iter().all(has)
     }
 
+    fn note_presence(&mut self, node: &NodeStatus, now: Instant) {
+        if node.up {
+            self.seen.insert(node.node.clone());
+            self.gone.remove(&node.node);
+        } else if let Some(then) = now.checked_sub(Duration::from_micros(node.since_us)) {
+            let gone = self.gone.entry(node.node.clone()).or_insert(then);
+            *gone = then.min(*gone);
+        }
+    }
+
     fn standing(&mut self, node: &NodeStatus, halted: Option<&str>, now: Instant) -> Standing {
         let ours = |app: &&AppStatus| app.app == self.goal.app && app.release == self.goal.release;
         let app = node.apps.iter().find(ours).cloned();
@@ -107,11 +123,19 @@ impl Judge {
             *moved = (mark, now);
         }
         let still = now.saturating_duration_since(moved.1);
-        let verdict = self.verdict(node, app.as_ref(), halted, still);
+        let away = self.gone.get(&node.node).map(|gone| now.saturating_duration_since(*gone));
+        let verdict = self.verdict(node, app.as_ref(), halted, (still, away.unwrap_or_default()));
         Standing { name: node.name.clone(), verdict, app }
     }
 
-    fn verdict(&self, node: &NodeStatus, app: Option<&AppStatus>, halted: Option<&str>, still: Duration) -> Verdict {
+    /// Judges a node that has been still, and away, for so long.
+    fn verdict(
+        &self,
+        node: &NodeStatus,
+        app: Option<&AppStatus>,
+        halted: Option<&str>,
+        (still, away): (Duration, Duration),
+    ) -> Verdict {
         let phase = app.map(|app| app.phase);
         let trouble = app.and_then(|app| app.trouble.clone());
         match (phase, halted) {
@@ -121,7 +145,7 @@ impl Judge {
                 "it fell back: {}",
                 trouble.unwrap_or_else(|| "it was not healthy".to_owned())
             )),
-            _ if !node.up => self.unreachable(node),
+            _ if !node.up => self.unreachable(node, away),
             (None | Some(Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged), Some(why)) => {
                 Verdict::GivenUp(format!("the rollout halted: {why}"))
             }
@@ -137,13 +161,12 @@ impl Judge {
         }
     }
 
-    fn unreachable(&self, node: &NodeStatus) -> Verdict {
-        let since = Duration::from_micros(node.since_us);
-        let why = format!("unreachable for {}", crate::words::duration(since));
-        match self.absent.as_ref().is_some_and(|absent| absent.contains(&node.node)) {
-            true => Verdict::Absent(why),
-            false if since > self.patience => Verdict::GivenUp(why),
-            false => Verdict::Going,
+    fn unreachable(&self, node: &NodeStatus, away: Duration) -> Verdict {
+        let why = format!("unreachable for {}", crate::words::duration(away));
+        match self.seen.contains(&node.node) {
+            true if away > self.patience => Verdict::GivenUp(why),
+            false if away > RETURN => Verdict::Absent(why),
+            _ => Verdict::Going,
         }
     }
 
@@ -225,6 +248,19 @@ mod tests {
         let short = Duration::from_secs(1);
         assert!(matches!(verdicts(&mut judge, then(short), start)[..], [Verdict::Absent(_), Verdict::Going]));
         assert!(matches!(verdicts(&mut judge, then(long), start)[..], [Verdict::Absent(_), Verdict::GivenUp(_)]));
+    }
+
+    #[test]
+    fn agents_of_an_origin_that_was_just_started_have_time_to_come_back() {
+        let (mut judge, start) = (judge(), Instant::now());
+        let away = |secs| vec![node("a", false, Duration::from_secs(secs), vec![])];
+        assert_eq!(verdicts(&mut judge, away(2), start), [Verdict::Going]);
+        let back = vec![node("a", true, Duration::ZERO, vec![app(Phase::Confirmed, None)])];
+        assert_eq!(verdicts(&mut judge, back, start), [Verdict::Confirmed]);
+        let mut other = super::tests::judge();
+        assert_eq!(verdicts(&mut other, away(2), start), [Verdict::Going]);
+        let later = start + RETURN;
+        assert!(matches!(verdicts(&mut other, away(2), later)[..], [Verdict::Absent(_)]), "the same news, but later");
     }
 
     #[test]

@@ -65,18 +65,27 @@ fn lines(found: &Verification) -> Vec<String> {
 fn verdict(found: &Verification) -> Result<(), Failure> {
     if found.nodes.is_empty() {
         return Err(Failure::new(Kind::Partial, "no node has looked")
-            .because("no agent that has the application is connected")
-            .next("`tiding status` shows who is; verify again when one has come back"));
+            .because("no agent is selected by the application's order")
+            .next("`tiding status` shows who is there"));
     }
     let wrong: Vec<String> = found.nodes.iter().filter_map(complaint).collect();
     if wrong.is_empty() {
         return Ok(());
     }
     let nodes = words::count(found.nodes.len(), "node");
-    Err(Failure::new(Kind::Partial, format!("{} of {nodes} are not as published", wrong.len()))
-        .because(wrong.join("\n"))
-        .next("deploy again to lay the release out anew"))
+    let silent = found.nodes.iter().filter(|node| node.report.is_none()).count();
+    let (what, next) = match silent {
+        0 => (format!("{} of {nodes} are not as published", wrong.len()), AGAIN),
+        _ if silent == found.nodes.len() => ("no node has looked".to_owned(), LATER),
+        _ if silent == wrong.len() => (format!("{silent} of {nodes} could not look"), LATER),
+        _ => (format!("{} of {nodes} are not as published, {silent} could not look", wrong.len() - silent), AGAIN),
+    };
+    Err(Failure::new(Kind::Partial, what).because(wrong.join("\n")).next(next))
 }
+
+/// What to do about a difference, and about a node that is away.
+const AGAIN: &str = "deploy again to lay the release out anew";
+const LATER: &str = "`tiding status` shows who is connected; verify again when they have come back";
 
 /// What is wrong on a node; `None` when nothing is.
 fn complaint(node: &NodeVerification) -> Option<String> {

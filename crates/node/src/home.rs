@@ -11,6 +11,8 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The private key of a node that has not joined yet, PEM.
+pub(crate) const JOINING: &str = "joining.pem";
 /// The private key of a certificate, PEM.
 pub(crate) const KEY: &str = "key.pem";
 /// The certificate and the CA's, PEM.

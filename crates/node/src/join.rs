@@ -379,7 +379,8 @@ pub async fn join(line: &JoinLine, home: &Path, name: Option<&str>) -> Result<()
         return Err(JoinError::AlreadyJoined(home.to_owned()));
     }
     let (address, stream, pinned) = dial_any(line).await?;
-    let key = new_key();
+    let kept = home.join(home::JOINING);
+    let key = joining_key(&kept)?;
     let (welcome, ca) = exchange(line, address, stream, &pinned, &key, name).await?;
     let protocol = |why: String| JoinError::Protocol(why);
     let (fleet, _) = Root::verify_first(&welcome.root).map_err(|error| protocol(error.to_string()))?;
@@ -391,7 +392,30 @@ pub async fn join(line: &JoinLine, home: &Path, name: Option<&str>) -> Result<()
         Ok((node, role)) if node == node_of_key(&key) && role == line.role => {}
         _ => return Err(protocol("the certificate is not the one that was asked for".to_owned())),
     }
-    keep(&into, &key, &leaf, &ca, *welcome)
+    keep(&into, &key, &leaf, &ca, *welcome)?;
+    // The identity stands; a key that could not be removed is of no use to anyone else, and of none to us.
+    match std::fs::remove_file(&kept) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            tracing::warn!("cannot remove {}: {error}", kept.display());
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The key to join with: kept before the fleet hears of it, so that a join that was cut off and is tried again is the same
+/// node, and eats no second use of its line.
+fn joining_key(kept: &Path) -> Result<rcgen::KeyPair, JoinError> {
+    let disk = |error: home::FileError| JoinError::Disk { path: error.path, source: error.source };
+    let parsed = std::fs::read_to_string(kept).ok().and_then(|text| rcgen::KeyPair::from_pem(&text).ok());
+    if let Some(key) = parsed {
+        return Ok(key);
+    }
+    let key = new_key();
+    let parent = kept.parent().unwrap_or(Path::new("."));
+    home::at(parent, home::private_dirs(parent)).map_err(disk)?;
+    home::replace(kept, key.serialize_pem().as_bytes()).map_err(disk)?;
+    Ok(key)
 }
 
 /// The first address at which the line's fleet answers.

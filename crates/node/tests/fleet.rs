@@ -164,6 +164,22 @@ async fn h2_a_used_up_line_lets_nobody_in_and_joining_again_eats_no_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_that_was_cut_off_after_the_origin_agreed_eats_no_second_use() {
+    let fleet = Fleet::new(0).await;
+    let line = fleet.client().issue_join_line(&JoinTerms { uses: 1, ..JoinTerms::default() }).await.expect("a line");
+    let home = fleet.path("first");
+    in_time("joining", join::join(&line, &home, Some("first"))).await.expect("joined");
+    assert!(!home.join("joining.pem").exists(), "the key has found its place");
+    // As if the process had ended between the answer and the disk: the key is there, the certificate is not.
+    std::fs::rename(home.join("identity/key.pem"), home.join("joining.pem")).expect("a key");
+    std::fs::remove_dir_all(home.join("identity")).expect("an identity");
+    in_time("joining again", join::join(&line, &home, Some("first"))).await.expect("it is the same node");
+    let status = fleet.client().status().await.expect("a status");
+    assert_eq!(status.nodes.iter().filter(|node| node.name == "first").count(), 1);
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nodes_come_back_after_a_restart_of_either_side() {
     let mut fleet = Fleet::new(2).await;
     let source = fleet.path("build");

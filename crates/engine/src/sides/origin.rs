@@ -736,12 +736,20 @@ impl Engine {
 
     fn audit(&mut self, now: Time, client: ClientId, app: &AppName) {
         let Some(origin) = self.origin() else { return };
-        let runs = |known: &Known| known.apps.get(app).is_some_and(|status| status.live.is_some());
-        let waiting: BTreeSet<NodeId> =
-            origin.nodes.iter().filter(|(_, known)| known.is_up && runs(known)).map(|(node, _)| *node).collect();
+        let selector = origin.catalog.newest(app).map(|newest| newest.order.selector.clone()).unwrap_or_default();
+        let chosen = |known: &Known| known.role == Role::Agent && selects(&selector, &known.labels);
+        let (mut waiting, mut found) = (BTreeSet::new(), BTreeMap::new());
+        for (node, known) in origin.nodes.iter().filter(|(_, known)| chosen(known)) {
+            let runs = known.apps.get(app).is_some_and(|status| status.live.is_some());
+            match (known.is_up, runs) {
+                (true, true) => drop(waiting.insert(*node)),
+                (true, false) => drop(found.insert(*node, Err("nothing of it is live there".to_owned()))),
+                (false, _) => drop(found.insert(*node, Err("it is not connected".to_owned()))),
+            }
+        }
         origin.next_audit += 1;
         let request = origin.next_audit;
-        origin.audits.insert(request, Audit { client, waiting: waiting.clone(), found: BTreeMap::new() });
+        origin.audits.insert(request, Audit { client, waiting: waiting.clone(), found });
         self.alarms.set(Alarm::Audit(request), now.after(AUDIT));
         if waiting.is_empty() {
             return self.finish_audit(request);
