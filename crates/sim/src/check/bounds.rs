@@ -12,6 +12,12 @@ const SLACK_BYTES: u64 = 16 * 128 * 1024;
 const MAX_JOBS: usize = 64;
 /// Pieces that may wait to be sent.
 const MAX_BULK: usize = 1024;
+/// What an engine may have asked for, of peers, host and journal.
+const MAX_IN_FLIGHT: usize = 512;
+/// What peers may wait for at one engine: more than 256 each are refused.
+const MAX_QUEUED: usize = 4096;
+/// Contents that an engine may know: of the newest order, its fallback, the kept ones, one that comes; two each.
+const MAX_CONTENTS: usize = 16;
 
 /// What is too much on a node that works.
 pub(crate) fn wrong(nr: Nr, run: &Run) -> Option<String> {
@@ -22,6 +28,10 @@ pub(crate) fn wrong(nr: Nr, run: &Run) -> Option<String> {
     if run.work.len() > MAX_JOBS {
         return Some(format!("node {nr} has {} jobs waiting: {:?}", run.work.len(), run.work.back()));
     }
+    let held = run.engine.footprint();
+    if held.in_flight > MAX_IN_FLIGHT || held.queued > MAX_QUEUED || held.contents > MAX_CONTENTS {
+        return Some(format!("the engine of node {nr} holds too much: {held:?}"));
+    }
     (run.bulk.len() > MAX_BULK).then(|| format!("node {nr} has {} pieces waiting to be sent", run.bulk.len()))
 }
 
@@ -30,6 +40,10 @@ pub(crate) fn left(nr: Nr, run: &Run) -> Option<String> {
     let (buffers, idle) = (run.buffers.len(), run.is_idle());
     if buffers > 0 {
         return Some(format!("node {nr} still holds {buffers} payloads though all is quiet"));
+    }
+    let held = run.engine.footprint();
+    if held.in_flight + held.queued > 0 {
+        return Some(format!("the engine of node {nr} still holds {held:?} though all is quiet"));
     }
     (!idle).then(|| {
         let (jobs, writes, bulk) = (run.work.len(), run.writes.len() + run.writing, run.bulk.len());
