@@ -122,7 +122,8 @@ impl Swarm {
     fn next_ask(&mut self, peer: NodeId, content: ContentId) -> Option<PieceNo> {
         let transfer = self.contents.get(&content)?;
         let asked = self.peers.get(&peer).filter(|peer| peer.asking.has_room())?;
-        if self.window > 0 && self.window + transfer.piece_bytes > self.settings.window_bytes {
+        let taken = self.window + self.unwritten();
+        if taken > 0 && taken + transfer.piece_bytes > self.settings.window_bytes {
             return None;
         }
         match self.may_ask_now(transfer, asked.role) {
@@ -172,6 +173,13 @@ impl Swarm {
         let helps = |partner: &Partner| partner.role == Role::Agent && (partner.wants || !partner.useful.is_empty());
         let answers = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| !peer.asking.is_blocked);
         transfer.partners.iter().any(|(peer, partner)| helps(partner) && answers(peer))
+    }
+
+    /// Bytes that have come and are not written: a disk that is slower than the links must slow down the asking, and fill no
+    /// memory.
+    fn unwritten(&self) -> u64 {
+        let of = |transfer: &super::Transfer| (transfer.writing.len() + transfer.parked.len()) as u64;
+        self.contents.values().map(|transfer| of(transfer) * transfer.piece_bytes).sum()
     }
 
     fn reserve(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
@@ -263,6 +271,7 @@ impl Swarm {
     /// What to do with a payload; nothing with one that is a copy or a fault.
     fn judge(&mut self, from: NodeId, content: ContentId, piece: PieceNo, len: u32, asked: bool) -> Option<Taken> {
         let role = self.peers.get(&from).map(|peer| peer.role)?;
+        let is_full = self.unwritten() >= self.settings.window_bytes;
         let transfer = self.contents.get_mut(&content)?;
         let fault = if piece.0 >= transfer.total {
             Some(Misbehaviour::NoSuchPiece)
@@ -279,6 +288,9 @@ impl Swarm {
         }
         if transfer.have.contains(piece) || transfer.writing.contains_key(&piece) {
             return None;
+        }
+        if !asked && is_full {
+            return Some(Taken::Never);
         }
         let room = (transfer.parked.len() as u64) * transfer.piece_bytes < self.settings.window_bytes;
         let parkable = transfer.stage == Stage::Indexing && !transfer.parked.iter().any(|parked| parked.piece == piece);
