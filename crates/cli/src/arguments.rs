@@ -1,6 +1,6 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
-use crate::{deploy, join, playground, rollback, running, status, stop, token, up, verify};
+use crate::{deploy, forget, join, playground, rollback, running, status, stop, token, up, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -52,6 +52,8 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Make a join line, or take one back
     Token(token::Token),
+    /// Take a machine that is gone for good out of the fleet
+    Forget(forget::Forget),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
     /// See it work: an origin and agents as real processes on this machine
@@ -86,8 +88,10 @@ mod tests {
 
     #[test]
     fn every_command_has_an_example() {
-        for command in Arguments::command().get_subcommands() {
-            assert!(command.get_after_help().is_some(), "`tiding {} --help` shows no example", command.get_name());
+        fn look(command: &clap::Command) {
+            assert!(command.get_after_help().is_some(), "`{} --help` shows no example", command.get_name());
+            command.get_subcommands().for_each(look);
         }
+        look(&Arguments::command());
     }
 }

@@ -36,6 +36,7 @@ pub(crate) async fn follow(
     screen: &mut Screen,
 ) -> Result<Ended, Failure> {
     judge.goal.release = deployed.release.to_string();
+    judge.goal.selector.clone_from(&deployed.selector);
     judge.goal.order = Some((deployed.order.to_string(), deployed.epoch));
     loop {
         let seen = watching.seen();
@@ -147,7 +148,7 @@ impl Ended {
     }
 
     fn print_json(&self) {
-        let Deployed { app, version, release, order, epoch } = &self.deployed;
+        let Deployed { app, version, release, order, epoch, .. } = &self.deployed;
         let nodes = self.standings.iter().map(NodeJson::from).collect();
         let (release, order) = (release.to_string(), order.to_string());
         speak::json(&EndedJson { app, version, release, order, epoch: *epoch, nodes });

@@ -8,6 +8,7 @@ mod deploy;
 mod escape;
 mod failure;
 mod follow;
+mod forget;
 mod homes;
 mod join;
 mod logging;
@@ -72,6 +73,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Rollback(rollback) => rollback.run(settings).await,
         Command::Verify(verify) => verify.run(settings).await,
         Command::Token(token) => token.run(settings).await,
+        Command::Forget(forget) => forget.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

@@ -53,6 +53,7 @@ pub(crate) struct Playground {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Stop a fleet that was kept
+    #[command(after_help = "Example:\n  tiding playground stop --dir /tmp/fleet")]
     Stop {
         /// Where it was written
         #[arg(long, value_name = "D")]

@@ -46,9 +46,12 @@ pub(crate) struct Token {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Take a join line back
+    #[command(
+        after_help = "Example:\n  tiding token revoke tiding1.…    (the whole line that is taken back, or its id)"
+    )]
     Revoke {
-        /// The token's id, as `tiding token` printed it
-        #[arg(value_name = "ID")]
+        /// The join line that `tiding up` or `tiding token` printed, or its id
+        #[arg(value_name = "LINE")]
         token: String,
     },
 }
@@ -107,8 +110,11 @@ impl Token {
 
 async fn revoke(client: &Client, token: &str) -> Result<(), Failure> {
     let what = "cannot take the join line back";
-    let token: TokenId = token.parse().map_err(|_| {
-        Failure::new(Kind::Usage, what).because(format!("`{token}` is no token's id")).next("`tiding token` printed it")
+    let of_line = |text: &str| text.parse::<JoinLine>().ok().map(|line| line.token_id());
+    let token: TokenId = token.parse().ok().or_else(|| of_line(token)).ok_or_else(|| {
+        Failure::new(Kind::Usage, what)
+            .because("that is neither a join line nor the id of one")
+            .next("give the whole line that `tiding up` or `tiding token` printed")
     })?;
     client.revoke_token(token).await.map_err(|error| Failure::asking(what, &error))?;
     speak::result(format!("revoked {token}: nobody joins with it any more; who has joined stays"));

@@ -33,6 +33,10 @@ pub(crate) enum Proposal {
         client: ClientId,
         token: TokenId,
     },
+    Forget {
+        client: ClientId,
+        node: NodeId,
+    },
     Enrol {
         client: ClientId,
         enrolment: Enrolment,
@@ -293,6 +297,14 @@ impl Catalog {
                 None => Err(Refusal::Unknown("no join token with this public half was ever issued".to_owned())),
                 Some(known) if known.is_revoked => Ok(Vec::new()),
                 Some(_) => Ok(vec![Fact::TokenRevoked { token: *token }]),
+            },
+            Proposal::Forget { node, .. } => match self.nodes.get(node) {
+                _ if self.revoked.contains(node) => Ok(Vec::new()),
+                None => Err(Refusal::Unknown("no such node ever joined".to_owned())),
+                Some(known) if known.role != Role::Agent => Err(Refusal::NotAllowed(
+                    "only agents are forgotten; this one is an origin or an operator".to_owned(),
+                )),
+                Some(_) => Ok(vec![Fact::Revoked { node: *node }]),
             },
             Proposal::Enrol { enrolment, .. } => self.prepare_enrolment(enrolment),
         }

@@ -784,6 +784,11 @@ pub enum Request {
         /// Which.
         token: TokenId,
     },
+    /// Origin: this agent is gone for good; whoever has its key is not let in any more.
+    Forget {
+        /// Which.
+        node: NodeId,
+    },
     /// Origin: may this node join? The driver has the secret's keyed hash from the joiner and makes the certificate.
     Enrol {
         /// The token's public half.
@@ -816,7 +821,7 @@ pub enum Answer {
         /// By node: its name, and what it found or why not.
         nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
     },
-    /// To `IssueToken`, `RevokeToken`: it stands in the journal.
+    /// To `IssueToken`, `RevokeToken`, `Forget`: it stands in the journal.
     Noted,
     /// To `Enrol`: it stands in the journal; make the certificate.
     Enrolled {
@@ -867,6 +872,8 @@ pub struct RolloutStatus {
     pub content_bytes: u64,
     /// Payload bytes the origin has sent of it.
     pub origin_sent: u64,
+    /// Which agents the newest order selects: all of these labels.
+    pub selector: Vec<(Label, Label)>,
     /// Releases that an order may name, newest last: id, version, when made, whether a node runs it.
     pub releases: Vec<(ReleaseId, String, UnixTime)>,
 }

@@ -67,6 +67,8 @@ pub struct RolloutStatus {
     pub content_bytes: u64,
     /// Payload bytes the origin has sent of it.
     pub origin_sent: u64,
+    /// Which agents the newest order selects: all of these labels.
+    pub selector: Vec<(String, String)>,
     /// Releases that an order may name, newest last.
     pub releases: Vec<ReleaseStatus>,
 }
@@ -422,6 +424,11 @@ impl From<door::RolloutStatus> for RolloutStatus {
             origin_total: status.origin_have.1,
             content_bytes: status.content_bytes,
             origin_sent: status.origin_sent,
+            selector: status
+                .selector
+                .iter()
+                .map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()))
+                .collect(),
             releases: status.releases.into_iter().map(release).collect(),
         }
     }

@@ -123,6 +123,11 @@ impl Client {
         self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, PATIENCE).await
     }
 
+    /// Has an agent forgotten that is gone for good: it is let in no more.
+    pub async fn forget(&self, node: NodeId) -> Result<(), ClientError> {
+        self.ask(Method::DELETE, &format!("/v1/nodes/{node}"), None::<&()>, PATIENCE).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,

@@ -4,7 +4,7 @@ use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest,
 use crate::driver::{Gone, Handle};
 use crate::identity::wall_clock;
 use crate::join::{JoinLine, JoinTerms};
-use content::{AppName, Digest, FleetId, Role, Signed, TokenId};
+use content::{AppName, Digest, FleetId, NodeId, Role, Signed, TokenId};
 use engine::door::{Answer, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -109,6 +109,15 @@ impl Desk {
         };
         let line = self.issue(&terms).await?;
         Ok(TokenIssued { token: line.token_id().to_string(), line: line.to_string() })
+    }
+
+    /// Lets a node in no more that is gone for good.
+    pub(crate) async fn forget(&self, node: &str) -> Result<(), Refusal> {
+        let node: NodeId = node.parse().map_err(invalid)?;
+        match self.ask(Request::Forget { node }).await? {
+            Answer::Noted => Ok(()),
+            _ => Err(unexpected()),
+        }
     }
 
     /// Takes a join line back.

@@ -9,6 +9,7 @@
 //! | `POST /v1/verify/APP` | [`crate::api::Verification`] |
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
+//! | `DELETE /v1/nodes/ID` | nothing |
 //!
 //! A refusal is a [`crate::api::Refusal`] with a status code that fits. TLS has said who asks; bodies, heads and times are bounded.
 
@@ -85,6 +86,10 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
         (&Method::DELETE, ["v1", "tokens", id]) => {
             desk.revoke(id).await?;
+            Ok(json(&()))
+        }
+        (&Method::DELETE, ["v1", "nodes", id]) => {
+            desk.forget(id).await?;
             Ok(json(&()))
         }
         _ => Err(Refusal::Unknown { why: format!("there is no {method} {path}") }),

@@ -124,6 +124,8 @@ pub struct Deployed {
     pub order: OrderId,
     /// Its epoch.
     pub epoch: u64,
+    /// Which agents it selects: all of these labels.
+    pub selector: Vec<(String, String)>,
 }
 
 /// Why a deploy did not happen.
@@ -181,7 +183,10 @@ pub async fn deploy(
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
     let (order, epoch) = serve_until_ordered(keys, found, tree, &papers, &mut progress).await?;
     progress(Progress::Ordered { epoch, order });
-    Ok(Deployed { app: options.app.clone(), release: papers.release_id(), version: papers.version, order, epoch })
+    let text = |label: &Label| label.as_str().to_owned();
+    let selector = options.selector.iter().map(|(key, value)| (text(key), text(value))).collect();
+    let (release, version) = (papers.release_id(), papers.version);
+    Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector })
 }
 
 /// Orders an application back to a release that was published before: `to` is a version or a release id, or the one before
@@ -205,9 +210,10 @@ pub async fn rollback(
         epoch: rollout.epoch + 1,
         release,
         fallback: None,
-        selector: Vec::new(),
+        selector: selector_of(rollout)?,
         waves: vec![Wave::PerMille(1000)],
-        budget: 0,
+        // Whoever goes back wants everyone back who can go: one node that cannot must not keep the others.
+        budget: u32::MAX,
         created: wall_clock(),
         message: message.to_owned(),
     };
@@ -215,7 +221,20 @@ pub async fn rollback(
     let signed = signing_key(operator_home)?.sign(PayloadKind::Order, order.encode());
     let ordered = client.order(&signed).await?;
     let order = OrderId(signed.payload_digest());
-    Ok(Deployed { app: app.to_owned(), release, version: target.version.clone(), order, epoch: ordered.epoch })
+    Ok(Deployed {
+        app: app.to_owned(),
+        release,
+        version: target.version.clone(),
+        order,
+        epoch: ordered.epoch,
+        selector: rollout.selector.clone(),
+    })
+}
+
+/// The agents that run the application by its newest order: it goes back where it went, and nowhere else.
+fn selector_of(rollout: &RolloutStatus) -> Result<Vec<(Label, Label)>, ClientError> {
+    let label = |text: &str| Label::new(text).map_err(|bad| ClientError::Protocol(bad.to_string()));
+    rollout.selector.iter().map(|(key, value)| Ok((label(key)?, label(value)?))).collect()
 }
 
 fn unknown(why: String) -> ClientError {
@@ -491,6 +510,7 @@ mod tests {
             origin_have: 0,
             origin_total: 0,
             content_bytes: 0,
+            selector: Vec::new(),
             origin_sent: 0,
             releases: vec![release("a", "one"), release("b", "two"), release("c", "three")],
         }

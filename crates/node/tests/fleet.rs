@@ -164,6 +164,81 @@ async fn h2_a_used_up_line_lets_nobody_in_and_joining_again_eats_no_use() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_goes_where_the_deploys_went_and_nowhere_else() {
+    let mut fleet = Fleet::new(1).await;
+    let zone = || (label("zone"), label("b"));
+    let terms = JoinTerms { labels: [zone()].into(), ..JoinTerms::default() };
+    let line = fleet.client().issue_join_line(&terms).await.expect("a line");
+    in_time("joining", join::join(&line, &fleet.path("web-1"), Some("web-1"))).await.expect("joined");
+    fleet.agents.push(start(fleet.temp.path(), "web-1", ANY_PORT.into()).await);
+    let source = fleet.path("build");
+    let options = DeployOptions {
+        health_window: Duration::ZERO,
+        selector: vec![zone()],
+        ..DeployOptions::new("app", Path::new("/srv/app"))
+    };
+    let mut releases = Vec::new();
+    for words in ["one", "two"] {
+        tree(&source, words);
+        let operator = fleet.operator();
+        let deploying = publish::deploy(&operator, &source, &options, |_| {});
+        releases.push(in_time("deploying", deploying).await.expect("deployed").release.to_string());
+        confirmed_by(&fleet, 1, releases.last().expect("it was pushed")).await;
+    }
+    in_time("rolling back", publish::rollback(&fleet.operator(), "app", None, "")).await.expect("ordered");
+    confirmed_by(&fleet, 1, &releases[0]).await;
+    assert!(fleet.live(1).exists() && !fleet.live(0).exists(), "it went where no deploy went");
+    fleet.stop().await;
+}
+
+fn label(text: &str) -> content::Label {
+    content::Label::new(text).expect("a label")
+}
+
+/// Waits until the rollout is over and so many agents run the release.
+async fn confirmed_by(fleet: &Fleet, agents: usize, release: &str) {
+    fleet
+        .until("confirming", |status| {
+            let live =
+                status.nodes.iter().flat_map(|node| &node.apps).filter(|app| app.live.as_deref() == Some(release));
+            let is_over = status.apps.iter().all(|app| app.state == node::api::RolloutState::Finished);
+            is_over && live.count() == agents && status.apps[0].release == release
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_gone_for_good_is_forgotten_and_let_in_no_more() {
+    let mut fleet = Fleet::new(2).await;
+    let source = fleet.path("build");
+    tree(&source, "one");
+    let first = fleet.deploy(&source).await.expect("deployed");
+    fleet.until_confirmed(&first.release.to_string()).await;
+    in_time("stopping", fleet.agents.remove(1).stop()).await;
+    let is_away = |status: &FleetStatus| status.nodes.iter().any(|node| node.name == "web-1" && !node.up);
+    let status = fleet.until("going", is_away).await;
+    let verified = in_time("verifying", fleet.client().verify("app")).await.expect("verified");
+    assert_eq!(verified.nodes.iter().filter(|node| node.error.is_some()).count(), 1, "who is away is named");
+
+    let gone = status.nodes.iter().find(|node| node.name == "web-1").expect("it was there");
+    let gone = gone.node.parse().expect("an id");
+    for _ in 0..2 {
+        in_time("forgetting", fleet.client().forget(gone)).await.expect("forgotten, or forgotten before");
+    }
+    let stranger = fleet.client().forget(content::NodeId(content::Digest::of(b"nobody"))).await;
+    assert!(stranger.expect_err("nobody is called so").to_string().contains("no such node"));
+    let verified = in_time("verifying", fleet.client().verify("app")).await.expect("verified");
+    assert_eq!(verified.nodes.len(), 1);
+    let again = start(fleet.temp.path(), "web-1", ANY_PORT.into()).await;
+    tree(&source, "two");
+    let second = fleet.deploy(&source).await.expect("deployed");
+    let status = fleet.until_confirmed(&second.release.to_string()).await;
+    assert!(status.nodes.iter().all(|node| node.name != "web-1"), "{status:?}");
+    in_time("stopping", again.stop()).await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_was_cut_off_after_the_origin_agreed_eats_no_second_use() {
     let fleet = Fleet::new(0).await;
     let line = fleet.client().issue_join_line(&JoinTerms { uses: 1, ..JoinTerms::default() }).await.expect("a line");

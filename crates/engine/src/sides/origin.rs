@@ -2,8 +2,8 @@
 
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut};
 use crate::door::{
-    Answer, AppStatus, ClientId, Config, Event, FleetStatus, Gate, Hello, Job, Message, NodeStatus, Output, Phase,
-    Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+    Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message, NodeStatus,
+    Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::rollout::{Presence, Rollout};
 use crate::tracker::Tracker;
@@ -105,6 +105,7 @@ impl OriginSide {
                 let known = self.nodes.entry(*node).or_insert_with(|| Known::new(*role, Time(0)));
                 (known.name, known.labels) = (name.clone(), labels.clone());
             }
+            Fact::Revoked { node } => drop(self.nodes.remove(node)),
             _ => {}
         }
     }
@@ -468,6 +469,12 @@ impl Engine {
             Proposal::Order { order, id, app, epoch, client, .. } => {
                 self.ordered(now, (order, id, app, epoch), client, outcome.map(drop))
             }
+            Proposal::Forget { client, node } => {
+                if outcome.is_ok() {
+                    self.close(now, node, CloseReason::Revoked);
+                }
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
             Proposal::IssueToken { client, .. } | Proposal::RevokeToken { client, .. } => {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
@@ -640,6 +647,7 @@ impl Engine {
                 self.propose(Proposal::IssueToken { client, fact });
             }
             Request::RevokeToken { token } => self.propose(Proposal::RevokeToken { client, token }),
+            Request::Forget { node } => self.propose(Proposal::Forget { client, node }),
             Request::Enrol { token, secret, node, name, now: clock } => {
                 if let Some(origin) = self.origin() {
                     origin.clock = origin.clock.max(clock);
@@ -728,6 +736,7 @@ impl Engine {
             origin_have: (progress.have, progress.total),
             content_bytes: release.map_or(0, |release| release.content.bytes + release.content.blob.len),
             origin_sent: progress.sent,
+            selector: newest.map(|newest| newest.order.selector.clone()).unwrap_or_default(),
             releases: origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one)).map(offer).collect(),
         })
     }
