@@ -74,10 +74,13 @@ fn choose(all: Vec<Mutant>, words: &[String], only: Option<&String>, sample: Opt
         return Ok(found);
     }
     let count = sample.map_or(Ok(SAMPLE), |text| text.parse().context("--sample wants a number"))?;
-    // Another part of them every day, so that all have their turn without all being tried each time.
-    let day = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH)?.as_secs() / 86_400;
-    let first = day as usize * count % all.len().max(1);
+    // Another part of them for every commit, the same one each time: all have their turn, and a run can be repeated.
+    let mut head = Command::new("git");
+    head.args(["rev-parse", "--short=8", "HEAD"]).current_dir(root());
+    let drawn = step::output("asking for the commit", head).ok();
+    let drawn = drawn.and_then(|commit| usize::from_str_radix(commit.trim(), 16).ok()).unwrap_or(0);
     let mut all = all;
+    let first = drawn % all.len().max(1);
     all.rotate_left(first);
     all.truncate(count);
     Ok(all)

@@ -1,4 +1,5 @@
-//! Sweeps worlds: `cargo run --release -p tiding-sim --example sweep -- [--seeds N] [--start S] [--threads T] [--stop F]`,
+//! Sweeps worlds: `cargo run --release -p tiding-sim --example sweep -- [--seeds N] [--start S] [--threads T] [--stop F]`
+//! (with `--all-strike` it is an error, too, when a kind of fault never struck),
 //! or replays one: `... -- --seed N [-v]`, or prints the event hash of each seed (`--hashes`), which two builds and two
 //! processes must agree on. Ends with an error when a promise was broken.
 
@@ -67,5 +68,7 @@ fn many() -> ExitCode {
     let stop_after = number("--stop", 10) as usize;
     let report = sweep(start..start + number("--seeds", 2000), threads as usize, &Plan::default(), stop_after);
     println!("{report}in {:.1} s", begun.elapsed().as_secs_f64());
-    if report.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let missing = if is_given("--all-strike") { report.strikes.missing() } else { Vec::new() };
+    missing.iter().for_each(|strike| println!("never struck: {strike:?}"));
+    if report.failures.is_empty() && missing.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -135,6 +135,8 @@ pub(crate) struct Blueprint {
     pub(crate) calm_at: Duration,
     /// Whether there are no faults at all.
     pub(crate) is_calm: bool,
+    /// How many kinds of fault were drawn.
+    pub(crate) kinds: usize,
 }
 
 /// The number of the one origin.
@@ -164,10 +166,11 @@ impl Blueprint {
             occupied: None,
             calm_at: last + Duration::from_secs(4),
             is_calm,
+            kinds: 0,
         };
         if !is_calm {
-            let kinds = dice.within(plan.kinds.0..plan.kinds.1 + 1);
-            drawn.add_kinds(dice, kinds as usize);
+            drawn.kinds = dice.within(plan.kinds.0..plan.kinds.1 + 1) as usize;
+            drawn.add_kinds(dice, drawn.kinds);
         }
         drawn
     }
@@ -195,6 +198,8 @@ impl Blueprint {
         let agent = 1 + dice.below(self.agents as u64) as usize;
         let anyone = dice.below(1 + self.agents as u64) as usize;
         let a_while = Duration::from_millis(dice.within(50..3000));
+        // Now and then for longer than a connection stays up without a word.
+        let cut = if dice.chance(1, 8) { Duration::from_millis(dice.within(10_100..14_000)) } else { a_while };
         let fault = match kind {
             Kind::CrashAgents if dice.chance(1, 4) => Fault::Crash(agent),
             Kind::CrashAgents => Fault::CrashInCall(agent, dice.within(1..120)),
@@ -202,8 +207,8 @@ impl Blueprint {
             Kind::CrashOrigin => Fault::CrashInCall(ORIGIN, dice.within(1..200)),
             Kind::CrashPublisher => Fault::Crash(self.publisher(dice)),
             Kind::CrashAtSwitch => Fault::CrashAtSwitch(agent, dice.within(1..90)),
-            Kind::Partition => Fault::CutOff(self.some(dice), a_while),
-            Kind::OneWay => Fault::OneWay(self.some(dice), a_while),
+            Kind::Partition => Fault::CutOff(self.some(dice), cut),
+            Kind::OneWay => Fault::OneWay(self.some(dice), cut),
             Kind::PartitionAtSwitch => Fault::CutAtSwitch(agent, a_while),
             Kind::Resets => Fault::Reset(dice.within(1..6)),
             Kind::Slow => Fault::Slow(anyone, dice.within(10..200), a_while * 2),
@@ -219,6 +224,9 @@ impl Blueprint {
             Kind::Duplicates => return self.duplicate(dice, at),
             Kind::Occupied => return self.occupy(dice, agent),
         };
+        if let Fault::CutOff(_, lasts) | Fault::OneWay(_, lasts) = &fault {
+            self.calm_at = self.calm_at.max(at + *lasts);
+        }
         self.faults.push((at, fault));
     }
 

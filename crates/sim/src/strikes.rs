@@ -74,6 +74,45 @@ pub enum Strike {
     FellBack,
 }
 
+impl Strike {
+    /// Every kind.
+    pub const ALL: [Self; 33] = [
+        Self::AgentCrash,
+        Self::OriginCrash,
+        Self::OriginCrashMidDeploy,
+        Self::PublisherCrash,
+        Self::CrashInCall,
+        Self::CrashBetweenIntentAndConfirm,
+        Self::CrashInRecovery,
+        Self::TornWrite,
+        Self::ForgottenName,
+        Self::Partition,
+        Self::PartitionDuringSwitch,
+        Self::OneWayPartition,
+        Self::Reset,
+        Self::ConnectionTimedOut,
+        Self::Loss,
+        Self::SlowNode,
+        Self::DiskFull,
+        Self::BitRot,
+        Self::RotNoticed,
+        Self::SyncFailed,
+        Self::CorruptPiece,
+        Self::WrongLength,
+        Self::Lie,
+        Self::Convicted,
+        Self::Wiped,
+        Self::ReplayedOrder,
+        Self::Forgery,
+        Self::Duplicate,
+        Self::TwoAtOnce,
+        Self::Conflict,
+        Self::Resubmission,
+        Self::Occupied,
+        Self::FellBack,
+    ];
+}
+
 /// Counts of what struck.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Strikes(BTreeMap<Strike, u64>);
@@ -96,6 +135,11 @@ impl Strikes {
         self.0.get(&strike).copied().unwrap_or(0)
     }
 
+    /// What never struck.
+    pub fn missing(&self) -> Vec<Strike> {
+        Strike::ALL.into_iter().filter(|strike| self.of(*strike) == 0).collect()
+    }
+
     /// Adds another world's counts.
     pub fn merge(&mut self, other: &Self) {
         other.0.iter().for_each(|(strike, times)| self.add_times(*strike, *times));
@@ -104,7 +148,8 @@ impl Strikes {
 
 impl fmt::Display for Strikes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|(strike, times)| writeln!(f, "  {times:>9}  {}", words(&format!("{strike:?}"))))
+        let line = |strike: Strike| (self.of(strike), words(&format!("{strike:?}")));
+        Strike::ALL.into_iter().map(line).try_for_each(|(times, strike)| writeln!(f, "  {times:>9}  {strike}"))
     }
 }
 
@@ -118,4 +163,19 @@ fn words(name: &str) -> String {
         words.push(letter.to_ascii_lowercase());
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_is_listed_once_and_what_never_struck_is_said_too() {
+        assert!(Strike::ALL.into_iter().enumerate().all(|(nth, strike)| strike as usize == nth));
+        assert_eq!(Strike::FellBack as usize + 1, Strike::ALL.len(), "the last one is the last one");
+        let mut strikes = Strikes::default();
+        strikes.add(Strike::BitRot);
+        assert_eq!(strikes.missing().len() + 1, Strike::ALL.len());
+        assert!(strikes.to_string().contains("0  reset") && strikes.to_string().contains("1  bit rot"), "{strikes}");
+    }
 }

@@ -48,6 +48,8 @@ fn panic_words(payload: &(dyn Any + Send)) -> String {
 pub struct Report {
     /// How many worlds ran.
     pub worlds: u64,
+    /// How many of them had three kinds of fault or more.
+    pub rough: u64,
     /// The machines of all worlds, times how long each ran, in virtual time.
     pub node_time: Duration,
     /// Events in all worlds.
@@ -63,6 +65,7 @@ impl Report {
         self.worlds += 1;
         let broken = match outcome {
             Ok(outcome) => {
+                self.rough += u64::from(outcome.kinds >= 3);
                 self.node_time += outcome.virtual_time * outcome.nodes as u32;
                 self.events += outcome.events;
                 self.strikes.merge(&outcome.strikes);
@@ -81,8 +84,8 @@ impl fmt::Display for Report {
         let hours = self.node_time.as_secs_f64() / 3600.0;
         writeln!(
             f,
-            "{} worlds, {hours:.1} simulated node-hours, {} events; what really struck:",
-            self.worlds, self.events
+            "{} worlds ({} with three kinds of fault or more), {hours:.1} simulated node-hours, {} events; what really struck:",
+            self.worlds, self.rough, self.events
         )?;
         write!(f, "{}", self.strikes)?;
         for (seed, broken) in &self.failures {

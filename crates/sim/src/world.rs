@@ -44,6 +44,8 @@ pub struct Outcome {
     pub strikes: Strikes,
     /// How long it took, in virtual time.
     pub virtual_time: Duration,
+    /// How many kinds of fault were drawn for it.
+    pub kinds: usize,
     /// How many machines there were.
     pub nodes: usize,
     /// How many events happened.
@@ -270,6 +272,7 @@ impl World {
             broken: self.broken,
             strikes: self.strikes,
             virtual_time: Duration::from_nanos(self.now),
+            kinds: self.blueprint.kinds,
             nodes: 1 + self.blueprint.agents,
             events: self.events,
         }
