@@ -7,10 +7,12 @@ use tiding_content::order::Wave;
 use tiding_content::release::Instructions;
 use tiding_content::root::Operator;
 use tiding_content::{
-    AppName, BlobRef, ContentSpec, Digest, Fact, FleetId, Label, Labels, Manifest, NodeId, Order, OrderId, PayloadKind,
-    Piece, Release, ReleaseId, Role, Root, SigningKey, TokenId, UnixTime,
+    AppName, Bitmap, BlobRef, ContentId, ContentSpec, Digest, Fact, FleetId, Label, Labels, Manifest, NodeId, Order,
+    OrderId, PayloadKind, Piece, PieceNo, Release, ReleaseId, Role, Root, Signed, SigningKey, TokenId, UnixTime,
 };
 use tiding_delta::{Effort, diff};
+use tiding_engine::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Submitted, Timeline};
+use tiding_engine::wire::{BulkHeader, PROTOCOL, encode};
 
 fn main() {
     let tree = tree();
@@ -25,6 +27,13 @@ fn main() {
         write("signed", name, &signed.encode());
         write("signed", &format!("{name}-payload"), &signed.payload);
     }
+    let all: Vec<Vec<u8>> = messages(&release, &order).iter().map(encode).collect();
+    write("frames", "all", &all.concat());
+    for (n, frame) in all.iter().enumerate() {
+        write("frames", &n.to_string(), frame);
+    }
+    let (content, piece) = (ContentId(Digest::of(b"c")), PieceNo(7));
+    write("bulk", "piece", &BulkHeader { content, piece, len: 65_536 }.encode());
     let facts = facts().into_iter().chain([Fact::Rooted { root }]);
     for (n, fact) in facts.enumerate() {
         write("fact", &n.to_string(), &fact.encode());
@@ -33,6 +42,62 @@ fn main() {
     let patch = diff(old, new, Effort::Best);
     write("patch", "words", &[&[old.len() as u8], &old[..], &patch].concat());
     write("patch", "empty", &[0]);
+}
+
+fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
+    let (release, order) = (release.clone(), order.clone());
+    let content = ContentId(Digest::of(b"c"));
+    let address = std::net::SocketAddr::from(([10, 0, 0, 1], 7400));
+    let hello = Hello {
+        versions: PROTOCOL,
+        fleet: fleet(),
+        software: "0.1.0".to_owned(),
+        name: "web-1".to_owned(),
+        labels: labels(),
+        listen: Some(address),
+        floors: vec![(app(), 3)],
+    };
+    let mut have = Bitmap::empty(20);
+    have.insert(PieceNo(3));
+    let id = OrderId(order.payload_digest());
+    let (conflict, pieces) = (
+        Refusal::Conflict { epoch: 4, by: "alice".to_owned(), what: "epoch 4".to_owned() },
+        vec![PieceNo(1), PieceNo(19)],
+    );
+    vec![
+        Message::Hello(hello),
+        Message::Introduce { peers: vec![Introduction { node: NodeId(Digest::of(b"n")), address }] },
+        Message::Announce { release: release.clone() },
+        Message::Command { order: order.clone(), gate: Gate::Open },
+        Message::Status(status()),
+        Message::Submit { release, order },
+        Message::Verdict { order: id, outcome: Ok(Submitted::Spreading) },
+        Message::Verdict { order: id, outcome: Err(conflict) },
+        Message::Holding { content, have: Some(have), wants: true },
+        Message::Have { content, pieces: pieces.clone() },
+        Message::Want { content, pieces },
+        Message::Cannot { content, piece: PieceNo(2) },
+        Message::Leave { content },
+        Message::Ping,
+    ]
+}
+
+fn status() -> AppStatus {
+    AppStatus {
+        app: app(),
+        release: ReleaseId(Digest::of(b"new")),
+        order: None,
+        phase: Phase::Fetching,
+        have: 3,
+        total: 20,
+        from_origin: 65_536,
+        from_peers: 131_072,
+        had: 0,
+        timeline: Timeline { first_byte: Some(std::time::Duration::from_millis(3)), ..Timeline::default() },
+        live: None,
+        confirmed: None,
+        trouble: Some("disk full".to_owned()),
+    }
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {

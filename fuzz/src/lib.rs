@@ -4,3 +4,4 @@
 
 pub mod content;
 pub mod patch;
+pub mod wire;
