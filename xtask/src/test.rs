@@ -6,9 +6,6 @@ use anyhow::{Result, bail};
 
 /// Worlds in the sweep: one in eight is calm, and 2,000 with faults are wanted.
 const SEEDS: &str = "2400";
-/// Mutants that are planted on every run; `cargo xtask mutants --all` plants every one.
-const MUTANTS: &str = "3";
-
 /// Programs that some tests need, and what is not tested without them.
 const OPTIONAL: [(&str, &str); 4] = [
     ("rsync", "live trees are compared with their source by SHA-256 only"),
@@ -32,7 +29,7 @@ fn everything(quick: bool) -> Result<()> {
         step::run("release build", cargo(["build", "--release", "--package", "tiding-cli"]))?;
         sim::run(&["--seeds".into(), SEEDS.into(), "--all-strike".into()])?;
         hashes::run()?;
-        mutants::run(&["--sample".into(), MUTANTS.into()])?;
+        mutants::run(&["--all".into()])?;
     }
     step::run("tests", cargo(["test", "--workspace"]))
 }

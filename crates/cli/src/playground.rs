@@ -28,7 +28,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  tiding playground ./some/dir\n  \
     tiding playground ./some/dir --nodes 16 --dir /tmp/fleet --keep\n  \
     tiding playground stop --dir /tmp/fleet\n\n\
-    Exit code 1 when the origin sent more than 1.3 copies in all (and 64 KiB for each node, for the list of files),\n\
+    Exit code 1 when the origin sent more than 1.3 copies in all (and two pieces of 64 KiB, which tiny contents need),\n\
     5 when a node is not live. With --json, standard output has one object per node and line.")]
 pub(crate) struct Playground {
     #[command(subcommand)]

@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// How much the origin may send: so many copies of the content ...
 const COPIES: f64 = 1.3;
-/// ... and this for each node in bytes: the list of files goes to every node, and it is most of a very small content.
-const LIST: u64 = 64 * 1024;
+/// ... and so many bytes more: two pieces, since a content of a piece or two cannot be sent one and a third times.
+const SPARE: u64 = 2 * 64 * 1024;
 
 /// How a playground ended.
 pub(crate) struct Outcome {
@@ -137,12 +137,15 @@ impl Outcome {
         let missing = self.nodes.iter().filter(|node| !node.confirmed || !node.live.is_symlink()).count();
         if missing > 0 {
             let what = format!("{missing} of {} are not live", words::count(self.nodes.len(), "node"));
-            return Err(Failure::new(Kind::Partial, what).because(report::reasons(&self.standings).join("\n")));
+            return Err(Failure::new(Kind::Partial, what)
+                .because(report::reasons(&self.standings).join("\n"))
+                .next("run it again with --dir D --keep and read the nodes' logs in D"));
         }
-        let allowed = (self.content as f64 * COPIES) as u64 + LIST * self.nodes.len() as u64;
-        if self.sent > allowed {
+        if self.sent > (self.content as f64 * COPIES) as u64 + SPARE {
             let why = format!("{:.2} copies; {COPIES} are allowed: peers should have carried the rest", self.copies());
-            return Err(Failure::new(Kind::Failed, "the origin sent too much").because(why));
+            return Err(Failure::new(Kind::Failed, "the origin sent too much")
+                .because(why)
+                .next("run it again with RUST_LOG=info and --dir D --keep: the nodes' logs in D say which peers did not answer"));
         }
         Ok(())
     }
@@ -156,5 +159,41 @@ fn this_program() -> String {
     match short == program {
         true => program.display().to_string(),
         false => format!("./{}", short.display()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn outcome(content: u64, sent: u64) -> Outcome {
+        let (app, version) = ("app".to_owned(), "1".to_owned());
+        Outcome { nodes: Vec::new(), standings: Vec::new(), sent, content, app, version }
+    }
+
+    #[test]
+    fn the_origin_may_send_a_third_of_a_copy_more_and_two_pieces() {
+        let verdict = |content, sent| outcome(content, sent).verdict().map_err(|failure| failure.kind);
+        assert_eq!(verdict(100_000_000, 130_000_000), Ok(()));
+        assert_eq!(verdict(100_000_000, 130_200_000), Err(Kind::Failed));
+        assert_eq!(verdict(5_000, 10_000), Ok(()), "a second copy of one piece");
+        assert_eq!(verdict(5_000, 200_000), Err(Kind::Failed));
+    }
+
+    #[test]
+    fn a_node_that_is_not_live_fails_the_playground() {
+        let node = Node {
+            node: "node-1".to_owned(),
+            live: PathBuf::from("/nowhere"),
+            confirmed: true,
+            first_byte_ms: None,
+            complete_ms: None,
+            live_ms: None,
+            confirmed_ms: None,
+            bytes_from_origin: 0,
+            bytes_from_peers: 0,
+        };
+        let missing = Outcome { nodes: vec![node], ..outcome(1, 1) };
+        assert_eq!(missing.verdict().map_err(|failure| failure.kind), Err(Kind::Partial));
     }
 }
