@@ -300,6 +300,8 @@ pub enum CloseReason {
     Revoked,
     /// It misbehaved.
     Misbehaved(Misbehaviour),
+    /// Nothing came from it for long, although it was asked whether it is there.
+    Silent,
     /// Nothing is left to do with it.
     NotNeeded,
 }
@@ -321,7 +323,7 @@ pub enum Misbehaviour {
     NotItsRole,
     /// It sent a document whose signature does not hold.
     BadSignature,
-    /// It sent more messages than any honest peer.
+    /// It sent more messages than any honest peer, or asked for more at once than any does.
     Flood,
 }
 

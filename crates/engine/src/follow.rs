@@ -261,7 +261,16 @@ impl Follower {
         let app = self.apps.get_mut(name)?;
         let (ordered, gate) = app.accepting.take()?;
         let accepted = match result {
-            Ok(()) => Some(app.take_order(now, ordered, gate)),
+            Ok(()) => {
+                // What had failed before is tried anew, from its contents on.
+                if let Some(work) = app.works.get_mut(&ordered.order.release)
+                    && work.failed.take().is_some()
+                    && work.stage == Stage::Fetching
+                {
+                    self.out.extend(work.contents().map(Action::Want));
+                }
+                Some(app.take_order(now, ordered, gate))
+            }
             Err(error) => {
                 if !matches!(error, JobError::Refused { .. }) {
                     app.pending.get_or_insert((ordered, gate));
@@ -520,9 +529,6 @@ impl App {
     /// An order is durable: it is the order now.
     fn take_order(&mut self, now: Time, ordered: Ordered, gate: Gate) -> Ordered {
         let release = ordered.order.release;
-        if let Some(work) = self.works.get_mut(&release) {
-            work.failed = None;
-        }
         if self.focus != Some(release) {
             self.focus_on(now, release);
         }

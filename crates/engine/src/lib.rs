@@ -34,6 +34,10 @@ use std::time::Duration;
 use swarm::Swarm;
 use trust::Trust;
 
+/// How long a peer may be silent until it is asked whether it is there, and until it is left.
+const PING: Duration = Duration::from_secs(10);
+const SILENT: Duration = Duration::from_secs(25);
+
 /// Control messages that a peer may send in a second. An honest one is far below.
 const FLOOD: u32 = 10_000;
 
@@ -67,6 +71,8 @@ struct Peer {
     role: Role,
     seen: IpAddr,
     hello: Option<Hello>,
+    /// When something came from it last.
+    heard: Time,
     /// Messages in the second that began then.
     second: Time,
     messages: u32,
@@ -93,6 +99,8 @@ enum Alarm {
     Status(AppName),
     /// A rollout should be looked at again.
     Conduct(AppName),
+    /// A peer may have been silent for long.
+    Silence(NodeId),
     /// A `Verify` request is answered without those that have not reported.
     Audit(u64),
 }
@@ -167,6 +175,7 @@ impl Engine {
             Input::Unreachable { address, .. } => self.unreachable(now, address),
             Input::Message { from, message } => self.message(now, from, message),
             Input::Piece { from, content, piece, buffer, len } => {
+                self.heard(now, from);
                 self.swarm.piece(now, from, content, piece, buffer, len);
             }
             Input::Sent { to, content, piece, bytes, .. } => self.swarm.sent(now, to, content, piece, bytes),
@@ -225,6 +234,7 @@ impl Engine {
         match alarm {
             Alarm::Status(app) => self.send_status(now, &app),
             Alarm::Conduct(app) => self.conduct(now, &app),
+            Alarm::Silence(peer) => self.silent(now, peer),
             Alarm::Audit(request) => self.finish_audit(request),
         }
     }
@@ -268,6 +278,27 @@ impl Engine {
         }
     }
 
+    fn heard(&mut self, now: Time, from: NodeId) {
+        if let Some(peer) = self.peers.get_mut(&from) {
+            peer.heard = now;
+        }
+    }
+
+    /// Asks a peer that has been silent whether it is there, and leaves one that did not answer: a machine that lost its power
+    /// or its network says no goodbye, and its connection would stay up for ever.
+    fn silent(&mut self, now: Time, peer: NodeId) {
+        let Some(heard) = self.peers.get(&peer).map(|peer| peer.heard) else { return };
+        let silence = now.since(heard);
+        if silence >= SILENT {
+            return self.close(now, peer, CloseReason::Silent);
+        }
+        if silence >= PING {
+            self.send(peer, Message::Ping);
+        }
+        let next = if silence >= PING { now.after(PING / 2) } else { heard.after(PING) };
+        self.alarms.set(Alarm::Silence(peer), next.min(heard.after(SILENT)));
+    }
+
     /// Leaves a peer that did what no honest peer does. Origins may come back: without one there is no way on.
     fn convict(&mut self, now: Time, peer: NodeId, of: Misbehaviour) {
         if !self.peers.contains_key(&peer) {
@@ -290,7 +321,8 @@ impl Engine {
         if self.peers.contains_key(&peer) {
             self.peer_gone(now, peer);
         }
-        self.peers.insert(peer, Peer { role, seen, hello: None, second: now, messages: 0 });
+        self.peers.insert(peer, Peer { role, seen, hello: None, heard: now, second: now, messages: 0 });
+        self.alarms.set(Alarm::Silence(peer), now.after(PING));
         if let Some(of) = self.banned.get(&peer).copied() {
             return self.close(now, peer, CloseReason::Misbehaved(of));
         }
@@ -325,6 +357,7 @@ impl Engine {
     /// A connection is over, whoever ended it.
     fn peer_gone(&mut self, now: Time, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
+        self.alarms.clear(&Alarm::Silence(peer));
         if gone.hello.is_some() {
             self.event(Event::PeerDown { peer });
         }
@@ -350,6 +383,7 @@ impl Engine {
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message) {
+        self.heard(now, from);
         let Some(peer) = self.peers.get_mut(&from) else { return };
         if now.since(peer.second) >= Duration::from_secs(1) {
             (peer.second, peer.messages) = (now, 0);

@@ -65,6 +65,8 @@ impl Rollout {
     pub(crate) fn learn(&mut self, fact: &Fact) {
         match fact {
             Fact::WaveOpened { order, wave, .. } if *order == self.id => self.open = self.open.max(Some(*wave)),
+            // What is finished stays finished: a machine that comes late and fails takes nothing from those that run well.
+            _ if self.is_finished => {}
             Fact::Halted { order, why, .. } if *order == self.id => self.halted = Some(why.clone()),
             Fact::FellBack { order, .. } if *order == self.id => self.has_fallen_back = true,
             Fact::Finished { order, .. } if *order == self.id => self.is_finished = true,
@@ -115,6 +117,9 @@ impl Rollout {
 
     /// What to do next, if anything.
     pub(crate) fn judge(&self) -> Option<Step> {
+        if self.is_finished || self.is_blind() {
+            return None;
+        }
         if self.halted.is_some() {
             return (!self.has_fallen_back && self.order.fallback.is_some()).then_some(Step::FallBack);
         }
@@ -125,7 +130,7 @@ impl Rollout {
             return Some(Step::Halt(format!("{failed} {nodes} failed, and the order allows {budget}")));
         }
         let Some(open) = self.open else { return Some(Step::Open(0)) };
-        if self.is_finished || !self.is_confirmed(self.size(open)) {
+        if !self.is_confirmed(self.size(open)) {
             return None;
         }
         match usize::from(open) + 1 < self.order.waves.len() {
@@ -134,18 +139,35 @@ impl Rollout {
         }
     }
 
-    fn failed(&self) -> usize {
-        let has_failed = |node: &NodeId| matches!(self.phases.get(node), Some(Phase::Failed | Phase::FellBack));
-        self.places.keys().filter(|node| has_failed(node)).count()
+    /// Whether nobody is in sight: then it is the conductor that is cut off, and there is nothing to judge by.
+    fn is_blind(&self) -> bool {
+        !self.places.is_empty() && self.places.keys().all(|node| self.is_away(node))
     }
 
-    /// Whether every node of the first so many is confirmed, failed within the budget, or away.
+    fn is_away(&self, node: &NodeId) -> bool {
+        self.away.binary_search(node).is_ok()
+    }
+
+    fn failed(&self) -> usize {
+        self.places.keys().filter(|node| self.has_failed(node)).count()
+    }
+
+    /// Whether a node said so, or vanished when it was about to run the release, or ran it and had not confirmed it: that is
+    /// how a release looks that takes its machine down with it.
+    fn has_failed(&self, node: &NodeId) -> bool {
+        match self.phases.get(node) {
+            Some(Phase::Failed | Phase::FellBack) => true,
+            Some(Phase::Staged | Phase::Live) => self.gate(*node) == Gate::Open && self.is_away(node),
+            _ => false,
+        }
+    }
+
+    /// Whether every node of the first so many is confirmed, failed within the budget, or away; and one at least is confirmed.
     fn is_confirmed(&self, size: usize) -> bool {
-        let settled = |node: &NodeId| {
-            matches!(self.phases.get(node), Some(Phase::Confirmed | Phase::Failed | Phase::FellBack))
-                || self.away.binary_search(node).is_ok()
-        };
-        self.places.iter().filter(|(_, place)| **place < size).all(|(node, _)| settled(node))
+        let is_confirmed = |node: &NodeId| self.phases.get(node) == Some(&Phase::Confirmed);
+        let settled = |node: &NodeId| is_confirmed(node) || self.has_failed(node) || self.is_away(node);
+        let mut these = self.places.iter().filter(|(_, place)| **place < size).map(|(node, _)| node);
+        these.clone().all(settled) && (self.places.is_empty() || these.any(is_confirmed))
     }
 
     /// The fact of a step.
@@ -249,5 +271,55 @@ mod tests {
         known[1].1 = Presence::Away;
         rollout.enlist(&known);
         assert_eq!(rollout.judge(), Some(Step::Finish));
+    }
+
+    #[test]
+    fn whoever_fails_after_the_end_takes_nothing_from_the_others() {
+        let mut rollout = rollout(vec![Wave::PerMille(1000)], 0);
+        let known = nodes(3, Presence::Expected);
+        rollout.enlist(&known[..2]);
+        step(&mut rollout);
+        known[..2].iter().for_each(|(node, _)| assert!(rollout.report(*node, Phase::Confirmed)));
+        assert_eq!(step(&mut rollout), Some(Step::Finish));
+        rollout.enlist(&known);
+        rollout.report(known[2].0, Phase::Failed);
+        assert_eq!((rollout.judge(), rollout.state()), (None, RolloutState::Finished));
+        assert!(known.iter().all(|(node, _)| rollout.gate(*node) == Gate::Open));
+    }
+
+    #[test]
+    fn whoever_vanishes_with_the_release_has_failed_and_opens_no_further_wave() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::PerMille(1000)], 0);
+        let mut known = nodes(3, Presence::Expected);
+        rollout.enlist(&known);
+        step(&mut rollout);
+        let first = open(&rollout, 3)[0];
+        rollout.report(first, Phase::Live);
+        assert_eq!(rollout.judge(), None);
+        known.iter_mut().filter(|(node, _)| *node == first).for_each(|(_, presence)| *presence = Presence::Away);
+        rollout.enlist(&known);
+        assert!(matches!(rollout.judge(), Some(Step::Halt(_))));
+    }
+
+    #[test]
+    fn a_conductor_that_sees_nobody_decides_nothing() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::PerMille(1000)], 0);
+        rollout.enlist(&nodes(3, Presence::Expected));
+        step(&mut rollout);
+        open(&rollout, 3).into_iter().for_each(|node| assert!(rollout.report(node, Phase::Live)));
+        rollout.enlist(&nodes(3, Presence::Away));
+        assert_eq!(rollout.judge(), None);
+    }
+
+    #[test]
+    fn a_wave_in_which_nobody_confirmed_opens_no_further_one() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::PerMille(1000)], 0);
+        let mut known = nodes(3, Presence::Expected);
+        rollout.enlist(&known);
+        step(&mut rollout);
+        let first = open(&rollout, 3)[0];
+        known.iter_mut().filter(|(node, _)| *node == first).for_each(|(_, presence)| *presence = Presence::Away);
+        rollout.enlist(&known);
+        assert_eq!(rollout.judge(), None, "it was away all the time, and nobody knows yet how the release does");
     }
 }

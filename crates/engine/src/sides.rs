@@ -113,7 +113,7 @@ impl Engine {
         match &self.side {
             Side::Agent(_) => self.content_news_of_agent(now, news),
             Side::Origin(_) => self.content_news_of_origin(now, &news),
-            Side::Publisher(_) => {}
+            Side::Publisher(_) => self.content_news_of_publisher(&news),
         }
     }
 

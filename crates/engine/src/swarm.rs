@@ -328,6 +328,9 @@ impl Swarm {
     }
 
     fn wanted(&mut self, now: Time, from: NodeId, content: ContentId, pieces: &[PieceNo]) {
+        if pieces.len() > serving::QUEUED {
+            return self.convict(from, Misbehaviour::Flood);
+        }
         let total = self.contents.get(&content).map(|transfer| transfer.total);
         if total.is_some_and(|total| pieces.iter().any(|piece| piece.0 >= total)) {
             return self.convict(from, Misbehaviour::NoSuchPiece);
@@ -380,6 +383,7 @@ impl Swarm {
         let Some(from) = transfer.writing.remove(&piece) else { return };
         match result {
             Ok(()) => {
+                transfer.tries = 0;
                 transfer.add(piece);
                 self.spread(now, content, piece);
                 self.go_on(now, content);
@@ -479,6 +483,10 @@ impl Swarm {
     /// A job failed: tries again when that can help, and says so.
     fn hold_up(&mut self, now: Time, content: ContentId, error: JobError) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if matches!(transfer.stage, Stage::Paused | Stage::Failed) {
+            // Jobs that were under way together fail together: that is one failure.
+            return;
+        }
         transfer.tries += 1;
         let again = match error {
             JobError::Missing { content: of, pieces } if of == content => {

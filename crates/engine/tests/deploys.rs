@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use content::{Fact, Role};
+use content::{Fact, PieceNo, Role};
 use fleet::*;
 use std::time::Duration;
 use tiding_engine::door::*;
@@ -452,4 +452,70 @@ fn the_same_seed_gives_the_same_run() {
         (fleet.now, fleet.messages, fleet.nodes.iter().map(|node| node.events.clone()).collect::<Vec<_>>())
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn b2_a_machine_that_vanishes_without_a_word_is_missed_and_those_that_answer_are_not() {
+    let mut fleet = Fleet::new(3, 31);
+    settle(&mut fleet, "v1", 1, None);
+    let origin = fleet.nodes[ORIGIN].id;
+    fleet.run_for(Duration::from_secs(60));
+    assert!(fleet.nodes.iter().all(|node| !node.events.contains(&Event::OriginSilent)), "an idle fleet stays together");
+    fleet.vanish(1);
+    fleet.run_for(Duration::from_secs(30));
+    let gone = fleet.nodes[1].id;
+    for nr in [ORIGIN, 2, 3] {
+        assert!(fleet.nodes[nr].events.contains(&Event::PeerDown { peer: gone }), "node {nr} has not noticed");
+    }
+    assert!(!fleet.nodes[2].events.contains(&Event::PeerDown { peer: origin }));
+    fleet.vanish(ORIGIN);
+    fleet.run_for(Duration::from_secs(30));
+    assert!(fleet.nodes[2].events.contains(&Event::OriginSilent));
+    fleet.start(1);
+    fleet.start(ORIGIN);
+    settle(&mut fleet, "v2", 2, None);
+}
+
+#[test]
+fn a_node_that_comes_late_and_fails_takes_nothing_from_those_that_run() {
+    let mut fleet = Fleet::new(3, 32);
+    let first = settle(&mut fleet, "v1", 1, None);
+    let second = settle(&mut fleet, "v2", 2, Some(id_of(&first)));
+    let late = fleet.add(Role::Agent);
+    fleet.nodes[late].evil = Some(Evil::Refuses);
+    fleet.start(late);
+    let has_failed =
+        |fleet: &Fleet| fleet.nodes[late].events.iter().any(|event| matches!(event, Event::JobFailed { .. }));
+    fleet.run_until("the late one has failed", has_failed);
+    fleet.run_for(Duration::from_secs(60));
+    assert!((1..=3).all(|nr| fleet.confirmed(nr) == Some(id_of(&second))));
+    assert_eq!(status(&mut fleet).apps[0].state, RolloutState::Finished);
+}
+
+#[test]
+fn a_source_that_changes_while_it_is_published_ends_the_deploy_with_words() {
+    let mut fleet = Fleet::new(2, 33);
+    let release = release("v1", 400);
+    let signed = sign_release(&release);
+    let publisher = fleet.publisher(&release);
+    let request = Request::Deploy { release: signed.clone(), order: sign_order(&order(1, &signed, None)) };
+    fleet.request(publisher, 1, request);
+    fleet.run_for(Duration::from_millis(20));
+    fleet.input(publisher, Input::Lost { content: release.content.id(), piece: PieceNo(390) });
+    fleet.run_until("the publisher is told", |fleet| fleet.answer(publisher, 1).is_some());
+    assert!(
+        matches!(fleet.answer(publisher, 1), Some(Answer::Refused(Refusal::Failed(why))) if why.contains("changed"))
+    );
+    assert!(!fleet.facts().iter().any(|fact| matches!(fact, Fact::Ordered { .. })));
+}
+
+#[test]
+fn who_asks_for_more_than_anyone_could_send_is_convicted() {
+    let mut fleet = Fleet::new(2, 34);
+    settle(&mut fleet, "v1", 1, None);
+    let pieces: Vec<PieceNo> = (0..100_000).map(PieceNo).collect();
+    let (from, content) = (fleet.nodes[1].id, content::ContentId(content::Digest::of(b"nothing of ours")));
+    fleet.input(ORIGIN, Input::Message { from, message: Message::Want { content, pieces } });
+    let convicted = Event::Convicted { peer: from, of: Misbehaviour::Flood };
+    assert!(fleet.nodes[ORIGIN].events.contains(&convicted));
 }

@@ -4,7 +4,6 @@ use crate::check::Promise;
 use crate::check::bounds::WINDOW_BYTES;
 use crate::check::liveness::Wanted;
 use crate::disk::{Platter, SimDir, SimDisk};
-use crate::drive::KEEP_ALIVE;
 use crate::host::{Host, Run};
 use crate::net::Nr;
 use crate::plan::ORIGIN;
@@ -29,6 +28,8 @@ const DISK_BYTES: u64 = 1 << 30;
 const RESERVE: u64 = 64 * 1024;
 /// How many payload bytes may be lost to a kill: small, so that small worlds have checkpoints too.
 const CHECKPOINT: u64 = 256 * 1024;
+/// How long the goodbye of a machine takes that goes in order.
+const GOODBYE: Duration = Duration::from_millis(100);
 /// How long a machine waits that could not start.
 const START_AGAIN: Duration = Duration::from_millis(500);
 
@@ -128,10 +129,13 @@ impl World {
         }
     }
 
-    /// A kernel that starts knows no old connections, and says so.
+    /// A kernel that starts knows no old connections. It says so to those who send on them, and nobody need do that for long.
     fn break_old_connections(&mut self, nr: Nr) {
         for peer in self.net.peers(nr) {
-            self.break_connection(nr, peer, "reset by a machine that was started again");
+            match self.dice.chance(1, 2) {
+                true => self.break_connection(nr, peer, "reset by a machine that was started again"),
+                false => drop(self.net.disconnect(nr, peer)),
+            }
         }
     }
 
@@ -266,15 +270,15 @@ impl World {
         self.after(wait, Happening::Boot(nr));
     }
 
-    /// Ends a life without a word to anyone; half of the time the kernel lives on and resets the connections.
+    /// Ends a life without a word to anyone; half of the time the kernel lives on and resets the connections, else the others
+    /// find out for themselves.
     pub(crate) fn stop(&mut self, nr: Nr) {
         self.hosts[nr].platter.power_off();
         self.hosts[nr].run = None;
         let resets = self.dice.chance(1, 2);
         for peer in self.net.peers(nr) {
-            match resets {
-                true => self.break_connection(nr, peer, "reset by peer"),
-                false => self.watch_connection(nr, peer),
+            if resets {
+                self.break_connection(nr, peer, "reset by peer");
             }
         }
     }
@@ -320,7 +324,7 @@ impl World {
             if self.net.disconnect(nr, peer) {
                 let input = Box::new(Input::PeerDown { peer: self.hosts[nr].id, why: DownReason::Closed });
                 let start = self.hosts[peer].starts;
-                self.after(KEEP_ALIVE / 100, Happening::Down { nr: peer, start, peer: nr, input });
+                self.after(GOODBYE, Happening::Down { nr: peer, start, peer: nr, input });
             }
         }
         self.hosts[nr].run = None;

@@ -10,7 +10,9 @@ use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
 use content::{ContentId, Fact, NodeId, PieceNo, Role};
-use engine::door::{AppendError, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time};
+use engine::door::{
+    AppendError, CloseReason, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time,
+};
 use std::net::SocketAddr;
 use std::time::Duration;
 use store::ReadError;
@@ -19,8 +21,6 @@ use store::ReadError;
 const FRAME: u64 = 60;
 /// How long it takes to find out that nobody answers.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// After so much silence a connection is given up.
-pub(crate) const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// What a TLS handshake costs besides its round trips.
 const HANDSHAKE: Duration = Duration::from_micros(800);
 
@@ -73,7 +73,10 @@ impl World {
     fn output(&mut self, nr: Nr, output: Output) {
         match output {
             Output::Connect { address, expect } => self.dial(nr, address, expect),
-            Output::Close { peer, .. } => self.close(nr, peer),
+            Output::Close { peer, why } => {
+                self.strikes.add_times(Strike::LeftForSilence, u64::from(why == CloseReason::Silent));
+                self.close(nr, peer);
+            }
             Output::Send { to, message } => self.send(nr, to, message),
             Output::SendPiece { to, content, piece } => self.queue_piece(nr, to, content, piece),
             Output::Drop { buffer } => {
@@ -147,8 +150,13 @@ impl World {
 
     fn close(&mut self, nr: Nr, peer: NodeId) {
         let Some(&peer) = self.by_id.get(&peer) else { return };
+        // A goodbye does not get through a cut, nor to a machine without power: the other side finds out for itself.
+        let is_heard = !self.net.is_cut(nr, peer) && self.hosts[peer].run.is_some();
         if self.net.disconnect(nr, peer) {
             self.tell_down(nr, peer, DownReason::Asked, Duration::ZERO);
+            if !is_heard {
+                return;
+            }
             let delay = Duration::from_nanos(self.net.delay(nr, peer));
             self.tell_down(peer, nr, DownReason::Closed, delay);
         }
@@ -167,14 +175,6 @@ impl World {
         let start = self.hosts[nr].starts;
         let input = Box::new(Input::PeerDown { peer: self.hosts[peer].id, why });
         self.after(wait, Happening::Down { nr, start, peer, input });
-    }
-
-    pub(crate) fn timed_out(&mut self, (a, b): (Nr, Nr), conn: ConnId) {
-        let silent = self.hosts[a].run.is_none() || self.hosts[b].run.is_none() || self.net.is_stalled(a, b);
-        if self.net.connection(a, b) == Some(conn) && silent {
-            self.strikes.add(Strike::ConnectionTimedOut);
-            self.break_connection(a, b, "timed out");
-        }
     }
 
     // Control.
@@ -210,16 +210,8 @@ impl World {
             Fate::Held => {
                 let one_way = !self.net.is_cut(to, from);
                 self.strikes.add(if one_way { Strike::OneWayPartition } else { Strike::Partition });
-                self.watch_connection(from, to);
             }
             Fate::Lost => (),
-        }
-    }
-
-    /// Gives a connection up when it is still silent after a while.
-    pub(crate) fn watch_connection(&mut self, a: Nr, b: Nr) {
-        if let Some(conn) = self.net.connection(a, b) {
-            self.after(KEEP_ALIVE, Happening::TimedOut { pair: (a, b), conn });
         }
     }
 

@@ -173,11 +173,6 @@ impl<P> Net<P> {
         self.cuts.keys().flat_map(|&(a, b)| [a, b]).collect()
     }
 
-    /// Whether something waits on a connection for a cut to heal.
-    pub(crate) fn is_stalled(&self, a: Nr, b: Nr) -> bool {
-        self.conns.get(&pair(a, b)).is_some_and(|conn| conn.held.values().any(|held| !held.is_empty()))
-    }
-
     /// Takes the parcels that a healed cut held back, in their order.
     pub(crate) fn take_held(&mut self, from: Nr, to: Nr) -> Vec<(Lane, u64, P)> {
         self.conns.get_mut(&pair(from, to)).and_then(|conn| conn.held.remove(&from)).unwrap_or_default()

@@ -198,8 +198,8 @@ impl Blueprint {
         let agent = 1 + dice.below(self.agents as u64) as usize;
         let anyone = dice.below(1 + self.agents as u64) as usize;
         let a_while = Duration::from_millis(dice.within(50..3000));
-        // Now and then for longer than a connection stays up without a word.
-        let cut = if dice.chance(1, 8) { Duration::from_millis(dice.within(10_100..14_000)) } else { a_while };
+        // Now and then for longer than engines bear silence.
+        let cut = if dice.chance(1, 8) { Duration::from_millis(dice.within(26_000..32_000)) } else { a_while };
         let fault = match kind {
             Kind::CrashAgents if dice.chance(1, 4) => Fault::Crash(agent),
             Kind::CrashAgents => Fault::CrashInCall(agent, dice.within(1..120)),

@@ -32,8 +32,8 @@ pub enum Strike {
     OneWayPartition,
     /// A connection was reset.
     Reset,
-    /// A connection was given up after long silence.
-    ConnectionTimedOut,
+    /// A peer was left because nothing came from it for long.
+    LeftForSilence,
     /// A packet was lost and sent again.
     Loss,
     /// A job ran on a disk or link that was slow.
@@ -90,7 +90,7 @@ impl Strike {
         Self::PartitionDuringSwitch,
         Self::OneWayPartition,
         Self::Reset,
-        Self::ConnectionTimedOut,
+        Self::LeftForSilence,
         Self::Loss,
         Self::SlowNode,
         Self::DiskFull,

@@ -139,10 +139,6 @@ pub(crate) enum Happening {
     Fault(usize),
     Heal(Vec<(Nr, Nr)>),
     Undo(Fault),
-    TimedOut {
-        pair: (Nr, Nr),
-        conn: ConnId,
-    },
     Watch,
 }
 
@@ -180,8 +176,10 @@ pub(crate) struct World {
 const MAX_EVENTS: u64 = 300_000;
 /// How often it is looked whether all have arrived.
 const WATCH_EVERY: Duration = Duration::from_millis(100);
-/// How long after the last confirmation queues must be empty.
+/// How long after the last confirmation a world goes on at least, and for how long while something is left in queues: who
+/// waits for a machine that vanished finds out only after a long silence.
 const SETTLES: Duration = Duration::from_secs(3);
+const SETTLES_AT_LAST: Duration = Duration::from_secs(40);
 /// So many broken promises tell enough.
 const MAX_BROKEN: usize = 20;
 
@@ -257,7 +255,13 @@ impl World {
 
     fn is_over(&self) -> bool {
         let late = self.now > nanos(self.blueprint.calm_at + WITHIN);
-        late || self.quiet_since.is_some_and(|since| self.now > since + nanos(SETTLES))
+        let quiet_for = |time| self.quiet_since.is_some_and(|since| self.now > since + nanos(time));
+        late || quiet_for(SETTLES_AT_LAST) || (quiet_for(SETTLES) && self.left_over().is_empty())
+    }
+
+    /// What is left in queues.
+    fn left_over(&self) -> Vec<String> {
+        self.hosts.iter().enumerate().filter_map(|(nr, host)| bounds::left(nr, host.run.as_ref()?)).collect()
     }
 
     /// The last power cut: everything that was ever said must be there.
@@ -286,9 +290,7 @@ impl World {
             let words = self.who_is_missing().unwrap_or_else(|| "nobody is missing".to_owned());
             return self.breaks(Promise::Liveness, words);
         }
-        let left: Vec<String> =
-            self.hosts.iter().enumerate().filter_map(|(nr, host)| bounds::left(nr, host.run.as_ref()?)).collect();
-        left.into_iter().for_each(|words| self.breaks(Promise::Bounds, words));
+        self.left_over().into_iter().for_each(|words| self.breaks(Promise::Bounds, words));
         if self.blueprint.is_calm
             && let Some(words) = self.sent_once.wrong(&self.truth)
         {
@@ -369,7 +371,6 @@ impl World {
             Happening::Fault(nth) => self.strike(nth),
             Happening::Heal(cuts) => self.heal(&cuts),
             Happening::Undo(fault) => self.undo(&fault),
-            Happening::TimedOut { pair, conn } => self.timed_out(pair, conn),
             Happening::Watch => self.watch(),
             _ => (),
         }

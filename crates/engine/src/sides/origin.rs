@@ -287,6 +287,10 @@ impl Engine {
     fn reported(&mut self, now: Time, from: NodeId, status: AppStatus) {
         let Some(origin) = self.origin() else { return };
         let app = status.app.clone();
+        if origin.catalog.newest(&app).is_none() && !origin.spreads.contains_key(&app) {
+            // Nothing of the kind was ever ordered here: a name that is kept for every word a peer says has no bound.
+            return;
+        }
         let mut is_news = false;
         if let Some(rollout) = origin.rollouts.get_mut(&app)
             && status.order == Some(rollout.id())

@@ -2,7 +2,7 @@
 
 use crate::door::{Answer, ClientId, Config, Message, Refusal, Request, Submitted, Time};
 use crate::tracker::Origins;
-use crate::{Engine, Side};
+use crate::{Engine, Side, swarm};
 use content::{NodeId, Order, OrderId, Signed};
 
 /// What a publisher has that others have not.
@@ -52,6 +52,16 @@ impl Engine {
         let Side::Publisher(publisher) = &self.side else { return };
         let messages: Vec<Message> = publisher.waiting.iter().map(Submission::message).collect();
         messages.into_iter().for_each(|message| self.send(origin, message));
+    }
+
+    /// What is published cannot be read as it was any more: nobody else has it, so there is nothing to wait for.
+    pub(crate) fn content_news_of_publisher(&mut self, news: &swarm::Action) {
+        let (Side::Publisher(publisher), swarm::Action::Incomplete(_)) = (&mut self.side, news) else { return };
+        for given_up in std::mem::take(&mut publisher.waiting) {
+            let why =
+                "the source changed after it was read, or cannot be read any more; nothing was ordered: deploy again";
+            self.refuse(given_up.client, Refusal::Failed(why.to_owned()));
+        }
     }
 
     pub(crate) fn message_to_publisher(&mut self, _now: Time, message: Message) {

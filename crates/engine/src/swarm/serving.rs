@@ -2,7 +2,7 @@
 
 use super::{Action, Alarm, Swarm};
 use crate::door::{Message, Time};
-use content::{ContentId, NodeId, PieceNo};
+use content::{ContentId, NodeId, PieceNo, Role};
 use std::collections::VecDeque;
 
 /// Pieces that the driver may have for sending at once: more would split the link between many.
@@ -10,7 +10,10 @@ const SENDS: usize = 4;
 /// And for one peer: the one that is being sent, and the next.
 const SENDS_TO_ONE: usize = 2;
 /// Pieces that one peer may have asked for at once.
-const QUEUED: usize = 256;
+pub(super) const QUEUED: usize = 256;
+
+/// Pieces in a row that a publisher may fail to read.
+const UNREAD: u32 = 32;
 
 /// What is being sent to one peer, and what it waits for.
 #[derive(Debug, Default)]
@@ -106,6 +109,7 @@ impl Swarm {
         if let Some(transfer) = self.contents.get_mut(&content) {
             transfer.progress.sent += u64::from(bytes);
             transfer.push_left(to);
+            transfer.unread = if bytes > 0 { 0 } else { transfer.unread };
         }
         if bytes == 0 {
             self.push_failed(content, piece, to);
@@ -123,8 +127,21 @@ impl Swarm {
         }
         if bytes == 0 {
             self.out.push_back(Action::Send(to, Message::Cannot { content, piece }));
+            self.cannot_read(content, to);
         }
         self.send_more(now);
+    }
+
+    /// A publisher is the only one who has what it publishes: it says so again, and gives up when it cannot read for long.
+    fn cannot_read(&mut self, content: ContentId, to: NodeId) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|_| self.settings.role == Role::Operator) else {
+            return;
+        };
+        transfer.unread += 1;
+        match transfer.unread > UNREAD {
+            true => self.out.push_back(Action::Incomplete(content)),
+            false => self.tell_holding(content, to),
+        }
     }
 
     /// Nothing left towards a peer for long: others need not wait for it.

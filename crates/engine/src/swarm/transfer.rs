@@ -68,6 +68,8 @@ pub(super) struct Transfer {
     pub(super) is_plain: bool,
     /// Failures of the host in a row.
     pub(super) tries: u32,
+    /// Pieces in a row that could not be read when they should have been sent.
+    pub(super) unread: u32,
     pub(super) progress: Progress,
 }
 
@@ -94,6 +96,7 @@ impl Transfer {
             last_arrival: now,
             is_plain: false,
             tries: 0,
+            unread: 0,
             progress: Progress { total, bytes, ..Progress::default() },
             spec,
         }
@@ -136,7 +139,6 @@ impl Transfer {
             (false, true) => Stage::Pieces,
             (false, false) => Stage::Pages,
         };
-        self.tries = 0;
         self.take_have(have);
         if complete && self.push.is_none() {
             self.progress.had = self.progress.bytes;

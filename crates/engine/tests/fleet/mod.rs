@@ -281,6 +281,16 @@ impl Fleet {
         peers.into_iter().for_each(|peer| self.disconnect(nr, peer, DownReason::Broken("reset".to_owned())));
     }
 
+    /// The machine loses its power: nobody is told.
+    pub(crate) fn vanish(&mut self, nr: usize) {
+        let node = &mut self.nodes[nr];
+        node.engine = None;
+        node.life += 1;
+        node.bulk.clear();
+        node.is_sending = false;
+        node.buffers.clear();
+    }
+
     pub(crate) fn disconnect(&mut self, nr: usize, peer: usize, why: DownReason) {
         if self.conns.remove(&pair(nr, peer)).is_some() {
             for (at, other) in [(nr, peer), (peer, nr)] {
