@@ -64,7 +64,9 @@ struct Known {
 
 /// A `Verify` request that waits for its nodes.
 struct Audit {
-    client: ClientId,
+    app: AppName,
+    /// Who asked; whoever asks while nodes still read gets the same answer.
+    clients: Vec<ClientId>,
     waiting: BTreeSet<NodeId>,
     found: BTreeMap<NodeId, Result<VerifyReport, String>>,
 }
@@ -749,6 +751,9 @@ impl Engine {
 
     fn audit(&mut self, now: Time, client: ClientId, app: &AppName) {
         let Some(origin) = self.origin() else { return };
+        if let Some(under_way) = origin.audits.values_mut().find(|audit| audit.app == *app) {
+            return under_way.clients.push(client);
+        }
         let selector = origin.catalog.newest(app).map(|newest| newest.order.selector.clone()).unwrap_or_default();
         let chosen = |known: &Known| known.role == Role::Agent && selects(&selector, &known.labels);
         let (mut waiting, mut found) = (BTreeSet::new(), BTreeMap::new());
@@ -762,7 +767,9 @@ impl Engine {
         }
         origin.next_audit += 1;
         let request = origin.next_audit;
-        origin.audits.insert(request, Audit { client, waiting: waiting.clone(), found });
+        origin
+            .audits
+            .insert(request, Audit { app: app.clone(), clients: vec![client], waiting: waiting.clone(), found });
         self.alarms.set(Alarm::Audit(request), now.after(AUDIT));
         if waiting.is_empty() {
             return self.finish_audit(request);
@@ -788,8 +795,8 @@ impl Engine {
             audit.found.insert(node, Err("it did not answer in time".to_owned()));
         }
         let name = |node: NodeId| origin.nodes.get(&node).map_or_else(String::new, |known| known.name.clone());
-        let nodes = audit.found.into_iter().map(|(node, found)| (node, name(node), found)).collect();
-        self.answer(audit.client, Answer::Verified { nodes });
+        let nodes: Vec<_> = audit.found.into_iter().map(|(node, found)| (node, name(node), found)).collect();
+        audit.clients.into_iter().for_each(|client| self.answer(client, Answer::Verified { nodes: nodes.clone() }));
     }
 }
 
