@@ -1,0 +1,106 @@
+//! Agents whose system calls fail while they download: syncs that fail once, and writes for which there is no room.
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "support/strace.rs"]
+mod strace;
+#[path = "support/watched.rs"]
+mod watched;
+
+use lab::{Lab, Node, until};
+use skip::skipped;
+use std::collections::BTreeSet;
+use std::fs;
+use strace::{Strace, path_of};
+use watched::Watched;
+
+/// Syncs, and what makes a file or a name a new one.
+const SYNCS: &str = "fsync,fdatasync,syncfs,openat,openat2,renameat,mkdirat";
+
+#[test]
+fn a7_a_sync_that_failed_is_not_made_again_and_believed_and_the_agent_converges() {
+    let lab = Lab::new();
+    let mut agent = lab.agent("node-1");
+    let (mut seed, mut struck) = (0, BTreeSet::new());
+    for call in ["fdatasync", "fsync", "syncfs"] {
+        // Every sync of each kind that a deploy makes fails once, one in each deploy, until a deploy has fewer.
+        for when in 1.. {
+            seed += 1;
+            let source = lab.dir().join(format!("source-{seed}"));
+            lab::tree(&source, 1 << 20, seed);
+            let inject = format!("{call}:error=EIO:when={when}");
+            let Some(strace) = Strace::attach(agent.pid(), &lab.dir().join("trace"), SYNCS, &inject) else {
+                return skipped("a7_a_sync_that_failed...", "strace is not installed, or not allowed to trace");
+            };
+            let mut deploy = Watched::start(lab.deploy_command(&source));
+            assert!(deploy.end().success(), "{call} {when}: {}", deploy.said);
+            assert!(agent.runs() && agent.shows(&source), "{call} {when}: it did not converge by itself");
+            let calls = strace.detach();
+            let failed = failed_syncs(&calls);
+            if failed.is_empty() {
+                break;
+            }
+            for (at, path) in failed {
+                struck.insert(kind_of(path));
+                assert!(!is_believed_later(&calls[at + 1..], path), "{path} was synced again:\n{}", calls.join("\n"));
+            }
+        }
+    }
+    let expected = BTreeSet::from(["blobs", "files of staging", "layout", "staging", "state"]);
+    assert!(struck.is_superset(&expected), "only these syncs failed: {struck:?}");
+}
+
+/// The syncs that were made to fail: where in the trace, and of which path.
+fn failed_syncs(calls: &[String]) -> Vec<(usize, &str)> {
+    let failed = calls.iter().enumerate().filter(|(_, call)| call.contains("INJECTED"));
+    failed.map(|(at, call)| (at, path_of(call).expect("a sync is of a descriptor"))).collect()
+}
+
+/// What was synced, in a word.
+fn kind_of(path: &str) -> &'static str {
+    match path {
+        _ if path.ends_with("/store/staging") => "staging",
+        _ if path.contains("/store/staging/") => "files of staging",
+        _ if path.ends_with("/store/blobs") => "blobs",
+        _ if path.contains("/store/state.redb") => "state",
+        _ if path.contains("/srv") => "layout",
+        _ => "something else",
+    }
+}
+
+/// Whether the next sync of this path succeeded without anything having made it another one: the kernel forgets what it
+/// could not write, and says so once.
+fn is_believed_later(calls: &[String], path: &str) -> bool {
+    let is_sync = |call: &String| call.contains("sync") && path_of(call) == Some(path);
+    let Some(next) = calls.iter().position(is_sync) else { return false };
+    calls[next].ends_with("= 0") && !calls[..next].iter().any(|call| renews(call, path))
+}
+
+/// Whether a call gave the name a new file or directory, or the directory a new name.
+fn renews(call: &str, path: &str) -> bool {
+    let (dir, name) = path.rsplit_once('/').expect("a path has a parent");
+    let makes = call.starts_with("renameat") || call.starts_with("mkdirat") || call.contains("O_CREAT");
+    let in_it = call.contains(&format!("<{path}>"));
+    makes && !call.contains("= -1") && (in_it || call.contains(&format!("<{dir}>, \"{name}\"")))
+}
+
+#[test]
+fn a4_a_disk_without_room_for_a_piece_or_for_the_state_pauses_the_download_and_nothing_else() {
+    let lab = Lab::new();
+    let scout = lab.agent("scout");
+    let (old, new) = (lab.dir().join("old"), lab.dir().join("new"));
+    lab::tree(&new, 4 << 20, 1);
+    lab::tree(&old, 1 << 20, 2);
+    lab.deploy(&new);
+    let blobs = fs::read_dir(scout.home.join("store/blobs")).expect("the scout has the release");
+    let names = blobs.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    let pieces = names.filter(|name| name.ends_with(".pieces")).next().expect("the scout has its pieces");
+    lab.deploy(&old);
+    for (name, file) in [("node-1", format!("staging/{pieces}")), ("node-2", "state.redb".to_owned())] {
+        if !runs_out_of_room(&lab, name, &file, [&old, &new]) {
+            return skipped("a4_a_disk_without_room...", "strace is not installed, or not allowed to trace");
+        }
+    }
+}
