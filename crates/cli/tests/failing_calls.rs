@@ -87,20 +87,48 @@ fn renews(call: &str, path: &str) -> bool {
 }
 
 #[test]
-fn a4_a_disk_without_room_for_a_piece_or_for_the_state_pauses_the_download_and_nothing_else() {
+fn a4_a_disk_without_room_for_pieces_or_for_the_state_pauses_the_download_and_nothing_else() {
     let lab = Lab::new();
     let scout = lab.agent("scout");
     let (old, new) = (lab.dir().join("old"), lab.dir().join("new"));
     lab::tree(&new, 4 << 20, 1);
     lab::tree(&old, 1 << 20, 2);
     lab.deploy(&new);
-    let blobs = fs::read_dir(scout.home.join("store/blobs")).expect("the scout has the release");
-    let names = blobs.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
-    let pieces = names.filter(|name| name.ends_with(".pieces")).next().expect("the scout has its pieces");
+    let full = [("node-1", format!("store/staging/{}", pieces_file(&scout))), ("node-2", "store/state.redb".to_owned())];
     lab.deploy(&old);
-    for (name, file) in [("node-1", format!("staging/{pieces}")), ("node-2", "state.redb".to_owned())] {
-        if !runs_out_of_room(&lab, name, &file, [&old, &new]) {
+    let mut agents = full.each_ref().map(|(name, _)| lab.agent(name));
+    until("all show the old release", || agents.iter().all(|agent| agent.shows(&old)));
+    let mut straces = Vec::new();
+    for (agent, (name, file)) in agents.iter().zip(&full) {
+        let (trace, path) = (lab.dir().join(format!("trace-{name}")), agent.home.join(file));
+        let Some(strace) = Strace::attach_to_path(agent.pid(), &trace, &path, "pwrite64", "pwrite64:error=ENOSPC") else {
             return skipped("a4_a_disk_without_room...", "strace is not installed, or not allowed to trace");
-        }
+        };
+        straces.push(strace);
     }
+    // What the fleet had before is wanted again: these two never had it.
+    let mut back = Watched::start(lab.operator_command(&["rollback"]));
+    for (agent, (name, _)) in agents.iter_mut().zip(&full) {
+        let said = format!("on {}", agent.home.join("store").display());
+        until("it says that its disk is full, and where", || {
+            let trouble = lab.status_of(name).and_then(|status| Some(status["trouble"].as_str()?.to_owned()));
+            trouble.is_some_and(|why| why.starts_with("disk full: need ") && why.contains("have ") && why.ends_with(&said))
+        });
+        assert!(agent.runs() && agent.shows(&old), "{name}: the old release stays");
+    }
+    until("the scout goes on", || scout.shows(&new));
+    for (strace, (name, file)) in straces.into_iter().zip(&full) {
+        let calls = strace.detach();
+        let struck = |call: &String| call.contains("INJECTED") && path_of(call).is_some_and(|path| path.ends_with(file));
+        assert!(calls.iter().any(struck), "{name}: no write of {file} failed:\n{}", calls.join("\n"));
+    }
+    assert!(back.end().success(), "{}", back.said);
+    assert!(agents.iter_mut().all(|agent| agent.runs() && agent.shows(&new)), "they go on when there is room");
+}
+
+/// The name of the file in which an agent has the pieces of its only release.
+fn pieces_file(agent: &Node) -> String {
+    let entries = fs::read_dir(agent.home.join("store/blobs")).expect("an agent has blobs");
+    let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.find(|name| name.ends_with(".pieces")).expect("a release was deployed")
 }

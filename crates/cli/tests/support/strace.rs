@@ -7,6 +7,7 @@
 use crate::lab::until;
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -19,15 +20,24 @@ pub struct Strace {
 }
 
 impl Strace {
-    /// Attaches to a process, shows `calls` and does what `inject` says; returns once every call is seen. `None` where it
-    /// is not installed or not allowed. `trace` names its files.
+    /// Attaches to a process, shows the calls and does to them what `inject` says; returns once every call is seen. `None`
+    /// where it is not installed or not allowed. `trace` names its files.
     pub fn attach(process: u32, trace: &Path, calls: &str, inject: &str) -> Option<Self> {
+        Self::attach_with(process, trace, calls, inject, &[])
+    }
+
+    /// The same for calls that touch one path only.
+    pub fn attach_to_path(process: u32, trace: &Path, path: &Path, calls: &str, inject: &str) -> Option<Self> {
+        Self::attach_with(process, trace, calls, inject, &[OsStr::new("-P"), path.as_os_str()])
+    }
+
+    fn attach_with(process: u32, trace: &Path, calls: &str, inject: &str, more: &[&OsStr]) -> Option<Self> {
         let said = trace.with_extension("said");
         let stderr = File::create(&said).expect("a file can be made");
         let mut command = Command::new("strace");
         // `-y` shows the path behind a descriptor, `-s 0` no payloads.
         command.args(["-f", "-y", "-s", "0", "-e", &format!("trace={calls}"), "-e", &format!("inject={inject}"), "-o"]);
-        command.arg(trace).args(["-p", &process.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg(trace).args(more).args(["-p", &process.to_string()]).stdin(Stdio::null()).stdout(Stdio::null());
         let child = command.stderr(stderr).spawn().ok()?;
         let mut strace = Self { child, process, trace: trace.to_owned() };
         let attached = || fs::read_to_string(&said).is_ok_and(|said| said.contains(" attached"));
