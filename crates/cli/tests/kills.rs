@@ -55,7 +55,10 @@ fn a1_killed_at_any_call_that_changes_its_disk_an_agent_resumes_by_itself() {
             assert!(victim.shows(&source) && witness.shows(&source), "{call} {when}: another tree is live");
             match struck {
                 true => when = next(when),
-                false => { eprintln!("{call} clean at {when}"); break },
+                false => {
+                    eprintln!("{call} clean at {when}");
+                    break;
+                }
             }
         }
         assert!(when > 1, "no {call} was seen");
@@ -115,7 +118,7 @@ fn a1_a_kill_late_in_a_long_download_costs_no_more_than_64_mib() {
     let status = lab.status_of("node-1").expect("the origin knows the agent");
     let received = ["from_origin", "from_peers"].map(|from| status[from].as_u64().expect("a number of bytes"));
     let after: u64 = received.iter().sum();
-    eprintln!("before {before} after {after} twice {}", before+after-LONG);
+    eprintln!("before {before} after {after} twice {}", before + after - LONG);
     assert!(before + after >= LONG, "not all of it came: {before} bytes before the kill, {after} bytes after it");
     assert!(before + after <= LONG + MOST, "{} bytes came twice", before + after - LONG);
 }

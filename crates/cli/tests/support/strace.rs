@@ -56,7 +56,8 @@ impl Strace {
             kill_process(Pid::from_child(&self.child), Signal::INT).expect("a child that runs can be signalled");
         }
         // It can wait for ever for a process that it kills while it lets go of it; then it is not needed any more.
-        let dies = |process| fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "));
+        let dies =
+            |process| fs::read_to_string(format!("/proc/{process}/stat")).is_ok_and(|stat| stat.contains(") Z "));
         until("strace lets go", || !self.runs() || dies(self.process));
         // It may have ended by itself already.
         let _ended = self.child.kill();
