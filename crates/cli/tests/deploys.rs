@@ -2,11 +2,14 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/watched.rs"]
 mod watched;
 
 use lab::{Lab, Node, TIDING, until};
 use rustix::process::Signal;
+use skip::skipped;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,7 +42,7 @@ fn rsync_differences(a: &Path, b: &Path) -> String {
     match Command::new("rsync").args(["-aHSnic", "--delete", &with_slash(a), &with_slash(b)]).output() {
         Ok(output) => text(&output.stdout) + &text(&output.stderr),
         Err(_) => {
-            eprintln!("!!! SKIPPED: rsync is not installed");
+            skipped("a_tree_goes_to_every_node...", "the comparison by rsync, which is not installed");
             String::new()
         }
     }
@@ -113,8 +116,7 @@ fn what_may_not_be_published_is_refused_and_all_of_it_is_named() {
 fn a_file_that_cannot_be_read_is_noticed() {
     use std::os::unix::fs::PermissionsExt;
     if rustix::process::geteuid().is_root() {
-        eprintln!("!!! SKIPPED: root can read everything");
-        return;
+        return skipped("a_file_that_cannot_be_read_is_noticed", "root can read everything");
     }
     let lab = Lab::new();
     let source = lab.dir().join("source");
