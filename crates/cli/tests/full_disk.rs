@@ -68,7 +68,7 @@ fn a4_a_disk_that_fills_up_during_a_download_pauses_it_and_it_goes_on_when_there
     assert_eq!(why.kind(), std::io::ErrorKind::StorageFull);
     let on = format!("on {}", full.home.join("store").display());
     until("the full node says so", || {
-        let why = trouble(&lab, "node-1").unwrap_or_default(); eprintln!("WHY {why}");
+        let why = trouble(&lab, "node-1").unwrap_or_default();
         // The room for all of it was there; it is a single write that finds none.
         why.starts_with("disk full: need ") && why.contains(" KiB, have 0 bytes, ") && why.ends_with(&on)
     });
