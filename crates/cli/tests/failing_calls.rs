@@ -51,7 +51,6 @@ fn a7_a_sync_that_failed_is_not_made_again_and_believed_and_the_agent_converges(
         }
     }
     let expected = BTreeSet::from(["blobs", "files of staging", "layout", "staging", "state"]);
-    eprintln!("SEEDS {seed} {struck:?}");
     assert!(struck.is_superset(&expected), "only these syncs failed: {struck:?}");
 }
 

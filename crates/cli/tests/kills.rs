@@ -17,9 +17,12 @@ use std::path::Path;
 use strace::Strace;
 use watched::Watched;
 
+/// Which call of a kind is struck after this one.
+type Next = fn(u32) -> u32;
+
 /// The calls with which a download changes a disk, and the step in which their number rises: every call of a kind that
-/// there are few of, every second, fourth, ... of a kind that there are many of. A release build makes the same ones.
-const CALLS: [(&str, fn(u32) -> u32); 6] = [
+/// there are few of, every second, fourth, ... of a kind that there are many of.
+const CALLS: [(&str, Next); 6] = [
     ("ftruncate", |when| when + 1),
     ("renameat", |when| when + 1),
     ("fsync", |when| when + 2),
@@ -55,15 +58,11 @@ fn a1_killed_at_any_call_that_changes_its_disk_an_agent_resumes_by_itself() {
             assert!(victim.shows(&source) && witness.shows(&source), "{call} {when}: another tree is live");
             match struck {
                 true => when = next(when),
-                false => {
-                    eprintln!("{call} clean at {when}");
-                    break;
-                }
+                false => break,
             }
         }
         assert!(when > 1, "no {call} was seen");
     }
-    eprintln!("STRIKES {strikes:?} seed {seed}");
     assert!(strikes.in_download >= 10 && strikes.later >= 5, "the kills struck elsewhere: {strikes:?}");
     for node in [&lab.origin, &witness, &victim] {
         assert!(!node.log().contains("Convicted"), "somebody served what is not right:\n{}", node.log());
@@ -118,7 +117,6 @@ fn a1_a_kill_late_in_a_long_download_costs_no_more_than_64_mib() {
     let status = lab.status_of("node-1").expect("the origin knows the agent");
     let received = ["from_origin", "from_peers"].map(|from| status[from].as_u64().expect("a number of bytes"));
     let after: u64 = received.iter().sum();
-    eprintln!("before {before} after {after} twice {}", before + after - LONG);
     assert!(before + after >= LONG, "not all of it came: {before} bytes before the kill, {after} bytes after it");
     assert!(before + after <= LONG + MOST, "{} bytes came twice", before + after - LONG);
 }
