@@ -25,8 +25,8 @@ type Next = fn(u32) -> u32;
 const CALLS: [(&str, Next); 6] = [
     ("ftruncate", |when| when + 1),
     ("renameat", |when| when + 1),
-    ("fsync", |when| when + 2),
-    ("fdatasync", |when| when + 3),
+    ("fsync", |when| when + 3),
+    ("fdatasync", |when| when + 4),
     ("pwrite64", |when| when * 2),
     ("unlinkat", |when| when * 2),
 ];
