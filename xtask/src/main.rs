@@ -5,6 +5,7 @@
 mod bench;
 mod fuzz;
 mod hashes;
+mod missing;
 mod mutants;
 mod sim;
 mod step;

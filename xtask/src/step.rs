@@ -22,6 +22,12 @@ where
     command
 }
 
+/// Where the release build of `tiding` is.
+pub(crate) fn release_binary() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root().join(target).join("release").join("tiding")
+}
+
 /// Runs a command to its end with its output on ours.
 pub(crate) fn run(what: &str, mut command: Command) -> Result<()> {
     eprintln!("\n=== {what}: {}", words(&command));

@@ -1,21 +1,15 @@
 //! Everything CI runs, in the order in which it fails fastest; `cargo test`'s own summary comes last.
 
 use crate::step::{self, cargo, installed};
-use crate::{hashes, mutants, sim, tidy};
+use crate::{hashes, missing, mutants, sim, tidy};
 use anyhow::{Result, bail};
+use std::process::Command;
 
 /// Worlds in the sweep: one in eight is calm, and 2,000 with faults are wanted.
 const SEEDS: &str = "2400";
-/// Programs that some tests need, and what is not tested without them.
-const OPTIONAL: [(&str, &str); 4] = [
-    ("rsync", "live trees are compared with their source by SHA-256 only"),
-    ("strace", "the tests that kill at every system call or make calls fail"),
-    ("mkfs.ext4", "the power-cut tests on a loop-mounted ext4"),
-    ("cargo-deny", "licences and advisories of dependencies"),
-];
 
 fn everything(quick: bool) -> Result<()> {
-    say_what_is_missing();
+    missing::say();
     step::run("format", cargo(["fmt", "--all", "--check"]))?;
     step::run("clippy", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
     let mut docs = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
@@ -30,8 +24,17 @@ fn everything(quick: bool) -> Result<()> {
         sim::run(&["--seeds".into(), SEEDS.into(), "--all-strike".into()])?;
         hashes::run()?;
         mutants::run(&["--all".into()])?;
+        step::run("damage, with the release binary", damage())?;
     }
     step::run("tests", cargo(["test", "--workspace"]))
+}
+
+/// The tests of flipped bits on the binary that users get. Only that is a release build: the tests are those of the last
+/// step, which need not be built twice.
+fn damage() -> Command {
+    let mut tests = cargo(["test", "--workspace", "--test", "faults"]);
+    tests.env("TIDING_TESTED", step::release_binary());
+    tests
 }
 
 /// `cargo xtask test [--quick]`.
@@ -40,13 +43,5 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
         [] => everything(false),
         [quick] if quick == "--quick" => everything(true),
         other => bail!("unknown arguments: {}; `cargo xtask test` knows --quick", other.join(" ")),
-    }
-}
-
-fn say_what_is_missing() {
-    for (program, lost) in OPTIONAL {
-        if !installed(program) {
-            eprintln!("!!! {program} is not installed. NOT TESTED: {lost}.");
-        }
     }
 }

@@ -14,8 +14,7 @@ const AGENTS: usize = 8;
 /// `cargo xtask trees [DIR ...]`.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     step::run("release build", cargo(["build", "--release", "--package", "tiding-cli"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    let tiding = target.join("release").join("tiding");
+    let tiding = step::release_binary();
     let mut trees: Vec<PathBuf> = words.iter().map(PathBuf::from).collect();
     if trees.is_empty() {
         let toolchain = output("rustc --print sysroot", rustc_sysroot())?;

@@ -11,7 +11,10 @@ pub(crate) fn start(a_node: bool) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false);
+        .with_target(false)
+        // What cannot be written would be complained about by a macro that panics when it cannot write either: a node whose
+        // log lies on a full disk must live.
+        .log_internal_errors(false);
     // A second subscriber in one process is a test's business and no failure.
     let _second = log.try_init();
 }

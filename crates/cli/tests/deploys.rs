@@ -2,11 +2,14 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/skip.rs"]
+mod skip;
 #[path = "support/watched.rs"]
 mod watched;
 
 use lab::{Lab, Node, TIDING, until};
 use rustix::process::Signal;
+use skip::skipped;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -39,7 +42,7 @@ fn rsync_differences(a: &Path, b: &Path) -> String {
     match Command::new("rsync").args(["-aHSnic", "--delete", &with_slash(a), &with_slash(b)]).output() {
         Ok(output) => text(&output.stdout) + &text(&output.stderr),
         Err(_) => {
-            eprintln!("!!! SKIPPED: rsync is not installed");
+            skipped("a_tree_goes_to_every_node...", "the comparison by rsync, which is not installed");
             String::new()
         }
     }
@@ -69,7 +72,7 @@ fn a_tree_goes_to_every_node_and_back_and_is_verified() {
     fs::write(live(&agents[0]).join("sub/small-3"), "not what was published").expect("a live file can be written");
     expect(&lab.operator(&["verify", "app"]), 5, "small-3");
     let home = lab.origin.home.to_string_lossy().into_owned();
-    let stopped = Command::new(TIDING).args(["stop", "--home", &home]).output().expect("the binary runs");
+    let stopped = Command::new(&*TIDING).args(["stop", "--home", &home]).output().expect("the binary runs");
     expect(&stopped, 0, "has stopped");
     expect(&lab.operator(&["status"]), 4, "next:");
     assert!(agents.iter_mut().all(Node::runs), "agents outlive their origin");
@@ -113,8 +116,7 @@ fn what_may_not_be_published_is_refused_and_all_of_it_is_named() {
 fn a_file_that_cannot_be_read_is_noticed() {
     use std::os::unix::fs::PermissionsExt;
     if rustix::process::geteuid().is_root() {
-        eprintln!("!!! SKIPPED: root can read everything");
-        return;
+        return skipped("a_file_that_cannot_be_read_is_noticed", "root can read everything");
     }
     let lab = Lab::new();
     let source = lab.dir().join("source");
@@ -141,7 +143,7 @@ fn arguments_that_make_no_sense_say_so_before_anything_happens() {
     expect(&lab.operator(&["verify", "nothing"]), 3, "no application nothing was deployed");
     expect(&lab.operator(&["rollback", "nothing"]), 3, "no application nothing was deployed");
     let elsewhere = lab.dir().join("nobody").to_string_lossy().into_owned();
-    let keyless = Command::new(TIDING).args(["status", "--operator-home", &elsewhere]).output();
+    let keyless = Command::new(&*TIDING).args(["status", "--operator-home", &elsewhere]).output();
     expect(&keyless.expect("the binary runs"), 1, "--operator-home");
 }
 
@@ -151,7 +153,7 @@ fn h2_a_join_line_that_is_mistyped_used_up_or_revoked_joins_nobody() {
     let line = lab.origin.join.clone().expect("a join line");
     let home = lab.dir().join("stranger");
     let join = |line: &str| {
-        let mut command = Command::new(TIDING);
+        let mut command = Command::new(&*TIDING);
         command.args(["join", line, "--listen", "127.0.0.1:0", "--home"]).arg(&home);
         command.output().expect("the binary runs")
     };
@@ -198,7 +200,7 @@ fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
     let mut slow = Watched::start(lab.operator_command(&deploy_words(&first)));
     assert!(slow.reads("submitted"), "{}", slow.said);
     slow.signal(Signal::STOP);
-    let quick = Command::new(TIDING)
+    let quick = Command::new(&*TIDING)
         .args(["deploy", &second.to_string_lossy(), "--to", "/srv/app", "--operator-home"])
         .arg(&other)
         .output()
@@ -315,7 +317,7 @@ fn the_keys_of_one_fleet_are_not_taken_for_another() {
     let lab = Lab::new();
     let operator = lab.dir().join("operator");
     let before = fs::read(operator.join("fleet.json")).expect("the keys are there");
-    let second = Command::new(TIDING)
+    let second = Command::new(&*TIDING)
         .args(["up", "--listen", "127.0.0.1:0", "--home"])
         .arg(lab.dir().join("second"))
         .arg("--operator-home")

@@ -14,7 +14,7 @@ use std::process::{Command, Output};
 use watched::Watched;
 
 fn playground(arguments: &[&str], source: &Path) -> Output {
-    Command::new(TIDING).arg("playground").arg(source).args(arguments).output().expect("the binary runs")
+    Command::new(&*TIDING).arg("playground").arg(source).args(arguments).output().expect("the binary runs")
 }
 
 fn source(dir: &Path) -> std::path::PathBuf {
@@ -24,7 +24,7 @@ fn source(dir: &Path) -> std::path::PathBuf {
 }
 
 fn stop(dir: &Path) -> Output {
-    Command::new(TIDING).args(["playground", "stop", "--dir"]).arg(dir).output().expect("the binary runs")
+    Command::new(&*TIDING).args(["playground", "stop", "--dir"]).arg(dir).output().expect("the binary runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -59,7 +59,7 @@ fn a_playground_that_is_not_kept_leaves_nothing_behind() {
     let source = source(held.path());
     let temporary = held.path().join("tmp");
     fs::create_dir(&temporary).expect("a directory");
-    let mut command = Command::new(TIDING);
+    let mut command = Command::new(&*TIDING);
     command.args(["playground", "--nodes", "2"]).arg(source.join("large")).env("TMPDIR", &temporary);
     let output = command.output().expect("the binary runs");
     assert!(output.status.success(), "{}\n{}", output.status, text(&output.stderr));
@@ -71,7 +71,7 @@ fn a_playground_that_is_not_kept_leaves_nothing_behind() {
 fn the_nodes_end_with_a_playground_that_is_killed() {
     let held = tempfile::tempdir().expect("a temporary directory");
     let (source, dir) = (source(held.path()), held.path().join("fleet"));
-    let mut command = Command::new(TIDING);
+    let mut command = Command::new(&*TIDING);
     command.args(["playground", "--nodes", "2", "--dir"]).arg(&dir).arg(&source);
     let mut playground = Watched::start(command);
     assert!(playground.reads("up "), "{}", playground.said);

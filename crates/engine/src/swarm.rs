@@ -483,11 +483,11 @@ impl Swarm {
     /// A job failed: tries again when that can help, and says so.
     fn hold_up(&mut self, now: Time, content: ContentId, error: JobError) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        if matches!(transfer.stage, Stage::Paused | Stage::Failed) {
-            // Jobs that were under way together fail together: that is one failure.
+        if transfer.stage == Stage::Failed {
             return;
         }
-        transfer.tries += 1;
+        // Writes that were under way together fail together: that is one failure, and one wait.
+        transfer.tries += u32::from(transfer.stage != Stage::Paused);
         let again = match error {
             JobError::Missing { content: of, pieces } if of == content => {
                 for piece in pieces {

@@ -269,7 +269,12 @@ impl Driver {
         if let Some(link) = self.links.remove(&peer) {
             let (received, sent) = (&link.traffic.received, &link.traffic.sent);
             let (received, sent) = (received.load(Ordering::Relaxed), sent.load(Ordering::Relaxed));
-            tracing::debug!(peer = %peer.0.short(), received, sent, ?why, "a peer is gone");
+            match &why {
+                DownReason::Broken(why) => {
+                    tracing::info!(peer = %peer.0.short(), received, sent, why, "a connection broke")
+                }
+                _ => tracing::debug!(peer = %peer.0.short(), received, sent, ?why, "a peer is gone"),
+            }
             self.handle(Input::PeerDown { peer, why });
         }
     }

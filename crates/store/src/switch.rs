@@ -2,6 +2,7 @@
 //!
 //! A switch is a durable intent, a rename of a symlink over the path, a sync of the directory, and a durable word. It can
 //! be cut anywhere and done again: readers see the old release or the new one, and where the symlink points is the truth.
+//! Done again means renamed again: a sync that failed once says nothing when it succeeds later, only a new rename does.
 
 use crate::Store;
 use crate::disk::Disk;
@@ -36,13 +37,9 @@ impl<D: Disk> Store<D> {
         let target = self.target_of(app, release)?;
         let previous = target.ours()?;
         self.update(app, |state| state.intent = Some(release))?;
-        if previous != Some(release) {
-            self.swing(&target, release)
-                .map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
-        }
-        // Also when the path pointed there already: whoever swung it may not have lived to make it durable.
-        let synced = self.shelves.disk.sync_dir(target.parent.dir());
-        synced.map_err(target.parent.failed(format_args!("making the switch of {} durable", target.path), 0))?;
+        // Also when the path points there already: whoever swung it may not have lived, or not been able, to make it durable.
+        let swung = self.swing(&target, release);
+        swung.map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
         self.update(app, |state| state.live = Some(release))?;
         Ok(JobDone::Switched { previous })
     }

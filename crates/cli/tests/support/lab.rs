@@ -2,16 +2,20 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-/// The binary under test.
-pub const TIDING: &str = env!("CARGO_BIN_EXE_tiding");
+/// The binary under test: the one that was built with the tests, or the one that `TIDING_TESTED` names.
+pub static TIDING: LazyLock<OsString> =
+    LazyLock::new(|| std::env::var_os("TIDING_TESTED").unwrap_or_else(|| env!("CARGO_BIN_EXE_tiding").into()));
 
 /// How long anything here may take before the test gives up; never how long it should take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
@@ -47,6 +51,26 @@ impl Node {
         self.child.try_wait().expect("a child can be waited for").is_none()
     }
 
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.home.join("log")).expect("a node has a log")
+    }
+
+    /// What is live at `/srv/app`.
+    pub fn live(&self) -> PathBuf {
+        self.root.join("srv/app")
+    }
+
+    /// Whether exactly this tree is live.
+    pub fn shows(&self, source: &Path) -> bool {
+        same(&self.live(), source)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child that runs can be signalled");
+    }
+
     /// Its process.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -76,7 +100,7 @@ impl Lab {
     /// The same on a given address, with more arguments for `tiding up`.
     pub fn listening(address: &str, more: &[&str]) -> Self {
         let held = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut command = Command::new(TIDING);
+        let mut command = Command::new(&*TIDING);
         command.args(["up", "--json", "--listen", address, "--name", "origin", "--operator-home"]);
         command.arg(held.path().join("operator")).args(more);
         let origin = start(command, &held.path().join("origin"));
@@ -90,7 +114,7 @@ impl Lab {
 
     /// Starts the origin again from its home, on the port it had.
     pub fn restart_origin(&mut self) {
-        let mut command = Command::new(TIDING);
+        let mut command = Command::new(&*TIDING);
         command.args(["up", "--json", "--listen", &self.origin.address.to_string(), "--operator-home"]);
         command.arg(self.dir().join("operator"));
         self.origin = start(command, &self.dir().join("origin"));
@@ -101,23 +125,15 @@ impl Lab {
         self.agent_in(name, &self.dir().join(name))
     }
 
-    /// The same through a program that does bad things to it; `None` when it ended before it could say that it runs.
-    pub fn agent_under(&self, name: &str, wrapper: &[&str]) -> Option<Node> {
-        let home = self.dir().join(name);
-        try_start(self.agent_command(name, wrapper, &home), &home).ok()
-    }
-
     /// The same in a home elsewhere.
     pub fn agent_in(&self, name: &str, home: &Path) -> Node {
-        start(self.agent_command(name, &[], home), home)
+        start(self.agent_command(name, home), home)
     }
 
     /// What starts an agent.
-    fn agent_command(&self, name: &str, wrapper: &[&str], home: &Path) -> Command {
+    fn agent_command(&self, name: &str, home: &Path) -> Command {
         let line = self.origin.join.as_deref().expect("the origin printed a join line");
-        let mut words = wrapper.iter().map(|word| (*word).to_owned()).chain([TIDING.to_owned()]);
-        let mut command = Command::new(words.next().expect("there is at least the binary"));
-        command.args(words);
+        let mut command = Command::new(&*TIDING);
         match home.join("identity").exists() {
             true => command.args(["run", "--json"]),
             false => command.args(["join", line, "--json", "--name", name]),
@@ -133,17 +149,29 @@ impl Lab {
 
     /// A command of the operator, not started.
     pub fn operator_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(TIDING);
+        let mut command = Command::new(&*TIDING);
         command.args(words).arg("--operator-home").arg(self.dir().join("operator"));
         command
     }
 
+    /// The command that deploys `source` to `/srv/app`, not started.
+    pub fn deploy_command(&self, source: &Path) -> Command {
+        self.operator_command(&["deploy", &source.to_string_lossy(), "--to", "/srv/app"])
+    }
+
     /// Deploys `source` to `/srv/app` and asserts that it went well.
     pub fn deploy(&self, source: &Path) -> String {
-        let output = self.operator(&["deploy", &source.to_string_lossy(), "--to", "/srv/app"]);
+        let output = self.deploy_command(source).output().expect("the binary runs");
         let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "deploy: {}\n{out}\n{err}", output.status);
         format!("{out}\n{err}")
+    }
+
+    /// What the origin says of one node and the application.
+    pub fn status_of(&self, name: &str) -> Option<Value> {
+        let status = self.status()?;
+        let node = status["nodes"].as_array()?.iter().find(|node| node["name"] == name)?;
+        node["apps"].as_array()?.first().cloned()
     }
 
     /// What the origin says of everything.
@@ -154,12 +182,7 @@ impl Lab {
 }
 
 /// Starts a node and waits for the line that says that it runs.
-fn start(command: Command, home: &Path) -> Node {
-    try_start(command, home).unwrap_or_else(|said| panic!("{said}"))
-}
-
-/// The same; the error is what it said instead.
-fn try_start(mut command: Command, home: &Path) -> Result<Node, String> {
+fn start(mut command: Command, home: &Path) -> Node {
     let root = home.join("root");
     fs::create_dir_all(root.join("srv")).expect("a directory can be made");
     let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log can be made");
@@ -169,15 +192,12 @@ fn try_start(mut command: Command, home: &Path) -> Result<Node, String> {
     let stdout = child.stdout.take().expect("standard output is piped");
     BufReader::new(stdout).read_line(&mut line).expect("a child's output can be read");
     let Ok(ready) = serde_json::from_str::<Value>(&line) else {
-        child.wait().expect("a child that said its last can be waited for");
-        return Err(format!(
-            "it said {line:?}, and in its log:\n{}",
-            fs::read_to_string(home.join("log")).unwrap_or_default()
-        ));
+        let log = fs::read_to_string(home.join("log")).unwrap_or_default();
+        panic!("it said {line:?}, and in its log:\n{log}");
     };
     let text = |key: &str| ready[key].as_str().map(str::to_owned);
     let address = text("address").and_then(|text| text.parse().ok()).expect("a node says where it listens");
-    Ok(Node { child, home: home.to_owned(), root, address, join: text("join") })
+    Node { child, home: home.to_owned(), root, address, join: text("join") }
 }
 
 /// Asks again and again until it is so; yields in between, and gives up after [`PATIENCE`].
@@ -211,7 +231,7 @@ pub fn tree(at: &Path, large: usize, seed: u64) {
     fs::hard_link(at.join("large"), at.join("sub/again")).expect("a link can be made");
 }
 
-/// Whether two trees hold the same names, kinds, bytes and links.
+/// Whether two trees hold the same names, kinds, bytes and links, or two files the same bytes.
 pub fn same(a: &Path, b: &Path) -> bool {
     let of = |path: &Path| {
         let mut entries = Vec::new();
@@ -224,7 +244,7 @@ pub fn same(a: &Path, b: &Path) -> bool {
 fn walk(root: &Path, at: &Path, into: &mut Vec<(PathBuf, String)>) {
     let mut names: Vec<_> = match fs::read_dir(root.join(at)) {
         Ok(entries) => entries.flatten().map(|entry| entry.file_name()).collect(),
-        Err(error) => return into.push((at.to_owned(), error.to_string())),
+        Err(_) => return into.push((at.to_owned(), bytes_of(root))),
     };
     names.sort();
     for name in names {
@@ -236,8 +256,15 @@ fn walk(root: &Path, at: &Path, into: &mut Vec<(PathBuf, String)>) {
             into.push((path.clone(), "/".into()));
             walk(root, &path, into);
         } else {
-            let bytes = fs::read(&whole).unwrap_or_default();
-            into.push((path, format!("{} {:?}", bytes.len(), content::Digest::of(&bytes))));
+            into.push((path, bytes_of(&whole)));
         }
+    }
+}
+
+/// The bytes of a file in short; what cannot be read is like nothing else.
+fn bytes_of(file: &Path) -> String {
+    match fs::read(file) {
+        Ok(bytes) => format!("{} {:?}", bytes.len(), content::Digest::of(&bytes)),
+        Err(error) => format!("{}: {error}", file.display()),
     }
 }
