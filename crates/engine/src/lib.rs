@@ -296,7 +296,7 @@ impl Engine {
             self.send(peer, Message::Ping);
         }
         let next = if silence >= PING { now.after(PING / 2) } else { heard.after(PING) };
-        self.alarms.set(Alarm::Silence(peer), next.min(heard.after(SILENT)));
+        self.alarms.set(Alarm::Silence(peer), next);
     }
 
     /// Leaves a peer that did what no honest peer does. Origins may come back: without one there is no way on.
