@@ -2,6 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -34,6 +35,11 @@ impl Node {
     pub fn kill(&mut self) {
         self.child.kill().expect("a child that runs can be killed");
         self.child.wait().expect("a child that was killed can be waited for");
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child that was not waited for can be signalled");
     }
 
     /// Waits until it ends by itself.
