@@ -49,7 +49,7 @@ fn h2_a_join_line_that_is_mistyped_cut_off_or_revoked_joins_nobody() {
     let (line, id) = token(&lab, &["--uses", "1"]);
     expect(&lab.operator(&["token", "revoke", &id]), 0, "revoked");
     let revoked = refused(&line, &home);
-    expect(&revoked, 3, "the join line was revoked");
+    expect(&revoked, 3, "the join line was taken back");
     expect(&revoked, 3, "tiding token");
     expect(&lab.operator(&["token", "--uses", "0"]), 2, "next:");
     expect(&lab.operator(&["token", "--uses", "1", "--valid", "0s"]), 2, "next:");
