@@ -31,38 +31,35 @@ fn all_show(agents: &[Node], source: &Path) -> bool {
 fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
     let lab = Lab::new();
     let agents = [lab.agent("node-1")];
-    let (first, second) = (lab.dir().join("first"), lab.dir().join("second"));
-    lab::tree(&first, 48 << 20, 1);
-    lab::tree(&second, 1 << 20, 2);
-    // Keys of their own home: what stands in one operator's way on one machine is not what is asked here.
-    let other = lab.dir().join("other-operator");
-    let copied = Command::new("cp").arg("-a").arg(lab.dir().join("operator")).arg(&other).status();
-    assert!(copied.expect("cp runs").success());
-    let keys: Value =
-        serde_json::from_slice(&fs::read(other.join("fleet.json")).expect("the keys are there")).expect("it is JSON");
+    let [old, first, second] = ["old", "first", "second"].map(|name| lab.dir().join(name));
+    lab::tree(&old, 100_000, 1);
+    lab::tree(&first, 48 << 20, 2);
+    lab::tree(&second, 1 << 20, 3);
+    expect(&deploy(&lab, &old, &["--version", "zero"]), 0, "confirmed on 1 of 1 node");
+    let keys = fs::read(lab.dir().join("operator/fleet.json")).expect("the keys are there");
+    let keys: Value = serde_json::from_slice(&keys).expect("it is JSON");
     let operator = keys["operator"].as_str().expect("an operator has a name");
     let arrivals = Arrivals::from_now_on(&[&lab.origin]);
-    let words = [&deploy_words(&first)[..], &["--version", "first-one"]].concat();
+    let words = [&deploy_words(&first)[..], &["--version", "one"]].concat();
     let mut slow = Watched::start(lab.operator_command(&words));
     assert!(slow.reads("submitted"), "{}", slow.said);
     until("the origin fetches the first", || arrivals.bytes() > 0);
     slow.signal(Signal::STOP);
     assert!(!arrivals.are_complete(), "the first was stopped too late to be in the way of anything");
-    let quick = Command::new(TIDING)
-        .args(deploy_words(&second))
-        .arg("--operator-home")
-        .arg(&other)
-        .output()
-        .expect("the binary runs");
-    expect(&quick, 3, "conflict");
-    expect(&quick, 3, &format!("a deploy of app first-one by {operator} is under way"));
-    expect(&quick, 3, "next: see `tiding status`");
-    assert!(!live(&agents[0]).exists(), "nothing of either is live");
+    // Another deploy with these keys is told before it reads anything; another order by the origin.
+    let refused = deploy(&lab, &second, &["--version", "two"]);
+    expect(&refused, 3, &format!("app by {operator} (process {})", slow.pid()));
+    expect(&refused, 3, "another deploy with these keys is under way");
+    let back = lab.operator(&["rollback", "app", "--to", "zero"]);
+    expect(&back, 3, &format!("conflict: a deploy of app one by {operator} is under way"));
+    expect(&back, 3, "next: see `tiding status`, wait until it is done, and give yours again");
+    assert!(all_show(&agents, &old), "nothing of what is not ordered is live");
     slow.signal(Signal::CONT);
     let ended = slow.end();
     assert!(ended.success(), "{ended}\n{}", slow.said);
     assert!(all_show(&agents, &first), "nothing of the second is in it");
-    assert_eq!(lab.status().map(|status| status["apps"][0]["epoch"].clone()), Some(1.into()), "one order was given");
+    let epoch = lab.status().expect("the origin answers")["apps"][0]["epoch"].clone();
+    assert_eq!(epoch, 2, "what was refused is no order");
     expect(&deploy(&lab, &second, &[]), 0, "confirmed on 1 of 1 node");
     assert!(all_show(&agents, &second));
 }
