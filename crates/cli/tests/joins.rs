@@ -10,7 +10,7 @@ use said::{expect, live, text};
 use serde_json::Value;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Joins with a line into a home, and does not come back when that goes well.
 fn join(line: &str, home: &Path) -> Command {
@@ -21,7 +21,15 @@ fn join(line: &str, home: &Path) -> Command {
 
 /// The same for a line that lets nobody in.
 fn refused(line: &str, home: &Path) -> Output {
-    let output = join(line, home).output().expect("the binary runs");
+    fs::create_dir_all(home.join("root")).expect("a directory can be made");
+    let mut child = join(line, home).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    until("it is refused, or in", || {
+        home.join("identity").exists() || child.try_wait().expect("a child can be waited for").is_some()
+    });
+    if home.join("identity").exists() {
+        child.kill().expect("a child that was not waited for can be killed");
+    }
+    let output = child.wait_with_output().expect("a child can be waited for");
     expect(&output, output.status.code().unwrap_or(-1), "next:");
     assert!(!home.join("identity").exists(), "nothing is left of a join that failed: {}", text(&output.stderr));
     output
@@ -85,7 +93,7 @@ fn h2_an_expired_line_joins_nobody() {
         let home = lab.dir().join(format!("stranger-{tries}"));
         fs::create_dir_all(home.join("root")).expect("a directory can be made");
         let mut command = join(&line, &home);
-        let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("the binary starts");
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         until("it is in or refused", || {
             home.join("identity").exists() || child.try_wait().expect("a child can be waited for").is_some()
         });
