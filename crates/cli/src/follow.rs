@@ -41,7 +41,7 @@ pub(crate) async fn follow(
     loop {
         let seen = watching.seen();
         if let Some((since, why)) = &seen.lost {
-            screen.update(format!("waiting    no origin answers for {}", words::duration(since.elapsed())));
+            screen.update(waiting(since.elapsed()));
             if since.elapsed() > AWAY {
                 return Err(out_of_sight(why));
             }
@@ -57,6 +57,11 @@ pub(crate) async fn follow(
         }
         watching.changed().await;
     }
+}
+
+/// What is said while nothing can be seen: for whom it waits.
+pub(crate) fn waiting(since: Duration) -> String {
+    format!("waiting    no origin answers for {}", words::duration(since))
 }
 
 fn out_of_sight(why: &str) -> Failure {

@@ -2,7 +2,7 @@
 
 use crate::escape::escape_lines;
 use crate::failure::{Failure, Kind};
-use crate::follow::{Ended, follow};
+use crate::follow::{Ended, follow, waiting};
 use crate::report::Story;
 use crate::rollout::{Goal, Judge};
 use crate::screen::Screen;
@@ -139,7 +139,10 @@ impl Scene {
     }
 
     fn look(&mut self, watching: &Watching) {
-        if let Some(status) = watching.seen().status
+        let seen = watching.seen();
+        if let Some((since, _)) = &seen.lost {
+            self.screen.update(waiting(since.elapsed()));
+        } else if let Some(status) = seen.status
             && self.judge.rollout(&status).is_some()
         {
             let standings = self.judge.judge(&status, Instant::now());

@@ -2,39 +2,17 @@
 
 #[path = "support/lab.rs"]
 mod lab;
+#[path = "support/said.rs"]
+mod said;
 #[path = "support/skip.rs"]
 mod skip;
-#[path = "support/watched.rs"]
-mod watched;
 
-use lab::{Lab, Node, TIDING, until};
-use rustix::process::Signal;
+use lab::{Lab, Node, TIDING};
+use said::{deploy, deploy_words, expect, live, text};
 use skip::skipped;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::time::{Duration, Instant};
-use watched::Watched;
-
-fn live(agent: &Node) -> PathBuf {
-    agent.root.join("srv/app")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn deploy(lab: &Lab, source: &Path, more: &[&str]) -> Output {
-    let words = ["deploy", &source.to_string_lossy(), "--to", "/srv/app"];
-    lab.operator(&[&words[..], more].concat())
-}
-
-#[track_caller]
-fn expect(output: &Output, code: i32, said: &str) {
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
-    assert!(out.contains(said) || err.contains(said), "`{said}` was not said:\n{out}\n{err}");
-}
+use std::path::Path;
+use std::process::Command;
 
 /// What rsync would change to make `b` the same as `a`; empty also when it is not installed, which is said.
 fn rsync_differences(a: &Path, b: &Path) -> String {
@@ -148,32 +126,6 @@ fn arguments_that_make_no_sense_say_so_before_anything_happens() {
 }
 
 #[test]
-fn h2_a_join_line_that_is_mistyped_used_up_or_revoked_joins_nobody() {
-    let lab = Lab::new();
-    let line = lab.origin.join.clone().expect("a join line");
-    let home = lab.dir().join("stranger");
-    let join = |line: &str| {
-        let mut command = Command::new(&*TIDING);
-        command.args(["join", line, "--listen", "127.0.0.1:0", "--home"]).arg(&home);
-        command.output().expect("the binary runs")
-    };
-    let mut mistyped = line.clone().into_bytes();
-    let middle = mistyped.len() / 2;
-    mistyped[middle] = if mistyped[middle] == b'a' { b'b' } else { b'a' };
-    expect(&join(&text(&mistyped)), 2, "next:");
-    expect(&join(&line[..line.len() - 3]), 2, "next:");
-    expect(&join("hello"), 2, "tiding1.");
-    let made = lab.operator(&["token", "--uses", "1", "--json"]);
-    let made: serde_json::Value = serde_json::from_slice(&made.stdout).expect("a token as JSON");
-    let id = made["token"].as_str().expect("an id");
-    expect(&lab.operator(&["token", "revoke", id]), 0, "revoked");
-    expect(&join(made["line"].as_str().expect("a line")), 3, "next:");
-    assert!(!home.join("identity").exists(), "nothing is left of a join that failed");
-    expect(&lab.operator(&["token", "--uses", "0"]), 2, "next:");
-    expect(&lab.operator(&["token", "--uses", "1", "--valid", "0s"]), 2, "next:");
-}
-
-#[test]
 fn a_path_that_is_somebody_elses_is_left_alone_and_the_others_go_on() {
     let lab = Lab::new();
     let agents = [lab.agent("node-1"), lab.agent("node-2")];
@@ -185,111 +137,6 @@ fn a_path_that_is_somebody_elses_is_left_alone_and_the_others_go_on() {
     expect(&outcome, 5, "node-1");
     assert_eq!(fs::read(live(&agents[0]).join("mine")).expect("it is still there"), b"x");
     assert!(lab::same(&source, &live(&agents[1])));
-}
-
-#[test]
-fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
-    let lab = Lab::new();
-    let agent = lab.agent("node-1");
-    let (first, second) = (lab.dir().join("first"), lab.dir().join("second"));
-    lab::tree(&first, 8 << 20, 1);
-    lab::tree(&second, 1 << 20, 2);
-    let other = lab.dir().join("other-operator");
-    let copied = Command::new("cp").arg("-a").arg(lab.dir().join("operator")).arg(&other).status();
-    assert!(copied.expect("cp runs").success());
-    let mut slow = Watched::start(lab.operator_command(&deploy_words(&first)));
-    assert!(slow.reads("submitted"), "{}", slow.said);
-    slow.signal(Signal::STOP);
-    let quick = Command::new(&*TIDING)
-        .args(["deploy", &second.to_string_lossy(), "--to", "/srv/app", "--operator-home"])
-        .arg(&other)
-        .output()
-        .expect("the binary runs");
-    slow.signal(Signal::CONT);
-    let ended = slow.end();
-    // Either the first had ended before it was stopped, or the second was refused and told why.
-    match quick.status.code() {
-        Some(0) => assert!(lab::same(&second, &live(&agent))),
-        _ => {
-            expect(&quick, 3, "conflict");
-            assert!(ended.success(), "{}", slow.said);
-            assert!(lab::same(&first, &live(&agent)));
-        }
-    }
-    expect(&deploy(&lab, &second, &[]), 0, "confirmed on 1 of 1 node");
-    assert!(lab::same(&second, &live(&agent)));
-}
-
-#[test]
-fn d6_an_interrupted_deploy_is_applied_wholly_or_not_at_all() {
-    let lab = Lab::new();
-    let agents = [lab.agent("node-1"), lab.agent("node-2")];
-    let source = lab.dir().join("source");
-    for (round, moment) in ["read", "submitted", "ordered"].into_iter().enumerate() {
-        let before = fs::read_link(live(&agents[0])).ok();
-        lab::tree(&source.join(moment), 4 << 20, round as u64 + 10);
-        let mut interrupted = Watched::start(lab.operator_command(&deploy_words(&source.join(moment))));
-        assert!(interrupted.reads(moment), "{}", interrupted.said);
-        interrupted.signal(Signal::INT);
-        let ended = interrupted.end();
-        assert!(matches!(ended.code(), Some(0 | 130)), "{ended}: {}", interrupted.said);
-        if ended.code() == Some(130) {
-            assert!(interrupted.said.contains("next:"), "{}", interrupted.said);
-        }
-        if moment == "ordered" {
-            until("it goes on by itself", || agents.iter().all(|agent| lab::same(&source.join(moment), &live(agent))));
-        }
-        let now = fs::read_link(live(&agents[0])).ok();
-        assert!(now == before || lab::same(&source.join(moment), &live(&agents[0])), "it is one or the other");
-        expect(&deploy(&lab, &source.join(moment), &[]), 0, "confirmed on 2 of 2 nodes");
-        assert!(agents.iter().all(|agent| lab::same(&source.join(moment), &live(agent))));
-    }
-}
-
-#[test]
-fn d1_an_origin_killed_at_any_moment_of_a_deploy_delays_it_and_loses_nothing() {
-    const MOMENTS: u32 = 20;
-    let mut lab = Lab::new();
-    let agents = [lab.agent("node-1"), lab.agent("node-2")];
-    let mut struck = 0;
-    let mut usual = Duration::ZERO;
-    for moment in 0..=MOMENTS {
-        let source = lab.dir().join(format!("source-{moment}"));
-        lab::tree(&source, 6 << 20, 100 + u64::from(moment));
-        let mut deploy = Watched::start(lab.operator_command(&deploy_words(&source)));
-        assert!(deploy.reads("submitted"), "{}", deploy.said);
-        let began = Instant::now();
-        if moment > 0 {
-            // Most of the moments are early ones, in which the origin does not hold everything yet.
-            let drawn = usual * moment * moment / (2 * MOMENTS * MOMENTS);
-            until("the drawn moment comes", || began.elapsed() >= drawn);
-            struck += u32::from(deploy.runs());
-            lab.origin.kill();
-            lab.restart_origin();
-        }
-        let ended = deploy.end();
-        assert!(ended.success(), "moment {moment}: {ended}\n{}", deploy.said);
-        assert!(agents.iter().all(|agent| lab::same(&source, &live(agent))), "moment {moment}: {}", deploy.said);
-        if moment == 0 {
-            usual = began.elapsed();
-        }
-    }
-    assert!(struck >= MOMENTS / 2, "the origin was killed during only {struck} of {MOMENTS} deploys");
-}
-
-fn deploy_words(source: &Path) -> [&str; 4] {
-    ["deploy", source.to_str().expect("a temporary directory has a plain name"), "--to", "/srv/app"]
-}
-
-#[test]
-fn an_origin_that_is_away_before_anything_was_submitted_is_said_at_once() {
-    let mut lab = Lab::new();
-    let source = lab.dir().join("source");
-    lab::tree(&source, 1000, 1);
-    lab.origin.kill();
-    expect(&lab.operator(&deploy_words(&source)), 4, "no origin answers");
-    lab.restart_origin();
-    expect(&lab.operator(&deploy_words(&source)), 0, "no agent is there yet");
 }
 
 #[test]
@@ -310,21 +157,4 @@ fn a_deploy_that_reaches_nobody_and_a_verify_by_nobody_are_no_success() {
     expect(&lab.operator(&deploy_words(&source)), 5, "no agent was reached");
     let nowhere = [&deploy_words(&source)[..3], &["/srv/other", "--on", "zone=z"]].concat();
     expect(&lab.operator(&nowhere), 0, "no agent has these labels yet");
-}
-
-#[test]
-fn the_keys_of_one_fleet_are_not_taken_for_another() {
-    let lab = Lab::new();
-    let operator = lab.dir().join("operator");
-    let before = fs::read(operator.join("fleet.json")).expect("the keys are there");
-    let second = Command::new(&*TIDING)
-        .args(["up", "--listen", "127.0.0.1:0", "--home"])
-        .arg(lab.dir().join("second"))
-        .arg("--operator-home")
-        .arg(&operator)
-        .output()
-        .expect("the binary runs");
-    expect(&second, 3, "--operator-home");
-    assert_eq!(fs::read(operator.join("fleet.json")).expect("the keys are there"), before);
-    assert!(!lab.dir().join("second/identity").exists());
 }

@@ -513,6 +513,9 @@ mod tests {
         Ok(())
     }
 
+    /// How often the race is run: what takes about three seconds; the promise is meant for any number.
+    const F5_TRIES: u32 = 150_000;
+
     /// A local user swaps a directory of the staging area with a symlink to a place outside, over and over, while we
     /// write into it. Whatever the interleaving, nothing outside is created or changed.
     #[test]
@@ -530,7 +533,7 @@ mod tests {
         let (mut entered, mut refused) = (0, 0);
         std::thread::scope(|scope| -> io::Result<()> {
             scope.spawn(|| swap_until(&stop, &stage));
-            for _ in 0..20_000 {
+            for _ in 0..F5_TRIES {
                 match write_into(&disk, &dir) {
                     Ok(()) => entered += 1,
                     Err(_) => refused += 1,

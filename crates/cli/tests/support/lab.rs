@@ -40,6 +40,11 @@ impl Node {
         self.child.wait().expect("a child that was killed can be waited for");
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("a child that was not waited for can be signalled");
+    }
+
     /// Waits until it ends by itself.
     pub fn wait(&mut self) -> bool {
         until("the process ends", || self.child.try_wait().expect("a child can be waited for").is_some());
@@ -64,11 +69,6 @@ impl Node {
     /// Whether exactly this tree is live.
     pub fn shows(&self, source: &Path) -> bool {
         same(&self.live(), source)
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).expect("a child that runs can be signalled");
     }
 
     /// Its process.

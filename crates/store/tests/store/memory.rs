@@ -25,6 +25,8 @@ pub(crate) enum Bad {
     Cut,
     /// This call, and all that write, fail until there is room again.
     Full,
+    /// This call is not permitted; those that follow are.
+    Denied,
     /// This sync fails, and what it should have made durable never will be.
     Sync,
 }
@@ -270,6 +272,10 @@ impl Memory {
             Some((at, Bad::Cut)) if nth >= at => {
                 state.struck = true;
                 Err(io::Error::other("the power is gone"))
+            }
+            Some((at, Bad::Denied)) if nth == at => {
+                state.struck = true;
+                fail(io::ErrorKind::PermissionDenied)
             }
             Some((at, Bad::Full)) if nth >= at && writes => {
                 state.struck = true;

@@ -1,6 +1,6 @@
 //! Publishing: what is refused, what is noticed, and that what is read is what was there.
 
-use crate::memory::{Dir, Memory, name};
+use crate::memory::{Bad, Dir, Memory, name};
 use crate::world::*;
 use content::PieceNo;
 use std::sync::Arc;
@@ -63,6 +63,37 @@ fn a_path_that_is_too_long_is_refused() {
         }
     });
     assert!(all.iter().all(|why| why.ends_with("it is too long or too deep")), "{all:?}");
+}
+
+/// Whoever runs this: a disk in memory denies root, too.
+#[test]
+fn a_file_or_directory_that_cannot_be_read_is_named_and_nothing_is_published() {
+    let new = || {
+        let disk = Memory::new();
+        let tree = disk.dir("tree");
+        disk.write_file(&tree, &name("a"), 0o644, &noise(1, 1000));
+        disk.create_dir(&tree, &name("b"), 0o755).expect("a test's disk");
+        disk.write_file(&disk.dir("tree/b"), &name("c"), 0o644, &noise(2, 1000));
+        disk.take_log();
+        disk
+    };
+    let read = |disk: &Memory| import(Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {}).map(drop);
+    let trial = new();
+    read(&trial).expect("a good tree");
+    let calls = trial.take_log();
+    let opened = |call: &&(usize, &String)| call.1 == "open";
+    let nths: Vec<usize> = calls.iter().enumerate().filter(|call| opened(&call)).map(|(nth, _)| nth).collect();
+    assert!(nths.len() >= 2, "{calls:?}");
+    for (nth, path) in nths.into_iter().zip(["a", "b/c"]) {
+        let disk = new();
+        disk.plan(nth as u64, Bad::Denied);
+        match read(&disk) {
+            Err(ImportError::Refused(all)) => assert_eq!(all, [format!("{path}: cannot be read: permission denied")]),
+            other => panic!("{path}: {other:?}"),
+        }
+        assert!(disk.relieve(), "nothing was denied");
+        read(&disk).expect("a good tree, now that it can be read");
+    }
 }
 
 #[test]

@@ -1,0 +1,156 @@
+//! Joining a fleet, lines that join nobody, and joining again, with the real binary.
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/said.rs"]
+mod said;
+
+use lab::{Lab, TIDING, until};
+use said::{expect, live, text};
+use serde_json::Value;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+/// Joins with a line into a home, and does not come back when that goes well.
+fn join(line: &str, home: &Path) -> Command {
+    let mut command = Command::new(&*TIDING);
+    command.args(["join", line, "--listen", "127.0.0.1:0", "--name", "stranger", "--home"]).arg(home);
+    command
+}
+
+/// The same for a line that lets nobody in.
+fn refused(line: &str, home: &Path) -> Output {
+    fs::create_dir_all(home.join("root")).expect("a directory can be made");
+    let mut child = join(line, home).stderr(Stdio::piped()).spawn().expect("the binary starts");
+    until("it is refused, or in", || {
+        home.join("identity").exists() || child.try_wait().expect("a child can be waited for").is_some()
+    });
+    if home.join("identity").exists() {
+        child.kill().expect("a child that was not waited for can be killed");
+    }
+    let output = child.wait_with_output().expect("a child can be waited for");
+    expect(&output, output.status.code().unwrap_or(-1), "next:");
+    assert!(!home.join("identity").exists(), "nothing is left of a join that failed: {}", text(&output.stderr));
+    output
+}
+
+/// A new line, and its token's id.
+fn token(lab: &Lab, more: &[&str]) -> (String, String) {
+    let made = lab.operator(&[&["token", "--json"], more].concat());
+    let made: Value = serde_json::from_slice(&made.stdout).expect("a token as JSON");
+    let word = |key: &str| made[key].as_str().expect("it is in there").to_owned();
+    (word("line"), word("token"))
+}
+
+#[test]
+fn h2_a_join_line_that_is_mistyped_cut_off_or_revoked_joins_nobody() {
+    let lab = Lab::new();
+    let home = lab.dir().join("stranger");
+    let line = lab.origin.join.clone().expect("a join line");
+    let mut mistyped = line.clone().into_bytes();
+    let middle = mistyped.len() / 2;
+    mistyped[middle] = if mistyped[middle] == b'a' { b'b' } else { b'a' };
+    expect(&refused(&text(&mistyped), &home), 2, "the join line was mistyped or cut off");
+    expect(&refused(&line[..line.len() - 3], &home), 2, "the join line was mistyped or cut off");
+    expect(&refused("hello", &home), 2, "tiding1.");
+    let (line, id) = token(&lab, &["--uses", "1"]);
+    expect(&lab.operator(&["token", "revoke", &id]), 0, "revoked");
+    let revoked = refused(&line, &home);
+    expect(&revoked, 3, "the join line was taken back");
+    expect(&revoked, 3, "tiding token");
+    expect(&lab.operator(&["token", "--uses", "0"]), 2, "next:");
+    expect(&lab.operator(&["token", "--uses", "1", "--valid", "0s"]), 2, "next:");
+}
+
+#[test]
+fn h2_a_line_for_one_is_used_up_by_one_and_replayed_by_nobody() {
+    let mut lab = Lab::new();
+    lab.origin.join = Some(token(&lab, &["--uses", "1"]).0);
+    let agent = lab.agent("node-1");
+    let line = lab.origin.join.clone().expect("a join line");
+    for home in ["another", "a-third"].map(|name| lab.dir().join(name)) {
+        expect(&refused(&line, &home), 3, "the join line is used up");
+    }
+    // An origin that was killed still knows.
+    lab.origin.kill();
+    lab.restart_origin();
+    expect(&refused(&line, &lab.dir().join("another")), 3, "the join line is used up");
+    drop(agent);
+    let nodes = lab.status().expect("the origin answers")["nodes"].clone();
+    let names: Vec<&str> = nodes.as_array().expect("nodes").iter().filter_map(|node| node["name"].as_str()).collect();
+    assert!(names.contains(&"node-1") && !names.contains(&"stranger"), "{names:?}");
+}
+
+#[test]
+fn h2_an_expired_line_joins_nobody() {
+    let lab = Lab::new();
+    let (line, _) = token(&lab, &["--uses", "1000", "--valid", "1s"]);
+    // Every try is another machine. Those that come in time are let in, and ended.
+    let mut tries = 0;
+    until("the line expires", || {
+        tries += 1;
+        let home = lab.dir().join(format!("stranger-{tries}"));
+        fs::create_dir_all(home.join("root")).expect("a directory can be made");
+        let mut command = join(&line, &home);
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
+        until("it is in or refused", || {
+            home.join("identity").exists() || child.try_wait().expect("a child can be waited for").is_some()
+        });
+        if home.join("identity").exists() {
+            child.kill().expect("a child that was not waited for can be killed");
+            child.wait().expect("a child can be waited for");
+            return false;
+        }
+        let output = child.wait_with_output().expect("a child can be waited for");
+        expect(&output, 3, "the join line has expired");
+        true
+    });
+}
+
+#[test]
+fn a_node_whose_store_and_identity_were_deleted_joins_again_and_converges_alone() {
+    let lab = Lab::new();
+    let mut lost = lab.agent("node-1");
+    let _other = lab.agent("node-2");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 2 << 20, 1);
+    lab.deploy(&source);
+    let identity_of = |name: &str| {
+        let status = lab.status().expect("the origin answers");
+        let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+        let up = nodes.into_iter().filter(|node| node["up"] == true);
+        up.filter(|node| node["name"].as_str().is_some_and(|its| its.starts_with(name)))
+            .find_map(|node| node["node"].as_str().map(str::to_owned))
+    };
+    let before = identity_of("node-1").expect("it was there");
+    lost.kill();
+    fs::remove_dir_all(&lost.home).expect("a home can be deleted");
+    let again = lab.agent("node-1");
+    until("the tree is live again, and nobody did anything", || lab::same(&source, &live(&again)));
+    let now = identity_of("node-1").expect("it is there again");
+    assert_ne!(now, before, "its identity was deleted, so it has a new one");
+    let verified = lab.operator(&["verify", "--json"]);
+    let verified: Value = serde_json::from_slice(&verified.stdout).expect("what was found as JSON");
+    let its = verified["nodes"].as_array().into_iter().flatten().find(|node| node["node"] == now);
+    let report = &its.unwrap_or_else(|| panic!("it has not looked: {verified}"))["report"];
+    assert_eq!(report["differing"], 0, "{verified}");
+    assert!(report["entries"].as_u64().is_some_and(|entries| entries > 20), "{verified}");
+}
+
+#[test]
+fn the_keys_of_one_fleet_are_not_taken_for_another() {
+    let lab = Lab::new();
+    let operator = lab.dir().join("operator");
+    let before = fs::read(operator.join("fleet.json")).expect("the keys are there");
+    let second = Command::new(&*TIDING)
+        .args(["up", "--listen", "127.0.0.1:0", "--home"])
+        .arg(lab.dir().join("second"))
+        .arg("--operator-home")
+        .arg(&operator)
+        .output()
+        .expect("the binary runs");
+    expect(&second, 3, "--operator-home");
+    assert_eq!(fs::read(operator.join("fleet.json")).expect("the keys are there"), before);
+    assert!(!lab.dir().join("second/identity").exists());
+}
