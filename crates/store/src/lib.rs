@@ -213,6 +213,12 @@ impl<D: Disk> Pieces<D> {
         self.shelves.checkpoint_due()
     }
 
+    /// Whether so much was written since the last checkpoint that nothing more should be before the next one has ended: it
+    /// would be fetched again after a kill.
+    pub fn checkpoint_overdue(&self) -> bool {
+        self.shelves.checkpoint_overdue()
+    }
+
     /// Verifies a payload and writes it into staging: [`JobDone::Written`], or [`JobError::Corrupt`].
     pub fn write(&self, content: ContentId, piece: PieceNo, payload: &[u8]) -> Result<JobDone, JobError> {
         self.shelves.write(content, piece, payload).map(|()| JobDone::Written)

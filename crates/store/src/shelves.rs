@@ -115,6 +115,10 @@ impl<D: Disk> Shelves<D> {
         self.unsynced.load(Ordering::Relaxed) >= self.options.checkpoint
     }
 
+    pub(crate) fn checkpoint_overdue(&self) -> bool {
+        self.unsynced.load(Ordering::Relaxed) >= self.options.checkpoint.saturating_add(self.options.checkpoint / 4)
+    }
+
     /// So many payload bytes of a content are durable now, or thrown away: they do not count for the next checkpoint.
     pub(crate) fn covered(&self, holding: &Held<D>, bytes: u64) {
         let mut inner = holding.lock();

@@ -475,8 +475,8 @@ impl super::Transfer {
     /// Notes a piece that a peer claimed and has not; whether that is too often.
     fn claimed_falsely(&mut self, peer: NodeId, piece: PieceNo) -> bool {
         let Some(partner) = self.partners.get_mut(&peer).filter(|p| p.have.contains(piece)) else { return false };
-        partner.false_haves += 1;
-        partner.false_haves > STRIKES
+        partner.false_haves.push(piece);
+        partner.false_haves.len() > STRIKES as usize
     }
 
     /// A neighbour cannot take pushes for now.

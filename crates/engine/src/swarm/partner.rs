@@ -31,7 +31,8 @@ pub(super) struct Partner {
     /// Payloads that may still come although they were given up.
     pub(super) spared: u32,
     pub(super) unasked: u32,
-    pub(super) false_haves: u32,
+    /// Pieces that it claimed, could not send when asked, and has not taken back since.
+    pub(super) false_haves: Vec<PieceNo>,
 }
 
 impl Partner {
@@ -50,7 +51,7 @@ impl Partner {
             tie,
             spared: 0,
             unasked: 0,
-            false_haves: 0,
+            false_haves: Vec::new(),
         }
     }
 

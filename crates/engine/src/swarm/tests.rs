@@ -112,6 +112,25 @@ fn c5_false_claims_are_struck_off_and_too_many_convict() {
 }
 
 #[test]
+fn a9_a_holder_that_finds_its_disk_rotten_and_says_so_is_no_liar() {
+    let (mut swarm, content) = fetching(200, 1);
+    let mut asked: VecDeque<_> = wants(&actions(&mut swarm)).into();
+    let mut lost = Vec::new();
+    for _ in 0..partner::STRIKES * 3 {
+        let (from, piece) = asked.pop_front().expect("there is more to ask");
+        lost.push((from, piece));
+        swarm.message(NOW, from, Message::Cannot { content, piece });
+        asked.extend(wants(&actions(&mut swarm)));
+        let mut have = Bitmap::full(200 + 1);
+        lost.iter().filter(|(peer, _)| *peer == from).for_each(|(_, piece)| assert!(have.remove(*piece)));
+        swarm.message(NOW, from, Message::Holding { content, have: Some(have), wants: true });
+        let then = actions(&mut swarm);
+        assert!(!then.iter().any(|action| matches!(action, Action::Convict(..))), "{then:?}");
+        asked.extend(wants(&then));
+    }
+}
+
+#[test]
 fn a_source_sends_each_piece_once_to_those_who_can_take_it() {
     let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));

@@ -256,7 +256,9 @@ impl Transfer {
             partner.pushing = old.pushing;
             partner.spared = old.spared;
             partner.unasked = old.unasked;
-            partner.false_haves = old.false_haves;
+            // Whoever finds its disk rotten takes back what it said; a liar says it again.
+            partner.false_haves = std::mem::take(&mut old.false_haves);
+            partner.false_haves.retain(|piece| partner.have.contains(*piece));
             partner.pages_pushed = old.pages_pushed;
         }
         self.discount(peer);

@@ -11,8 +11,9 @@ use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::Duration;
 use store::{Pieces, Store};
 use tokio::sync::{Semaphore, watch};
 
@@ -34,13 +35,15 @@ pub(crate) enum Host {
 
 /// A store and its threads.
 pub(crate) struct StoreHost {
-    work: mpsc::Sender<Work>,
+    work: Arc<mpsc::Sender<Work>>,
     pieces: Pieces<RealDisk>,
     shelf: Shelf,
     inbox: Inbox,
     writers: Arc<Semaphore>,
     /// Whether a checkpoint was asked for and has not begun.
     checkpointing: Arc<AtomicBool>,
+    /// How many checkpoints have ended.
+    checkpoints: watch::Receiver<u64>,
     thread: JoinHandle<()>,
 }
 
@@ -115,14 +118,16 @@ impl StoreHost {
         let pieces = store.pieces();
         let (to, checkpointing) = (inbox.clone(), Arc::new(AtomicBool::new(false)));
         let begun = checkpointing.clone();
+        let (ended, checkpoints) = watch::channel(0);
         let thread = std::thread::Builder::new().name("tiding-store".to_owned()).spawn(move || {
             let mut store = store;
-            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, &begun))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, (&begun, &ended)))).is_err() {
                 failed.send_replace(Some("the store broke off in the middle of a job; restart the node".to_owned()));
             }
         })?;
         let writers = Arc::new(Semaphore::new(writers_at_once() as usize));
-        Ok(Self { work, pieces, shelf, inbox, writers, checkpointing, thread })
+        let work = Arc::new(work);
+        Ok(Self { work, pieces, shelf, inbox, writers, checkpointing, checkpoints, thread })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -133,6 +138,13 @@ impl StoreHost {
         self.give(Work::Job(id, job));
     }
 
+    fn brake(&self) -> Brake {
+        let (work, checkpointing) = (Arc::downgrade(&self.work), self.checkpointing.clone());
+        let mut checkpoints = self.checkpoints.clone();
+        checkpoints.mark_unchanged();
+        Brake { work, checkpointing, checkpoints }
+    }
+
     fn give(&self, work: Work) {
         if self.work.send(work).is_err() {
             tracing::error!("the store has stopped; what was asked of it is not done");
@@ -140,12 +152,14 @@ impl StoreHost {
     }
 
     fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
-        if self.pieces.checkpoint_due() && !self.checkpointing.swap(true, Ordering::Relaxed) {
-            self.give(Work::Checkpoint);
+        let mut brake = self.brake();
+        if self.pieces.checkpoint_due() {
+            brake.ask();
         }
         let (pieces, shelf, inbox, writers) =
             (self.pieces.clone(), self.shelf.clone(), self.inbox.clone(), self.writers.clone());
         tokio::spawn(async move {
+            brake.wait(&pieces).await;
             let Ok(turn) = writers.acquire_owned().await else { return };
             let write = move || {
                 let result = pieces.write(content, piece, &payload);
@@ -163,8 +177,51 @@ impl StoreHost {
     }
 }
 
+/// Holds writes up while too much is not durable: links may be faster than the disk syncs, and what was written meanwhile
+/// would be lost in a kill.
+struct Brake {
+    /// Weak, so that a write that waits does not keep the store's thread from ending.
+    work: Weak<mpsc::Sender<Work>>,
+    checkpointing: Arc<AtomicBool>,
+    checkpoints: watch::Receiver<u64>,
+}
+
+impl Brake {
+    /// Asks for a checkpoint, unless one was asked for that has not begun.
+    fn ask(&self) {
+        if let Some(work) = self.work.upgrade()
+            && !self.checkpointing.swap(true, Ordering::Relaxed)
+        {
+            // A store that has stopped says so itself.
+            work.send(Work::Checkpoint).ok();
+        }
+    }
+
+    /// Waits until there is room for more, or the store has ended.
+    async fn wait(&mut self, pieces: &Pieces<RealDisk>) {
+        while pieces.checkpoint_overdue() {
+            self.ask();
+            if self.checkpoints.changed().await.is_err() {
+                return;
+            }
+            if pieces.checkpoint_overdue() {
+                // It failed, or others were quicker.
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    }
+}
+
+/// How long a write waits that may still not go on after a checkpoint.
+const AGAIN: Duration = Duration::from_millis(20);
+
 /// Does what is asked, in order, until nobody can ask any more.
-fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox, checkpointing: &AtomicBool) {
+fn work_off(
+    store: &mut Store<RealDisk>,
+    queue: &mpsc::Receiver<Work>,
+    inbox: &Inbox,
+    (checkpointing, checkpoints): (&AtomicBool, &watch::Sender<u64>),
+) {
     // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
     let tell = |input| drop(inbox.blocking_send(Incoming::input(input)));
     let mut notes = 0;
@@ -179,6 +236,7 @@ fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &I
                 for (content, piece) in checkpoint(store) {
                     tell(Input::Lost { content, piece });
                 }
+                checkpoints.send_modify(|ended| *ended += 1);
             }
         }
         notes = log_notes(store, notes);
