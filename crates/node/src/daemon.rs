@@ -11,7 +11,7 @@ use crate::home::{self, NodeFile};
 use crate::identity::{Authority, Identity, pin_of};
 use crate::join::{JoinLine, JoinTerms, Porter};
 use crate::tls::{Accepted, Door, Tls, TlsError};
-use crate::{founding, http};
+use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Position};
 use content::{Fact, FleetId, Label, NodeId, Role, Signed};
 use engine::door::{Config, Event, Recovered};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How to run a node.
@@ -89,6 +89,11 @@ impl Running {
     /// The address it accepts connections on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where others reach it; empty when it does not know.
+    pub fn reached(&self) -> &[SocketAddr] {
+        &self.desk.addresses
     }
 
     /// Its id.
@@ -183,6 +188,7 @@ async fn start_with(
     shelf: impl FnOnce(Arc<dyn PieceSource>) -> Shelf,
 ) -> Result<Running, StartError> {
     let home = read_home(&options.home)?;
+    limits::raise_descriptors();
     let tls = Arc::new(Tls::new(&home.identity).map_err(bad_home)?);
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
@@ -328,10 +334,7 @@ fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError>
 }
 
 fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
-    let addresses = match home.node.advertise.is_empty() {
-        true => vec![address],
-        false => home.node.advertise.clone(),
-    };
+    let addresses = reach::addresses(&home.node.advertise, address);
     let me = FleetStatus {
         fleet: home.fleet.to_string(),
         origin: home.identity.node.to_string(),
@@ -345,8 +348,9 @@ fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
 
 fn porter_of(home: Home, origins: Vec<SocketAddr>, handle: Handle) -> Result<Option<Porter>, StartError> {
     let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
-    let turns = Semaphore::new(Porter::AT_ONCE);
-    Ok(home.authority.map(|authority| Porter { authority, handle, root: home.root, origins, datacenter, turns }))
+    let (turns, patience, root) = (Porter::turns(), Porter::PATIENCE, home.root);
+    let porter = |authority| Porter { authority, handle, root, origins, datacenter, turns, patience };
+    Ok(home.authority.map(porter))
 }
 
 /// What stands behind the port.
@@ -357,13 +361,16 @@ struct Doors {
     pairing: Pairing,
 }
 
-/// How long to wait when the machine is out of descriptors or memory for another connection.
+/// How long to wait when the machine is out of descriptors or memory for another connection: the one that waits in the queue
+/// is offered again at once, so that without a pause one would spin, and log as fast.
 const BREATH: Duration = Duration::from_millis(50);
 
 async fn listen(listener: TcpListener, doors: Arc<Doors>) {
+    let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((tcp, from)) => {
+                failing = false;
                 let doors = doors.clone();
                 tokio::spawn(async move {
                     if let Err(error) = doors.open(tcp, from).await {
@@ -372,7 +379,10 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted now");
+                // Said once until it works again.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "no connection can be accepted now; it is tried again and again");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }
@@ -381,9 +391,9 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
 
 impl Doors {
     async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TlsError> {
-        let Accepted { door, peer, stream } = self.tls.accept(tcp, from).await?;
+        let Accepted { door, peer, stream, stranger: _until_the_end } = self.tls.accept(tcp, from).await?;
         match (door, peer, &self.porter) {
-            (Door::Join, _, Some(porter)) => Ok(porter.serve(stream).await?),
+            (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
             (Door::Api, Some(peer), _) => {
                 http::serve(self.desk.clone(), peer, stream).await;
                 Ok(())
