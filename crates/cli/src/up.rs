@@ -50,6 +50,9 @@ impl Up {
             founding::set_advertised(&home, &advertise).map_err(|error| cannot_found(&home, &error))?;
         }
         let running = running::start(&self.place, settings).await?;
+        if !founded && is_of_this_fleet(&operator_home, &home) {
+            renew(&operator_home, &home);
+        }
         if is_of_this_fleet(&operator_home, &home) && !running.reached().is_empty() {
             founding::set_origins(&operator_home, running.reached())
                 .map_err(|error| cannot_found(&operator_home, &error))?;
@@ -91,6 +94,17 @@ impl Up {
         speak::result("\nOn every other machine, within the hour (it holds a secret; it is good for 100 agents):\n");
         speak::result(format!("  tiding join {line}\n"));
         speak::result("Then, here:\n\n  tiding deploy ./build --to /srv/app\n  tiding status\n");
+    }
+}
+
+/// Renews the operator's certificate when it is old; who cannot is told, and runs all the same.
+fn renew(operator_home: &Path, home: &Path) {
+    match founding::renew_operator(operator_home, home) {
+        Ok(true) => {
+            speak::note(format!("the operator's certificate in {} was old and is renewed", operator_home.display()))
+        }
+        Ok(false) => {}
+        Err(error) => speak::warning(format!("the operator's certificate cannot be renewed: {error}")),
     }
 }
 

@@ -8,8 +8,9 @@ use crate::api::{
 };
 use crate::founding;
 use crate::home::{self, FleetFile};
-use crate::identity::{ANY_NODE, Identity};
+use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
+use crate::life::Life;
 use crate::tls::{Door, Tls};
 use content::{AppName, FleetId, NodeId, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
@@ -57,6 +58,7 @@ pub struct Client {
     tls: Arc<Tls>,
     origins: Vec<SocketAddr>,
     patience: Duration,
+    life: Option<Life>,
 }
 
 type Connection = http1::SendRequest<Full<Bytes>>;
@@ -65,13 +67,18 @@ impl Client {
     /// Reads the keys and addresses in an operator's home.
     pub fn open(operator_home: &Path) -> Result<Self, ClientError> {
         let keys = OperatorKeys::read(operator_home)?;
-        Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE })
+        Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE, life: keys.life })
     }
 
     /// A client with keys that are here.
     #[cfg(test)]
     pub(crate) fn of(tls: Arc<Tls>, origins: Vec<SocketAddr>) -> Self {
-        Self { tls, origins, patience: PATIENCE }
+        Self { tls, origins, patience: PATIENCE, life: None }
+    }
+
+    /// That the operator's certificate ends soon, when it does.
+    pub fn notice(&self) -> Option<String> {
+        self.life.and_then(|life| life.notice(wall_clock()))
     }
 
     /// Where everything stands.
@@ -245,6 +252,8 @@ pub(crate) struct OperatorKeys {
     pub(crate) fleet: FleetFile,
     pub(crate) root: Signed,
     pub(crate) id: FleetId,
+    /// How long its certificate lives, as far as it says.
+    pub(crate) life: Option<Life>,
 }
 
 impl OperatorKeys {
@@ -257,7 +266,7 @@ impl OperatorKeys {
         let identity = Identity::load(home).map_err(|error| bad(&error))?;
         let (root, id, _) = founding::read_root(home).map_err(|error| bad(&error))?;
         let tls = Arc::new(Tls::new(&identity).map_err(|error| bad(&error))?);
-        Ok(Self { tls, node: identity.node, fleet, root, id })
+        Ok(Self { tls, node: identity.node, fleet, root, id, life: Life::of(&identity.chain[0]).ok() })
     }
 }
 

@@ -8,8 +8,9 @@ use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
 use crate::home::{self, NodeFile};
-use crate::identity::{Authority, Identity, pin_of};
+use crate::identity::{Authority, Identity, pin_of, wall_clock};
 use crate::join::{JoinLine, JoinTerms, Porter};
+use crate::life::{self, Life};
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Position};
@@ -225,7 +226,7 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
         return Err(StartError::NotFounded(home.to_owned()));
     }
     let directory = home::identity(home);
-    let identity = Identity::load(&directory).map_err(bad_home)?;
+    let mut identity = Identity::load(&directory).map_err(bad_home)?;
     let node = home::read_json(&directory.join(home::NODE)).map_err(bad_home)?;
     let (root, fleet, _) = founding::read_root(&directory).map_err(bad_home)?;
     let authority = match identity.role {
@@ -233,7 +234,37 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
         Role::Agent => None,
         Role::Operator => return Err(bad_home("an operator's certificate does not run a node")),
     };
+    if let Some(authority) = &authority
+        && renewed(&directory, authority)
+    {
+        identity = Identity::load(&directory).map_err(bad_home)?;
+    }
+    warn_of_the_end(&identity);
     Ok(Home { identity, node, root, fleet, authority })
+}
+
+/// Renews the origin's own certificate when it is old. An origin that cannot is no worse off than before, and runs.
+fn renewed(directory: &Path, authority: &Authority) -> bool {
+    match life::renew(directory, authority, wall_clock()) {
+        Ok(true) => {
+            tracing::info!("this origin's certificate was old and is renewed");
+            true
+        }
+        Ok(false) => false,
+        Err(error) => {
+            tracing::warn!(%error, "this origin's certificate cannot be renewed");
+            false
+        }
+    }
+}
+
+fn warn_of_the_end(identity: &Identity) {
+    if let Some(notice) = Life::of(&identity.chain[0]).ok().and_then(|life| life.notice(wall_clock())) {
+        tracing::warn!(
+            "this node's certificate {notice}, and then nobody talks to it any more; stop it, move `identity` in its home \
+             away, and join again with a new line from `tiding token`"
+        );
+    }
 }
 
 type OpenStore = (Store<RealDisk>, Recovered);
@@ -408,5 +439,49 @@ impl Doors {
             // An agent lets nobody join; without a certificate there is nothing else to do here.
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::new_key;
+    use content::UnixTime;
+
+    /// Puts a certificate that was made long ago into a home.
+    fn grown_old(directory: &Path, authority: &Authority, role: Role) -> Vec<u8> {
+        let (key, made) = (new_key(), UnixTime(wall_clock().0 - 300 * 24 * 3600));
+        let leaf = authority.issue_own(&key, role, made).expect("a certificate");
+        for (name, bytes) in Identity::to_files(&key, &leaf, authority.certificate()) {
+            home::replace(&directory.join(name), &bytes).expect("written");
+        }
+        std::fs::read(directory.join(home::CERTIFICATE)).expect("readable")
+    }
+
+    #[tokio::test]
+    async fn an_origin_renews_its_own_certificate_at_start_and_an_operators_when_asked() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (at, operator_home) = (temp.path().join("home"), temp.path().join("operator"));
+        let options = founding::FoundOptions {
+            home: at.clone(),
+            operator_home: operator_home.clone(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            advertise: Vec::new(),
+            name: "first".to_owned(),
+            datacenter: "here".to_owned(),
+            operator: "alice".to_owned(),
+        };
+        founding::found(&options).expect("founded");
+        let authority = Authority::load(&home::authority(&at)).expect("a CA");
+        assert!(!founding::renew_operator(&operator_home, &at).expect("it is young"));
+        let old = grown_old(&operator_home, &authority, Role::Operator);
+        assert!(founding::renew_operator(&operator_home, &at).expect("it can be renewed"));
+        assert_ne!(std::fs::read(operator_home.join(home::CERTIFICATE)).expect("readable"), old);
+
+        let old = grown_old(&home::identity(&at), &authority, Role::Origin);
+        let options = Options { home: at.clone(), targets: temp.path().to_owned(), listen: ([127, 0, 0, 1], 0).into() };
+        let running = start(options).await.expect("started");
+        assert_ne!(std::fs::read(home::identity(&at).join(home::CERTIFICATE)).expect("readable"), old);
+        running.stop().await;
     }
 }

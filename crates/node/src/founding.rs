@@ -5,7 +5,7 @@
 
 use crate::home::{self, FileError, FleetFile, NodeFile};
 use crate::identity::{Authority, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
-use crate::reach;
+use crate::{life, reach};
 use content::root::Operator;
 use content::{FleetId, Label, NodeId, PayloadKind, Role, Root, Signed, SigningKey, UnixTime};
 use std::collections::BTreeMap;
@@ -97,6 +97,12 @@ pub fn set_advertised(home: &Path, advertise: &[SocketAddr]) -> Result<(), Found
     }
     node.advertise = advertise.to_vec();
     Ok(home::replace(&path, &home::to_json(&node))?)
+}
+
+/// Renews an operator's certificate when it is old, by the CA in the home of an origin of the same fleet. Says whether it did.
+pub fn renew_operator(operator_home: &Path, home: &Path) -> Result<bool, FoundError> {
+    let authority = Authority::load(&home::authority(home))?;
+    Ok(life::renew(operator_home, &authority, wall_clock())?)
 }
 
 fn refuse_used(directory: &Path) -> Result<(), FoundError> {

@@ -19,6 +19,7 @@ mod home;
 mod http;
 mod identity;
 pub mod join;
+mod life;
 mod limits;
 pub mod publish;
 pub mod reach;
