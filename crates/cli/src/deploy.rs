@@ -16,7 +16,8 @@ use std::time::Duration;
     tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --health-window 30s\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on zone=a\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
-    moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.")]
+    moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
+    Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar.")]
 pub(crate) struct Deploy {
     /// The directory or file
     #[arg(value_name = "DIR")]

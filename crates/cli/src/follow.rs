@@ -14,8 +14,8 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long an origin may be away before it is not waited for.
-const AWAY: Duration = Duration::from_secs(60);
+/// How long an origin may be away before it is not waited for, by those who follow and those who still publish.
+pub(crate) const AWAY: Duration = Duration::from_secs(60);
 
 /// How a rollout ended.
 pub(crate) struct Ended {
@@ -47,7 +47,9 @@ pub(crate) async fn follow(
             }
         } else if let Some(status) = seen.status {
             if let Some(newer) = judge.superseded(&status) {
-                return Err(Failure::new(Kind::Refused, "another order took the place of this one").because(newer));
+                return Err(Failure::new(Kind::Refused, "another order took the place of this one")
+                    .because(newer)
+                    .next("`tiding status` shows what it orders; give yours again if it is still wanted"));
             }
             let standings = judge.judge(&status, Instant::now());
             story.tell(&standings, screen);

@@ -18,8 +18,11 @@ pub(crate) fn operator() -> Result<PathBuf, Failure> {
 
 /// The same path whatever the working directory becomes.
 pub(crate) fn absolute(path: &Path) -> Result<PathBuf, Failure> {
-    std::path::absolute(path)
-        .map_err(|error| Failure::new(Kind::Usage, format!("`{}` is no path", path.display())).because(error))
+    std::path::absolute(path).map_err(|error| {
+        Failure::new(Kind::Usage, format!("`{}` is no path", path.display()))
+            .because(error)
+            .next("give an absolute path, for example /var/lib/tiding")
+    })
 }
 
 /// What this machine is called, made into a name that a node may have.

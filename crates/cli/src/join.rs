@@ -54,10 +54,11 @@ impl Join {
 
 fn first_line_of_stdin() -> Result<String, Failure> {
     let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(|error| Failure::new(Kind::Usage, "cannot read the join line from standard input").because(error))?;
+    std::io::stdin().lock().read_line(&mut line).map_err(|error| {
+        Failure::new(Kind::Usage, "cannot read the join line from standard input")
+            .because(error)
+            .next("give it as an argument, or as one line of text: echo LINE | tiding join -")
+    })?;
     Ok(line)
 }
 

@@ -2,11 +2,11 @@
 
 use crate::escape::escape_lines;
 use crate::failure::{Failure, Kind};
-use crate::follow::{Ended, follow, waiting};
+use crate::follow::{AWAY, Ended, follow, waiting};
 use crate::report::Story;
 use crate::rollout::{Goal, Judge};
 use crate::screen::Screen;
-use crate::watching::Watching;
+use crate::watching::{Seen, Watching};
 use crate::words;
 use node::client::Client;
 use node::publish::{self, DeployError, DeployOptions, Deployed, Progress};
@@ -93,6 +93,9 @@ impl Scene {
                 outcome = &mut work.0 => break concluded(&what, outcome)?,
                 () = watching.changed(), if matches!(self.stage, Stage::Submitted | Stage::Ordered) => {
                     self.look(&watching);
+                    if matches!(self.stage, Stage::Submitted) {
+                        not_away(&what, &watching.seen(), Instant::now())?;
+                    }
                 }
             }
         };
@@ -168,6 +171,21 @@ impl Scene {
     }
 }
 
+/// Fails once no origin has answered for too long: without one, a deploy would wait for ever.
+fn not_away(what: &str, seen: &Seen, now: Instant) -> Result<(), Failure> {
+    match &seen.lost {
+        Some((since, why)) if now.saturating_duration_since(*since) > AWAY => {
+            Err(Failure::new(Kind::Unreachable, what)
+                .because(format!(
+                    "no origin has answered for more than {}, and nothing was ordered before that ({why})",
+                    words::duration(AWAY)
+                ))
+                .next("the same command may be repeated as soon as an origin answers: what has arrived is kept there"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Work that ends when nobody waits for it any more.
 struct Aborting<T>(tokio::task::JoinHandle<T>);
 
@@ -180,7 +198,9 @@ impl<T> Drop for Aborting<T> {
 fn concluded(what: &str, outcome: Result<Result<Deployed, DeployError>, JoinError>) -> Result<Deployed, Failure> {
     match outcome {
         Ok(result) => result.map_err(|error| cannot_deploy(what, &error)),
-        Err(panicked) => Err(Failure::new(Kind::Failed, what).because(panicked)),
+        Err(panicked) => Err(Failure::new(Kind::Failed, what)
+            .because(panicked)
+            .next("`tiding status` tells whether it was ordered; if not, give it again")),
     }
 }
 
@@ -222,6 +242,18 @@ pub(crate) fn check_target(path: &Path) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_origin_that_stays_away_while_it_is_published_ends_the_deploy() {
+        let since = Instant::now();
+        let lost = Seen { status: None, lost: Some((since, "connection refused".to_owned())) };
+        assert!(not_away("it", &lost, since + AWAY).is_ok(), "it may come back");
+        let gone = not_away("it", &lost, since + AWAY + Duration::from_secs(1)).expect_err("it did not");
+        assert_eq!(gone.kind, Kind::Unreachable);
+        assert!(gone.why.is_some_and(|why| why.contains("nothing was ordered") && why.contains("refused")));
+        assert!(gone.next.is_some_and(|next| next.contains("repeated")));
+        assert!(not_away("it", &Seen::default(), since + AWAY * 2).is_ok(), "it was never lost");
+    }
 
     #[test]
     fn a_target_is_absolute_does_not_climb_and_has_a_name() {

@@ -33,6 +33,12 @@ impl Status {
         let what = "cannot see the fleet";
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;
+        if let Some(notice) = client.notice() {
+            speak::warning(format!(
+                "the operator's certificate {notice}; `tiding up` on the origin's machine renews it, when --operator-home \
+                 leads to these keys there"
+            ));
+        }
         let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
         match self.json {
             true => speak::json(&status),

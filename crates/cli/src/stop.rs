@@ -5,6 +5,7 @@ use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
 use rustix::process::{Pid, Signal, kill_process};
+use serde::Serialize;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -20,6 +21,17 @@ pub(crate) struct Stop {
     /// How long to wait until it has stopped
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = crate::parse::duration)]
     wait: Duration,
+    /// Print how it was found as one line of JSON on standard output
+    #[arg(long)]
+    json: bool,
+}
+
+/// How a node was found, for programs.
+#[derive(Debug, Serialize)]
+struct StoppedJson<'a> {
+    home: &'a Path,
+    /// Whether it ran, and does not any more.
+    stopped: bool,
 }
 
 /// How a node was found.
@@ -35,7 +47,12 @@ impl Stop {
     /// Stops it and says so.
     pub(crate) fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = settings.home(self.home.as_ref())?;
-        match stop(&home, self.wait)? {
+        let found = stop(&home, self.wait)?;
+        if self.json {
+            speak::json(&StoppedJson { home: &home, stopped: found == Stopped::Now });
+            return Ok(());
+        }
+        match found {
             Stopped::Now => speak::result(format!("the node in {} has stopped", home.display())),
             Stopped::NothingRan => speak::result(format!("nothing runs in {}", home.display())),
         }
@@ -49,21 +66,30 @@ pub(crate) fn stop(home: &Path, wait: Duration) -> Result<Stopped, Failure> {
     let lock = match File::open(&path) {
         Ok(lock) => lock,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return missing(home),
-        Err(error) => return Err(cannot_stop(home).because(format!("{}: {error}", path.display()))),
+        Err(error) => return Err(cannot_stop(home).because(format!("{}: {error}", path.display())).next(AS_WHOM)),
     };
     match lock.try_lock() {
         Ok(()) => return Ok(Stopped::NothingRan),
         Err(TryLockError::WouldBlock) => {}
-        Err(TryLockError::Error(error)) => return Err(cannot_stop(home).because(error)),
+        Err(TryLockError::Error(error)) => return Err(cannot_stop(home).because(error).next(AS_WHOM)),
     }
-    let pid = owner(&path).ok_or_else(|| cannot_stop(home).because("its lock does not say which process has it"))?;
-    kill_process(pid, Signal::TERM).map_err(|error| cannot_stop(home).because(format!("process {pid:?}: {error}")))?;
+    let pid = owner(&path).ok_or_else(|| {
+        cannot_stop(home)
+            .because("its lock does not say which process has it")
+            .next(format!("`fuser {}` may tell; it stops in order when it is sent SIGTERM", path.display()))
+    })?;
+    kill_process(pid, Signal::TERM).map_err(|error| {
+        cannot_stop(home).because(format!("process {}: {error}", pid.as_raw_nonzero())).next(AS_WHOM)
+    })?;
     wait_until_free(lock, wait).then_some(Stopped::Now).ok_or_else(|| {
         cannot_stop(home)
             .because(format!("process {} has not ended within {wait:?}", pid.as_raw_nonzero()))
             .next("wait longer with --wait, or kill it: a node survives that")
     })
 }
+
+/// What helps when this user may not.
+const AS_WHOM: &str = "stop it as the user that started it, or as root";
 
 /// A home without a store never ran; a directory that is no home at all is a mistake.
 fn missing(home: &Path) -> Result<Stopped, Failure> {
@@ -99,6 +125,21 @@ mod tests {
     fn a_directory_without_a_node_is_a_mistake_of_the_arguments() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         assert_eq!(stop(dir.path(), Duration::ZERO).map_err(|failure| failure.kind), Err(Kind::Usage));
+    }
+
+    #[test]
+    fn every_way_not_to_stop_a_node_says_what_next() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = dir.path().join("store/lock");
+        std::fs::create_dir(dir.path().join("store")).expect("a directory");
+        let held = File::create(&path).expect("a file");
+        held.lock().expect("nobody else has it");
+        let nameless = stop(dir.path(), Duration::ZERO).expect_err("nobody is named");
+        assert!(nameless.next.is_some());
+        // No process has this number: it is beyond what the kernel gives.
+        std::fs::write(&path, "2147483647\n").expect("written");
+        let gone = stop(dir.path(), Duration::ZERO).expect_err("no such process");
+        assert!(gone.why.is_some_and(|why| why.starts_with("process 2147483647:")) && gone.next.is_some());
     }
 
     #[test]

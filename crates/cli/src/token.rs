@@ -4,8 +4,8 @@ use crate::failure::{Failure, Kind};
 use crate::parse;
 use crate::settings::Settings;
 use crate::speak;
-use clap::{Args, Subcommand, ValueEnum};
-use content::{Label, Role, TokenId};
+use clap::{Args, Subcommand};
+use content::{Label, TokenId};
 use node::client::Client;
 use node::join::{JoinLine, JoinTerms};
 use serde::Serialize;
@@ -16,8 +16,8 @@ use std::time::Duration;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  tiding token --uses 1 --valid 10m --label zone=a\n  tiding token revoke 3f2a…\n\n\
-    The line holds a secret. Whoever has it can add a machine to the fleet, as the role it names, until it is used up,\n\
-    expired or revoked; what runs is still for the operators' keys to say.",
+    The line holds a secret. Whoever has it can add an agent to the fleet until it is used up, expired or\n\
+    revoked; what runs is still for the operators' keys to say.",
     args_conflicts_with_subcommands = true
 )]
 pub(crate) struct Token {
@@ -29,9 +29,6 @@ pub(crate) struct Token {
     /// For how long
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse::duration)]
     valid: Duration,
-    /// What those machines become
-    #[arg(long, value_enum, default_value = "agent")]
-    role: Becomes,
     /// What is said of those machines; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
     label: Vec<(Label, Label)>,
@@ -56,15 +53,6 @@ enum Action {
     },
 }
 
-/// What a machine can become by joining.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Becomes {
-    /// Receives and deploys
-    Agent,
-    /// Holds the truth for its datacenter
-    Origin,
-}
-
 /// A join line, for programs.
 #[derive(Debug, Serialize)]
 struct Made {
@@ -86,12 +74,8 @@ impl Token {
     }
 
     async fn make(&self, client: &Client) -> Result<(), Failure> {
-        let role = match self.role {
-            Becomes::Agent => Role::Agent,
-            Becomes::Origin => Role::Origin,
-        };
         let labels = self.label.iter().cloned().collect();
-        let terms = JoinTerms { uses: self.uses, valid: self.valid, role, labels };
+        let terms = JoinTerms { uses: self.uses, valid: self.valid, labels, ..JoinTerms::default() };
         let made = client.issue_join_line(&terms).await;
         let line = made.map_err(|error| Failure::asking("cannot make a join line", &error))?;
         self.say(&line);

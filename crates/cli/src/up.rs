@@ -6,10 +6,12 @@ use crate::running::{self, Place, Ready};
 use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
+use node::api::Refusal;
 use node::daemon::{IssueError, Running};
 use node::founding::{self, FoundError, FoundOptions};
 use node::join::JoinTerms;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use node::reach;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Founds a fleet on this machine (once), and runs its origin.
@@ -22,7 +24,8 @@ pub(crate) struct Up {
     /// Where the operator's keys are kept [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
-    /// An address at which other machines reach this one; may be given several times [default: where it listens]
+    /// An address at which other machines reach this one; may be given several times [default: where it listens, or
+    /// the address by which this machine goes out]
     #[arg(long, value_name = "ADDRESS")]
     advertise: Vec<SocketAddr>,
     /// What the origin is called [default: the host's name]
@@ -38,14 +41,21 @@ impl Up {
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = settings.home(self.place.home.as_ref())?;
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
+        let advertise = settings.advertise(&self.advertise);
+        check_advertised(&advertise)?;
         let founded = !founding::is_founded(&home);
         if founded {
             self.found(settings, &home, &operator_home)?;
+        } else if !advertise.is_empty() {
+            founding::set_advertised(&home, &advertise).map_err(|error| cannot_found(&home, &error))?;
         }
         let running = running::start(&self.place, settings).await?;
-        let reached = self.reached(settings, running.address());
-        if is_of_this_fleet(&operator_home, &home) {
-            founding::set_origins(&operator_home, &reached).map_err(|error| cannot_found(&operator_home, &error))?;
+        if !founded && is_of_this_fleet(&operator_home, &home) {
+            renew(&operator_home, &home);
+        }
+        if is_of_this_fleet(&operator_home, &home) && !running.reached().is_empty() {
+            founding::set_origins(&operator_home, running.reached())
+                .map_err(|error| cannot_found(&operator_home, &error))?;
         }
         let line = running.issue_join_line(JoinTerms::default()).await.map_err(cannot_issue)?;
         self.say(&running, &line.to_string(), founded.then_some(&operator_home));
@@ -59,31 +69,12 @@ impl Up {
             home: home.to_owned(),
             operator_home: operator_home.to_owned(),
             listen,
-            advertise: self.advertised(settings, listen),
+            advertise: settings.advertise(&self.advertise),
             name,
             datacenter: settings.datacenter(self.datacenter.as_ref()),
             operator: homes::user_name(),
         };
         founding::found(&options).map_err(|error| cannot_found(home, &error))
-    }
-
-    /// What others are told before the port is known: nothing, where it is clear or not known yet.
-    fn advertised(&self, settings: &Settings, listen: SocketAddr) -> Vec<SocketAddr> {
-        let named = settings.advertise(&self.advertise);
-        match named.is_empty() && listen.ip().is_unspecified() && listen.port() != 0 {
-            true => outward(listen.ip()).map(|ip| SocketAddr::new(ip, listen.port())).into_iter().collect(),
-            false => named,
-        }
-    }
-
-    /// Where the operator's commands on this machine reach the origin.
-    fn reached(&self, settings: &Settings, address: SocketAddr) -> Vec<SocketAddr> {
-        let mut reached = settings.advertise(&self.advertise);
-        if reached.is_empty() {
-            let ip = if address.ip().is_unspecified() { outward(address.ip()) } else { Some(address.ip()) };
-            reached.extend(ip.map(|ip| SocketAddr::new(ip, address.port())));
-        }
-        reached
     }
 
     fn say(&self, running: &Running, line: &str, keys: Option<&PathBuf>) {
@@ -106,15 +97,15 @@ impl Up {
     }
 }
 
-/// The address of this machine on its way out; nothing is sent.
-fn outward(listening: IpAddr) -> Option<IpAddr> {
-    let (any, far) = match listening {
-        IpAddr::V4(_) => ("0.0.0.0:0", "192.0.2.1:9"),
-        IpAddr::V6(_) => ("[::]:0", "[2001:db8::1]:9"),
-    };
-    let socket = UdpSocket::bind(any).ok()?;
-    socket.connect(far).ok()?;
-    socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
+/// Renews the operator's certificate when it is old; who cannot is told, and runs all the same.
+fn renew(operator_home: &Path, home: &Path) {
+    match founding::renew_operator(operator_home, home) {
+        Ok(true) => {
+            speak::note(format!("the operator's certificate in {} was old and is renewed", operator_home.display()))
+        }
+        Ok(false) => {}
+        Err(error) => speak::warning(format!("the operator's certificate cannot be renewed: {error}")),
+    }
 }
 
 /// Whether the keys there are of the fleet that this home belongs to: other fleets' keys are left as they are.
@@ -138,9 +129,43 @@ fn cannot_found(at: &Path, error: &FoundError) -> Failure {
 fn cannot_issue(error: IssueError) -> Failure {
     let what = "cannot make a join line";
     match error {
-        IssueError::Refused(refusal) => Failure::refused(what, &refusal).next(
+        IssueError::Refused(refusal @ Refusal::NotAllowed { .. }) => Failure::refused(what, &refusal).next(
             "is this an agent's home? `tiding run` starts it, and `tiding up --home DIR` founds a fleet elsewhere",
         ),
-        IssueError::Failed(why) => Failure::new(Kind::Failed, what).because(why),
+        IssueError::Refused(refusal) => Failure::refused(what, &refusal),
+        IssueError::Failed(why) => Failure::new(Kind::Failed, what)
+            .because(why)
+            .next("give `tiding up` again: what was founded is still there"),
+    }
+}
+
+/// Refuses addresses that lead nowhere before anything is founded with them.
+fn check_advertised(advertise: &[SocketAddr]) -> Result<(), Failure> {
+    match advertise.iter().find(|address| !reach::leads_somewhere(address)) {
+        None => Ok(()),
+        Some(address) => Err(Failure::new(Kind::Usage, format!("cannot advertise {address}"))
+            .because("others cannot dial it: it names no machine, or no port")
+            .next("give the address at which they reach this one: --advertise ADDRESS:PORT")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_leads_nowhere_is_not_advertised() {
+        let checked = |text: &str| check_advertised(&[text.parse().expect("an address")]);
+        assert!(checked("203.0.113.7:7443").is_ok());
+        for nowhere in ["0.0.0.0:7443", "[::]:7443", "10.0.0.5:0"] {
+            let failure = checked(nowhere).expect_err("it leads nowhere");
+            assert!(failure.kind == Kind::Usage && failure.next.is_some(), "{nowhere}");
+        }
+    }
+
+    #[test]
+    fn what_to_do_about_an_origin_that_is_not_reached_is_said() {
+        let refused = Refusal::Invalid { why: "nobody knows; start it with --advertise".to_owned() };
+        assert_eq!(cannot_issue(IssueError::Refused(refused)).next.as_deref(), Some("start it with --advertise"));
     }
 }

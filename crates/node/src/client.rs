@@ -8,8 +8,9 @@ use crate::api::{
 };
 use crate::founding;
 use crate::home::{self, FleetFile};
-use crate::identity::{ANY_NODE, Identity};
+use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
+use crate::life::Life;
 use crate::tls::{Door, Tls};
 use content::{AppName, FleetId, NodeId, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
@@ -56,6 +57,8 @@ const LINES: usize = 4;
 pub struct Client {
     tls: Arc<Tls>,
     origins: Vec<SocketAddr>,
+    patience: Duration,
+    life: Option<Life>,
 }
 
 type Connection = http1::SendRequest<Full<Bytes>>;
@@ -64,26 +67,29 @@ impl Client {
     /// Reads the keys and addresses in an operator's home.
     pub fn open(operator_home: &Path) -> Result<Self, ClientError> {
         let keys = OperatorKeys::read(operator_home)?;
-        Ok(Self { tls: keys.tls, origins: keys.fleet.origins })
+        Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE, life: keys.life })
     }
 
     /// A client with keys that are here.
     #[cfg(test)]
     pub(crate) fn of(tls: Arc<Tls>, origins: Vec<SocketAddr>) -> Self {
-        Self { tls, origins }
+        Self { tls, origins, patience: PATIENCE, life: None }
+    }
+
+    /// That the operator's certificate ends soon, when it does.
+    pub fn notice(&self) -> Option<String> {
+        self.life.and_then(|life| life.notice(wall_clock()))
     }
 
     /// Where everything stands.
     pub async fn status(&self) -> Result<FleetStatus, ClientError> {
-        self.ask(Method::GET, "/v1/status", None::<&()>, PATIENCE).await
+        self.ask(Method::GET, "/v1/status", None::<&()>, self.patience).await
     }
 
     /// The status now and whenever it changes, at most every 100 ms. Ends with an error when the connection does; watch
     /// again then.
     pub async fn watch(&self) -> Result<mpsc::Receiver<Result<FleetStatus, ClientError>>, ClientError> {
-        let mut connection = self.connect().await?;
-        let answered = send(&mut connection, Method::GET, "/v1/watch", Bytes::new()).await?;
-        let body = accepted(answered).await?.into_body();
+        let (connection, body) = within(self.patience, self.begin_watch()).await?;
         let (to, lines) = mpsc::channel(LINES);
         tokio::spawn(async move {
             let end = read_lines(body, &to).await;
@@ -92,6 +98,12 @@ impl Client {
             drop(connection);
         });
         Ok(lines)
+    }
+
+    async fn begin_watch(&self) -> Result<(Connection, Incoming), ClientError> {
+        let mut connection = self.connect().await?;
+        let answered = send(&mut connection, Method::GET, "/v1/watch", Bytes::new()).await?;
+        Ok((connection, accepted(answered).await?.into_body()))
     }
 
     /// Has every node read again what is live.
@@ -103,7 +115,7 @@ impl Client {
     /// Brings a signed order for a release that is known already.
     pub async fn order(&self, order: &Signed) -> Result<Ordered, ClientError> {
         let request = OrderRequest { order: data_encoding::BASE64.encode(&order.encode()) };
-        self.ask(Method::POST, "/v1/orders", Some(&request), PATIENCE).await
+        self.ask(Method::POST, "/v1/orders", Some(&request), self.patience).await
     }
 
     /// Has a join line made.
@@ -114,18 +126,18 @@ impl Client {
             role: terms.role.into(),
             labels: labels_to_text(&terms.labels),
         };
-        let issued: TokenIssued = self.ask(Method::POST, "/v1/tokens", Some(&request), PATIENCE).await?;
+        let issued: TokenIssued = self.ask(Method::POST, "/v1/tokens", Some(&request), self.patience).await?;
         issued.line.parse().map_err(|bad: BadJoinLine| ClientError::Protocol(bad.to_string()))
     }
 
     /// Takes a join line back.
     pub async fn revoke_token(&self, token: TokenId) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, PATIENCE).await
+        self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, self.patience).await
     }
 
     /// Has an agent forgotten that is gone for good: it is let in no more.
     pub async fn forget(&self, node: NodeId) -> Result<(), ClientError> {
-        self.ask(Method::DELETE, &format!("/v1/nodes/{node}"), None::<&()>, PATIENCE).await
+        self.ask(Method::DELETE, &format!("/v1/nodes/{node}"), None::<&()>, self.patience).await
     }
 
     async fn ask<T: DeserializeOwned>(
@@ -145,8 +157,7 @@ impl Client {
             let bytes = collect(answer.into_body()).await?;
             serde_json::from_slice(&bytes).map_err(protocol)
         };
-        let slow = || ClientError::Unreachable(format!("no answer within {} s", patience.as_secs()));
-        timeout(patience, asked).await.map_err(|_| slow())?
+        within(patience, asked).await
     }
 
     /// A connection to the first origin that answers.
@@ -168,6 +179,12 @@ impl Client {
         }
         Err(ClientError::Unreachable(failed))
     }
+}
+
+/// What comes in time, or the reason why nothing is waited for any more.
+async fn within<T>(patience: Duration, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    let slow = || ClientError::Unreachable(format!("no answer within {} s", patience.as_secs()));
+    timeout(patience, asked).await.map_err(|_| slow())?
 }
 
 fn protocol(why: impl std::fmt::Display) -> ClientError {
@@ -235,6 +252,8 @@ pub(crate) struct OperatorKeys {
     pub(crate) fleet: FleetFile,
     pub(crate) root: Signed,
     pub(crate) id: FleetId,
+    /// How long its certificate lives, as far as it says.
+    pub(crate) life: Option<Life>,
 }
 
 impl OperatorKeys {
@@ -247,6 +266,24 @@ impl OperatorKeys {
         let identity = Identity::load(home).map_err(|error| bad(&error))?;
         let (root, id, _) = founding::read_root(home).map_err(|error| bad(&error))?;
         let tls = Arc::new(Tls::new(&identity).map_err(|error| bad(&error))?);
-        Ok(Self { tls, node: identity.node, fleet, root, id })
+        Ok(Self { tls, node: identity.node, fleet, root, id, life: Life::of(&identity.chain[0]).ok() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fleet, Guest};
+    use content::Role;
+
+    #[tokio::test]
+    async fn an_origin_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {
+        let fleet = Fleet::new();
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let client = Client::of(fleet.tls(Role::Operator), vec![guest.address]);
+        let client = Client { patience: Duration::from_millis(500), ..client };
+        let (watched, _silent) = tokio::join!(timeout(PATIENCE / 2, client.watch()), guest.accept());
+        let watched = watched.expect("it ends by itself").map(drop);
+        assert!(matches!(watched, Err(ClientError::Unreachable(_))), "{watched:?}");
     }
 }

@@ -8,10 +8,11 @@ use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
 use crate::home::{self, NodeFile};
-use crate::identity::{Authority, Identity, pin_of};
+use crate::identity::{Authority, Identity, pin_of, wall_clock};
 use crate::join::{JoinLine, JoinTerms, Porter};
+use crate::life::{self, Life};
 use crate::tls::{Accepted, Door, Tls, TlsError};
-use crate::{founding, http};
+use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Position};
 use content::{Fact, FleetId, Label, NodeId, Role, Signed};
 use engine::door::{Config, Event, Recovered};
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, broadcast, mpsc, watch};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::task::JoinHandle;
 
 /// How to run a node.
@@ -89,6 +90,11 @@ impl Running {
     /// The address it accepts connections on.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where others reach it; empty when it does not know.
+    pub fn reached(&self) -> &[SocketAddr] {
+        &self.desk.addresses
     }
 
     /// Its id.
@@ -183,6 +189,7 @@ async fn start_with(
     shelf: impl FnOnce(Arc<dyn PieceSource>) -> Shelf,
 ) -> Result<Running, StartError> {
     let home = read_home(&options.home)?;
+    limits::raise_descriptors();
     let tls = Arc::new(Tls::new(&home.identity).map_err(bad_home)?);
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
@@ -219,7 +226,7 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
         return Err(StartError::NotFounded(home.to_owned()));
     }
     let directory = home::identity(home);
-    let identity = Identity::load(&directory).map_err(bad_home)?;
+    let mut identity = Identity::load(&directory).map_err(bad_home)?;
     let node = home::read_json(&directory.join(home::NODE)).map_err(bad_home)?;
     let (root, fleet, _) = founding::read_root(&directory).map_err(bad_home)?;
     let authority = match identity.role {
@@ -227,7 +234,37 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
         Role::Agent => None,
         Role::Operator => return Err(bad_home("an operator's certificate does not run a node")),
     };
+    if let Some(authority) = &authority
+        && renewed(&directory, authority)
+    {
+        identity = Identity::load(&directory).map_err(bad_home)?;
+    }
+    warn_of_the_end(&identity);
     Ok(Home { identity, node, root, fleet, authority })
+}
+
+/// Renews the origin's own certificate when it is old. An origin that cannot is no worse off than before, and runs.
+fn renewed(directory: &Path, authority: &Authority) -> bool {
+    match life::renew(directory, authority, wall_clock()) {
+        Ok(true) => {
+            tracing::info!("this origin's certificate was old and is renewed");
+            true
+        }
+        Ok(false) => false,
+        Err(error) => {
+            tracing::warn!(%error, "this origin's certificate cannot be renewed");
+            false
+        }
+    }
+}
+
+fn warn_of_the_end(identity: &Identity) {
+    if let Some(notice) = Life::of(&identity.chain[0]).ok().and_then(|life| life.notice(wall_clock())) {
+        tracing::warn!(
+            "this node's certificate {notice}, and then nobody talks to it any more; stop it, move `identity` in its home \
+             away, and join again with a new line from `tiding token`"
+        );
+    }
 }
 
 type OpenStore = (Store<RealDisk>, Recovered);
@@ -328,10 +365,7 @@ fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError>
 }
 
 fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
-    let addresses = match home.node.advertise.is_empty() {
-        true => vec![address],
-        false => home.node.advertise.clone(),
-    };
+    let addresses = reach::addresses(&home.node.advertise, address);
     let me = FleetStatus {
         fleet: home.fleet.to_string(),
         origin: home.identity.node.to_string(),
@@ -345,8 +379,9 @@ fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
 
 fn porter_of(home: Home, origins: Vec<SocketAddr>, handle: Handle) -> Result<Option<Porter>, StartError> {
     let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
-    let turns = Semaphore::new(Porter::AT_ONCE);
-    Ok(home.authority.map(|authority| Porter { authority, handle, root: home.root, origins, datacenter, turns }))
+    let (turns, patience, root) = (Porter::turns(), Porter::PATIENCE, home.root);
+    let porter = |authority| Porter { authority, handle, root, origins, datacenter, turns, patience };
+    Ok(home.authority.map(porter))
 }
 
 /// What stands behind the port.
@@ -357,13 +392,16 @@ struct Doors {
     pairing: Pairing,
 }
 
-/// How long to wait when the machine is out of descriptors or memory for another connection.
+/// How long to wait when the machine is out of descriptors or memory for another connection: the one that waits in the queue
+/// is offered again at once, so that without a pause one would spin, and log as fast.
 const BREATH: Duration = Duration::from_millis(50);
 
 async fn listen(listener: TcpListener, doors: Arc<Doors>) {
+    let mut failing = false;
     loop {
         match listener.accept().await {
             Ok((tcp, from)) => {
+                failing = false;
                 let doors = doors.clone();
                 tokio::spawn(async move {
                     if let Err(error) = doors.open(tcp, from).await {
@@ -372,7 +410,10 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
                 });
             }
             Err(error) => {
-                tracing::warn!(%error, "no connection can be accepted now");
+                // Said once until it works again.
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(%error, "no connection can be accepted now; it is tried again and again");
+                }
                 tokio::time::sleep(BREATH).await;
             }
         }
@@ -381,9 +422,9 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
 
 impl Doors {
     async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TlsError> {
-        let Accepted { door, peer, stream } = self.tls.accept(tcp, from).await?;
+        let Accepted { door, peer, stream, stranger: _until_the_end } = self.tls.accept(tcp, from).await?;
         match (door, peer, &self.porter) {
-            (Door::Join, _, Some(porter)) => Ok(porter.serve(stream).await?),
+            (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
             (Door::Api, Some(peer), _) => {
                 http::serve(self.desk.clone(), peer, stream).await;
                 Ok(())
@@ -398,5 +439,49 @@ impl Doors {
             // An agent lets nobody join; without a certificate there is nothing else to do here.
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::identity::new_key;
+    use content::UnixTime;
+
+    /// Puts a certificate that was made long ago into a home.
+    fn grown_old(directory: &Path, authority: &Authority, role: Role) -> Vec<u8> {
+        let (key, made) = (new_key(), UnixTime(wall_clock().0 - 300 * 24 * 3600));
+        let leaf = authority.issue_own(&key, role, made).expect("a certificate");
+        for (name, bytes) in Identity::to_files(&key, &leaf, authority.certificate()) {
+            home::replace(&directory.join(name), &bytes).expect("written");
+        }
+        std::fs::read(directory.join(home::CERTIFICATE)).expect("readable")
+    }
+
+    #[tokio::test]
+    async fn an_origin_renews_its_own_certificate_at_start_and_an_operators_when_asked() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (at, operator_home) = (temp.path().join("home"), temp.path().join("operator"));
+        let options = founding::FoundOptions {
+            home: at.clone(),
+            operator_home: operator_home.clone(),
+            listen: ([127, 0, 0, 1], 0).into(),
+            advertise: Vec::new(),
+            name: "first".to_owned(),
+            datacenter: "here".to_owned(),
+            operator: "alice".to_owned(),
+        };
+        founding::found(&options).expect("founded");
+        let authority = Authority::load(&home::authority(&at)).expect("a CA");
+        assert!(!founding::renew_operator(&operator_home, &at).expect("it is young"));
+        let old = grown_old(&operator_home, &authority, Role::Operator);
+        assert!(founding::renew_operator(&operator_home, &at).expect("it can be renewed"));
+        assert_ne!(std::fs::read(operator_home.join(home::CERTIFICATE)).expect("readable"), old);
+
+        let old = grown_old(&home::identity(&at), &authority, Role::Origin);
+        let options = Options { home: at.clone(), targets: temp.path().to_owned(), listen: ([127, 0, 0, 1], 0).into() };
+        let running = start(options).await.expect("started");
+        assert_ne!(std::fs::read(home::identity(&at).join(home::CERTIFICATE)).expect("readable"), old);
+        running.stop().await;
     }
 }

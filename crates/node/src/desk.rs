@@ -24,7 +24,7 @@ pub(crate) struct Desk {
     pub(crate) ca: Digest,
     /// The fleet.
     pub(crate) fleet: FleetId,
-    /// Where others reach this node.
+    /// Where others reach this node; empty when it does not know.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
@@ -85,6 +85,15 @@ impl Desk {
         if terms.role == Role::Operator {
             return Err(Refusal::NotAllowed { why: "an operator does not join by a line".to_owned() });
         }
+        if terms.role == Role::Origin {
+            return Err(invalid("a fleet has one origin for now, which founded it; make a join line for agents"));
+        }
+        if self.addresses.is_empty() {
+            return Err(invalid(
+                "no address is known at which others reach this origin: it listens on all of this machine's, and none of \
+                 them leads out; start it with `tiding up --advertise ADDRESS:PORT`",
+            ));
+        }
         if terms.uses == 0 || terms.valid.is_zero() || terms.valid > MAX_VALID {
             return Err(invalid(
                 "a join line is for one node or more, and for a while, a week at most; give other --uses or --valid",
@@ -127,5 +136,26 @@ impl Desk {
             Answer::Noted => Ok(()),
             _ => Err(unexpected()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{answering, desk};
+
+    async fn issued(desk: Desk, role: Role) -> Result<JoinLine, String> {
+        let terms = JoinTerms { role, ..JoinTerms::default() };
+        desk.issue(&terms).await.map_err(|refusal| refusal.to_string())
+    }
+
+    #[tokio::test]
+    async fn no_line_is_made_that_leads_nowhere_or_makes_what_can_never_start() {
+        let desk = || desk(answering(|_| Answer::Noted).0);
+        assert!(issued(desk(), Role::Agent).await.is_ok());
+        let unknown = issued(Desk { addresses: Vec::new(), ..desk() }, Role::Agent).await.expect_err("nowhere");
+        assert!(unknown.contains("; start it with `tiding up --advertise"), "{unknown}");
+        let origin = issued(desk(), Role::Origin).await.expect_err("no second origin");
+        assert!(origin.contains("one origin for now"), "{origin}");
     }
 }

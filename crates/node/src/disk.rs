@@ -18,6 +18,16 @@ use store::disk::{Disk, FileKind, Meta, Name, Space};
 #[derive(Debug)]
 pub struct RealDisk {
     umask: u32,
+    owners: Owners,
+}
+
+/// Whose things are said to be.
+#[derive(Debug, Clone, Copy)]
+enum Owners {
+    /// Whose they are.
+    AsTheyAre,
+    /// Root's, all of them.
+    Root,
 }
 
 /// An open directory; clones share the handle.
@@ -37,7 +47,22 @@ const OPEN_TRIES: usize = 16;
 impl RealDisk {
     /// The file system as this process sees it.
     pub fn new() -> Self {
-        Self { umask: umask().unwrap_or(0o777) }
+        Self { umask: umask().unwrap_or(0o777), owners: Owners::AsTheyAre }
+    }
+
+    /// The file system as a process with this effective user id may publish it: only root can say whose things are to be on
+    /// other machines (as with `tar`). The numbers of anyone else are of its own machine, and may be anybody's on another.
+    pub(crate) fn to_publish(effective: u32) -> Self {
+        let owners = if effective == 0 { Owners::AsTheyAre } else { Owners::Root };
+        Self { owners, ..Self::new() }
+    }
+
+    fn meta(&self, stat: &sys::Stat) -> Meta {
+        let meta = to_meta(stat);
+        match self.owners {
+            Owners::AsTheyAre => meta,
+            Owners::Root => Meta { uid: 0, gid: 0, ..meta },
+        }
     }
 
     /// Opens a directory by its path, following symlinks: the way in for the homes and roots that an administrator named.
@@ -164,15 +189,15 @@ impl Disk for RealDisk {
 
     fn metadata(&self, at: &Dir, name: &Name) -> io::Result<Meta> {
         let stat = retry_on_intr(|| sys::statat(&at.0, name.as_bytes(), AtFlags::SYMLINK_NOFOLLOW))?;
-        Ok(to_meta(&stat))
+        Ok(self.meta(&stat))
     }
 
     fn dir_metadata(&self, dir: &Dir) -> io::Result<Meta> {
-        Ok(to_meta(&retry_on_intr(|| sys::fstat(&dir.0))?))
+        Ok(self.meta(&retry_on_intr(|| sys::fstat(&dir.0))?))
     }
 
     fn file_metadata(&self, file: &File) -> io::Result<Meta> {
-        Ok(to_meta(&retry_on_intr(|| sys::fstat(&file.0))?))
+        Ok(self.meta(&retry_on_intr(|| sys::fstat(&file.0))?))
     }
 
     fn sync_dir(&self, dir: &Dir) -> io::Result<()> {
@@ -377,6 +402,25 @@ mod tests {
         let disk = RealDisk::new();
         let dir = disk.open_path(temp.path()).expect("it is there");
         (temp, disk, dir)
+    }
+
+    #[test]
+    fn only_root_publishes_whose_things_are() -> io::Result<()> {
+        let (temp, disk, dir) = here();
+        let path = temp.path().join("f");
+        std::fs::write(&path, "x")?;
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(&path, Some(1000), Some(1000))?;
+        }
+        let real = disk.metadata(&dir, &name("f"))?;
+        assert_ne!(real.uid, 0);
+        let published = |effective| {
+            let meta = RealDisk::to_publish(effective).metadata(&dir, &name("f"))?;
+            Ok::<_, io::Error>((meta.uid, meta.gid, meta.mtime))
+        };
+        assert_eq!(published(0)?, (real.uid, real.gid, real.mtime));
+        assert_eq!(published(1000)?, (0, 0, real.mtime), "who has that number elsewhere could replace what root runs");
+        Ok(())
     }
 
     #[test]

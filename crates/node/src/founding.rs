@@ -5,6 +5,7 @@
 
 use crate::home::{self, FileError, FleetFile, NodeFile};
 use crate::identity::{Authority, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
+use crate::{life, reach};
 use content::root::Operator;
 use content::{FleetId, Label, NodeId, PayloadKind, Role, Root, Signed, SigningKey, UnixTime};
 use std::collections::BTreeMap;
@@ -20,7 +21,7 @@ pub struct FoundOptions {
     pub operator_home: PathBuf,
     /// Where the origin accepts connections.
     pub listen: SocketAddr,
-    /// The addresses at which others reach it; empty means `listen`.
+    /// The addresses at which others reach it; empty means what is found out at each start.
     pub advertise: Vec<SocketAddr>,
     /// The origin's name.
     pub name: String,
@@ -87,6 +88,23 @@ pub fn set_origins(operator_home: &Path, origins: &[SocketAddr]) -> Result<(), F
     Ok(home::replace(&path, &home::to_json(&fleet))?)
 }
 
+/// Tells an origin's home at which addresses others reach it from its next start on.
+pub fn set_advertised(home: &Path, advertise: &[SocketAddr]) -> Result<(), FoundError> {
+    let path = home::identity(home).join(home::NODE);
+    let mut node: NodeFile = home::read_json(&path)?;
+    if node.operator.is_none() || node.advertise == advertise {
+        return Ok(());
+    }
+    node.advertise = advertise.to_vec();
+    Ok(home::replace(&path, &home::to_json(&node))?)
+}
+
+/// Renews an operator's certificate when it is old, by the CA in the home of an origin of the same fleet. Says whether it did.
+pub fn renew_operator(operator_home: &Path, home: &Path) -> Result<bool, FoundError> {
+    let authority = Authority::load(&home::authority(home))?;
+    Ok(life::renew(operator_home, &authority, wall_clock())?)
+}
+
 fn refuse_used(directory: &Path) -> Result<(), FoundError> {
     match std::fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
         Ok(true) => Ok(()),
@@ -123,10 +141,8 @@ fn certify(
 }
 
 fn advertised(options: &FoundOptions) -> Vec<SocketAddr> {
-    match options.advertise.is_empty() {
-        true => vec![options.listen],
-        false => options.advertise.clone(),
-    }
+    let told = if options.advertise.is_empty() { &[options.listen][..] } else { &options.advertise };
+    told.iter().copied().filter(reach::leads_somewhere).collect()
 }
 
 fn fleet_file(options: &FoundOptions) -> FleetFile {

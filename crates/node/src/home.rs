@@ -68,7 +68,7 @@ pub(crate) struct NodeFile {
     pub(crate) labels: BTreeMap<String, String>,
     /// The origins it dials.
     pub(crate) origins: Vec<SocketAddr>,
-    /// Where others reach it; empty means where it listens.
+    /// Where others reach it, as it was told; empty means what is found out at each start.
     pub(crate) advertise: Vec<SocketAddr>,
     /// The first operator's node id, on the origin that founded the fleet.
     pub(crate) operator: Option<String>,

@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Certificat
 pub(crate) const ANY_NODE: &str = "node.tiding.internal";
 /// What follows the role in the name that says it.
 const ROLE_SUFFIX: &str = ".role.tiding.internal";
-/// How long a node's certificate is valid. As long as nothing renews certificates, a short one would end a fleet at night.
+/// How long a node's certificate is valid. As long as nothing renews agents', a short one would end a fleet at night.
 const LEAF_VALIDITY: Duration = Duration::from_secs(397 * 24 * 3600);
 /// How long the CA's certificate is valid.
 const CA_VALIDITY: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
@@ -39,7 +39,7 @@ pub(crate) enum IdentityError {
     Malformed(String),
 }
 
-fn malformed(what: &str, why: impl std::fmt::Display) -> IdentityError {
+pub(crate) fn malformed(what: &str, why: impl std::fmt::Display) -> IdentityError {
     IdentityError::Malformed(format!("{what}: {why}"))
 }
 

@@ -8,6 +8,7 @@ use crate::api::{Refusal, labels_to_text};
 use crate::driver::Handle;
 use crate::home::{self, NodeFile};
 use crate::identity::{self, Authority, Identity, RequestedKey, new_key, node_of_key, random, wall_clock};
+use crate::shares::Shares;
 use crate::tls::{self, Pinned, Stream, TlsError};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::{Digest, FleetId, Label, Labels, Role, Root, Signed, TokenId, UnixTime};
@@ -16,12 +17,12 @@ use engine::door::{Answer, Request};
 use rustls::pki_types::CertificateDer;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// What a join line allows.
@@ -85,7 +86,7 @@ const PREFIX: &str = "tiding1.";
 /// How many bytes of a digest guard against mistyping.
 const CHECKSUM: usize = 4;
 /// The most addresses a line or an answer holds.
-const MAX_ADDRESSES: usize = 16;
+pub(crate) const MAX_ADDRESSES: usize = 16;
 /// The longest address as text.
 const MAX_ADDRESS: usize = 64;
 
@@ -246,6 +247,9 @@ pub enum JoinError {
 const MAX_FRAME: usize = 64 * 1024;
 /// How long each step of the exchange may take.
 const STEP: Duration = Duration::from_secs(20);
+/// How often an origin that lets nobody more in at the moment is tried again, and after how long.
+const TRIES: u32 = 20;
+const AGAIN: Duration = Duration::from_millis(250);
 /// By how much clocks may differ, in seconds.
 const MAX_SKEW: u64 = 5 * 60;
 /// The longest certificate or request, in bytes.
@@ -392,7 +396,12 @@ pub async fn join(line: &JoinLine, home: &Path, name: Option<&str>) -> Result<()
         Ok((node, role)) if node == node_of_key(&key) && role == line.role => {}
         _ => return Err(protocol("the certificate is not the one that was asked for".to_owned())),
     }
-    keep(&into, &key, &leaf, &ca, *welcome)?;
+    let mut welcome = *welcome;
+    if welcome.origins.is_empty() {
+        // The origin does not know how it is reached; we do.
+        welcome.origins.push(address);
+    }
+    keep(&into, &key, &leaf, &ca, welcome)?;
     // The identity stands; a key that could not be removed is of no use to anyone else, and of none to us.
     match std::fs::remove_file(&kept) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -418,19 +427,38 @@ fn joining_key(kept: &Path) -> Result<rcgen::KeyPair, JoinError> {
     Ok(key)
 }
 
-/// The first address at which the line's fleet answers.
+/// The first address at which the line's fleet answers; one that is busy with others who join is waited for.
 async fn dial_any(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), JoinError> {
+    for _ in 1..TRIES {
+        match dial_once(line).await {
+            Err((_, true)) => tokio::time::sleep(AGAIN + Duration::from_millis(random::<1>()[0].into())).await,
+            outcome => return outcome.map_err(|(error, _)| error),
+        }
+    }
+    dial_once(line).await.map_err(|(error, _)| error)
+}
+
+/// A failure, and whether an origin let us go without a word, as one does that has too many strangers.
+type NotDialled = (JoinError, bool);
+
+async fn dial_once(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), NotDialled> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
+    let mut busy = false;
     let mut failed = JoinError::Unreachable("the line names no address".to_owned());
     for &address in &line.addresses {
         match tls::dial_join(address, line.ca).await {
             Ok((stream, pinned)) => return Ok((address, stream, pinned)),
-            Err(TlsError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(TlsError::Io(error)) if error.kind() == InvalidData => {
                 failed = JoinError::NotTheFleet { address, why: error.to_string() };
             }
-            Err(error) => failed = JoinError::Unreachable(format!("{address}: {error}")),
+            Err(error) => {
+                let let_go = |error: &io::Error| matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
+                busy |= matches!(&error, TlsError::Io(error) if let_go(error));
+                failed = JoinError::Unreachable(format!("{address}: {error}"));
+            }
         }
     }
-    Err(failed)
+    Err((failed, busy))
 }
 
 /// The exchange itself. The CA is pinned already; clocks are compared before the secret leaves.
@@ -505,25 +533,40 @@ pub(crate) struct Porter {
     pub(crate) origins: Vec<SocketAddr>,
     /// The datacenter that new nodes join.
     pub(crate) datacenter: Label,
-    /// How many may be served at once.
-    pub(crate) turns: Semaphore,
+    /// Who is served now.
+    pub(crate) turns: Arc<Shares>,
+    /// How long one may have a turn without saying what it wants, and without taking the answer.
+    pub(crate) patience: Duration,
 }
 
 impl Porter {
-    /// How many are served at once; a flood waits, and those who wait too long are let go.
-    pub(crate) const AT_ONCE: usize = 16;
+    /// Enough for a machine at the other end of the world; silence keeps others waiting no longer.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
+
+    /// How many are served at once, of one network no more than a quarter; a flood waits, and those who wait too long are
+    /// let go.
+    pub(crate) fn turns() -> Arc<Shares> {
+        const AT_ONCE: usize = 16;
+        Arc::new(Shares::new(AT_ONCE, AT_ONCE / 4))
+    }
 
     /// Serves one who came to join.
-    pub(crate) async fn serve(&self, mut stream: Stream) -> io::Result<()> {
-        let Ok(Ok(_turn)) = timeout(STEP, self.turns.acquire()).await else { return Ok(()) };
-        say(&mut stream, &Greeting { now: wall_clock() }).await?;
-        let plea: Plea = hear(&mut stream).await?;
+    pub(crate) async fn serve(&self, mut stream: Stream, from: IpAddr) -> io::Result<()> {
+        let Ok(_turn) = timeout(STEP, self.turns.wait(from)).await else { return Ok(()) };
+        let plea = async {
+            say(&mut stream, &Greeting { now: wall_clock() }).await?;
+            hear::<Plea>(&mut stream).await
+        };
+        let plea = timeout(self.patience, plea).await??;
         let verdict = match self.decide(plea).await {
             Ok(welcome) => Verdict::Welcome(Box::new(welcome)),
             Err(why) => Verdict::Refused(why.chars().take(300).collect()),
         };
-        say(&mut stream, &verdict).await?;
-        stream.shutdown().await
+        let answer = async {
+            say(&mut stream, &verdict).await?;
+            stream.shutdown().await
+        };
+        timeout(self.patience, answer).await?
     }
 
     /// The engine decides by the token; of the request, only the key is used.
@@ -615,16 +658,16 @@ mod tests {
 
     use crate::testing::{Fleet, Guest, answering, signed_root};
     use engine::door;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     fn line_to(address: SocketAddr, ca: Digest, fleet: FleetId) -> JoinLine {
         JoinLine::new(&JoinTerms::default(), vec![address], ca, fleet, wall_clock())
     }
 
     fn porter(fleet: Fleet, root: Signed, handle: Handle) -> Porter {
-        let (origins, turns) = (vec![([127, 0, 0, 1], 1).into()], Semaphore::new(Porter::AT_ONCE));
+        let (origins, turns, patience) = (vec![([127, 0, 0, 1], 1).into()], Porter::turns(), Porter::PATIENCE);
         let datacenter = Label::new("here").expect("a label");
-        Porter { authority: fleet.authority, handle, root, origins, datacenter, turns }
+        Porter { authority: fleet.authority, handle, root, origins, datacenter, turns, patience }
     }
 
     #[tokio::test]
@@ -640,17 +683,18 @@ mod tests {
             }
             other => panic!("{other:?}"),
         });
-        let porter = porter(fleet, root, handle);
+        let porter = Porter { origins: Vec::new(), ..porter(fleet, root, handle) };
         let temp = tempfile::tempdir().expect("a temporary directory");
         let (joined, ()) = tokio::join!(join(&line, temp.path(), Some("web-1")), async {
-            let accepted = guest.accept().await.0.expect("let in");
-            porter.serve(accepted.stream).await.expect("served");
+            let (accepted, from) = guest.accept().await;
+            porter.serve(accepted.expect("let in").stream, from.ip()).await.expect("served");
         });
         joined.expect("joined");
         let identity = Identity::load(&home::identity(temp.path())).expect("an identity");
         assert_eq!(identity.role, Role::Agent);
         let node: NodeFile = home::read_json(&home::identity(temp.path()).join(home::NODE)).expect("a node file");
         assert_eq!((node.name.as_str(), node.datacenter.as_str()), ("web-1-2", "here"));
+        assert_eq!(node.origins, line.addresses, "where the origin answered, when it does not know how it is reached");
         let again = join(&line, temp.path(), None).await;
         assert!(matches!(again, Err(JoinError::AlreadyJoined(_))));
     }
@@ -665,8 +709,8 @@ mod tests {
         let porter = porter(fleet, root, handle);
         let temp = tempfile::tempdir().expect("a temporary directory");
         let (joined, ()) = tokio::join!(join(&line, temp.path(), None), async {
-            let accepted = guest.accept().await.0.expect("let in");
-            porter.serve(accepted.stream).await.expect("served");
+            let (accepted, from) = guest.accept().await;
+            porter.serve(accepted.expect("let in").stream, from.ip()).await.expect("served");
         });
         let why = joined.expect_err("refused").to_string();
         assert!(why.contains("used up"), "{why}");
@@ -696,6 +740,36 @@ mod tests {
         assert_eq!(heard, b"", "the secret was sent in spite of the clock");
     }
 
+    #[tokio::test]
+    async fn an_origin_that_is_busy_with_others_is_tried_again() {
+        let (fleet, listener) = (Fleet::new(), tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port"));
+        let line = line_to(listener.local_addr().expect("bound"), fleet.pin(), signed_root().1);
+        let tls = fleet.tls(Role::Origin);
+        let (dialled, ()) = tokio::join!(dial_any(&line), async {
+            drop(listener.accept().await.expect("a connection"));
+            let (tcp, from) = listener.accept().await.expect("it comes again");
+            tls.accept(tcp, from).await.expect("let in");
+        });
+        assert!(dialled.is_ok());
+    }
+
+    #[tokio::test]
+    async fn b5_who_says_nothing_loses_its_turn_and_has_only_its_networks_share() {
+        let (fleet, (root, _)) = (Fleet::new(), signed_root());
+        let (pin, guest) = (fleet.pin(), Guest::listen(fleet.tls(Role::Origin)).await);
+        let (handle, _touch) = answering(|request| panic!("{request:?}"));
+        let porter = Porter { patience: Duration::from_millis(20), ..porter(fleet, root, handle) };
+        let (silent, (accepted, _)) = tokio::join!(tls::dial_join(guest.address, pin), guest.accept());
+        let (silent, accepted) = (silent.expect("it answers"), accepted.expect("let in"));
+        let (from, other) = ([203, 0, 113, 1].into(), [203, 0, 113, 2].into());
+        let serving = timeout(STEP / 2, porter.serve(accepted.stream, from)).await;
+        let served = serving.expect("silence is not waited for as long as a step of a join may take");
+        assert_eq!(served.map_err(|error| error.kind()), Err(io::ErrorKind::TimedOut));
+        let held: Vec<_> = std::iter::from_fn(|| porter.turns.take(from)).collect();
+        assert!(!held.is_empty() && porter.turns.take(other).is_some(), "one network has all {} turns", held.len());
+        drop(silent);
+    }
+
     /// Lets someone in, greets, and takes down every byte that is said.
     async fn overhear(guest: &Guest, now: UnixTime) -> Vec<u8> {
         let mut heard = Vec::new();
@@ -721,8 +795,8 @@ mod tests {
         let porter = porter(fleet, root, handle);
         let temp = tempfile::tempdir().expect("a temporary directory");
         let (joined, ()) = tokio::join!(join(&line, temp.path(), None), async {
-            let accepted = guest.accept().await.0.expect("let in");
-            porter.serve(accepted.stream).await.expect("served");
+            let (accepted, from) = guest.accept().await;
+            porter.serve(accepted.expect("let in").stream, from.ip()).await.expect("served");
         });
         assert_eq!(*asked.lock().expect("not poisoned"), 1);
         assert!(matches!(joined, Err(JoinError::NotTheFleet { .. })), "{joined:?}");

@@ -19,7 +19,11 @@ mod home;
 mod http;
 mod identity;
 pub mod join;
+mod life;
+mod limits;
 pub mod publish;
+pub mod reach;
+mod shares;
 #[cfg(test)]
 mod testing;
 mod tls;

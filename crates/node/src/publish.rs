@@ -320,7 +320,7 @@ async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result
     let path = std::fs::canonicalize(source).map_err(bad)?;
     let whole = || DeployError::Invalid("the root directory cannot be published as a whole".to_owned());
     let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(whole)?;
-    let disk = Arc::new(RealDisk::new());
+    let disk = Arc::new(RealDisk::to_publish(rustix::process::geteuid().as_raw()));
     let parent = disk.open_path(parent).map_err(bad)?;
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
     let (tell, mut told) = watch::channel(0);

@@ -5,6 +5,7 @@
 //! prove nothing. What is said through a door is for others.
 
 use crate::identity::{self, ANY_NODE, Identity, pin_of, role_name};
+use crate::shares::{Share, Shares};
 use content::{Digest, NodeId, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
@@ -12,10 +13,10 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
-use std::collections::BTreeMap;
+use socket2::TcpKeepalive;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -25,9 +26,11 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long an address may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Handshakes that may be under way at once, and of one address.
+/// Connections at once of those who are nobody yet (in a handshake, or come to join), and of one network.
 const STRANGERS: usize = 256;
-const STRANGERS_PER_ADDRESS: usize = 32;
+const STRANGERS_PER_NETWORK: usize = 32;
+/// After how long a silence the other machine is asked whether it is still there.
+const QUIET: Duration = Duration::from_secs(15);
 /// What may wait in a kernel buffer unsent: it cannot be overtaken any more.
 const NOTSENT_LOWAT: u32 = 128 * 1024;
 
@@ -82,6 +85,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: Option<Peer>,
     /// The connection.
     pub(crate) stream: Stream,
+    /// Who came to join stays a stranger, and is counted as one, until this is dropped.
+    pub(crate) stranger: Option<Share>,
 }
 
 /// Why a connection did not come to be.
@@ -104,8 +109,8 @@ pub(crate) enum TlsError {
         /// Who answers.
         found: NodeId,
     },
-    /// Too many handshakes are under way.
-    #[error("too many handshakes are under way")]
+    /// Too many who are nobody yet are connected.
+    #[error("too many strangers are connected")]
     Busy,
 }
 
@@ -139,7 +144,7 @@ pub(crate) struct Tls {
     /// Whether strangers may come to join: only at an origin.
     greets: bool,
     client: ClientConfig,
-    strangers: Strangers,
+    strangers: Arc<Shares>,
 }
 
 impl Tls {
@@ -168,15 +173,17 @@ impl Tls {
             joiners: server(joiners, &[Door::Join])?,
             greets: identity.role == Role::Origin,
             client,
-            strangers: Strangers::default(),
+            strangers: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
         })
     }
 
     /// Lets a connection in, or not. What it is for is the first thing it says; who it is, the last.
     pub(crate) async fn accept(&self, tcp: TcpStream, from: SocketAddr) -> Result<Accepted, TlsError> {
-        let _counted = self.strangers.admit(from.ip()).ok_or(TlsError::Busy)?;
+        let stranger = self.strangers.take(from.ip()).ok_or(TlsError::Busy)?;
         tune(&tcp)?;
-        timeout(HANDSHAKE, self.handshake(tcp)).await.map_err(|_| TlsError::Slow(HANDSHAKE))?
+        let accepted = timeout(HANDSHAKE, self.handshake(tcp)).await;
+        let accepted = accepted.map_err(|_| TlsError::Slow(HANDSHAKE))??;
+        Ok(Accepted { stranger: accepted.peer.is_none().then_some(stranger), ..accepted })
     }
 
     async fn handshake(&self, tcp: TcpStream) -> Result<Accepted, TlsError> {
@@ -195,7 +202,7 @@ impl Tls {
             _ if door == Door::Join => None,
             _ => return Err(unfit("it shows no certificate")),
         };
-        Ok(Accepted { door, peer, stream: TlsStream::Server(stream) })
+        Ok(Accepted { door, peer, stream: TlsStream::Server(stream), stranger: None })
     }
 
     /// Connects to a node of the fleet; `expect` is who must answer, if that is known.
@@ -255,43 +262,13 @@ async fn connect(address: SocketAddr, config: ClientConfig, name: String) -> Res
     Ok(TlsStream::Client(stream))
 }
 
-/// No waiting for fuller packets, and no deep kernel buffer that later words would have to wait behind.
+/// No waiting for fuller packets, no deep kernel buffer that later words would have to wait behind, and no waiting for a
+/// machine that is gone without a word.
 fn tune(tcp: &TcpStream) -> io::Result<()> {
     tcp.set_nodelay(true)?;
-    socket2::SockRef::from(tcp).set_tcp_notsent_lowat(NOTSENT_LOWAT)
-}
-
-/// Counts the handshakes that are under way, so that idle strangers cannot use up memory or descriptors.
-#[derive(Default, Clone)]
-struct Strangers(Arc<Mutex<BTreeMap<IpAddr, usize>>>);
-
-/// One handshake that is counted until it is dropped.
-struct Counted {
-    strangers: Strangers,
-    from: IpAddr,
-}
-
-impl Strangers {
-    fn admit(&self, from: IpAddr) -> Option<Counted> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let all: usize = counts.values().sum();
-        let own = counts.get(&from).copied().unwrap_or_default();
-        let fits = all < STRANGERS && (own < STRANGERS_PER_ADDRESS || from.to_canonical().is_loopback());
-        fits.then(|| {
-            counts.insert(from, own + 1);
-            Counted { strangers: self.clone(), from }
-        })
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        let mut counts = self.strangers.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match counts.get_mut(&self.from) {
-            Some(own) if *own > 1 => *own -= 1,
-            _ => drop(counts.remove(&self.from)),
-        }
-    }
+    let socket = socket2::SockRef::from(tcp);
+    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(QUIET).with_interval(QUIET / 3).with_retries(3))?;
+    socket.set_tcp_notsent_lowat(NOTSENT_LOWAT)
 }
 
 /// Connects to the join door of whoever has a certificate for an origin from the CA with this pin. The chain is checked
@@ -577,18 +554,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn b5_handshakes_under_way_are_counted_by_address_and_in_all() {
-        let strangers = Strangers::default();
-        let far: IpAddr = [203, 0, 113, 1].into();
-        let held: Vec<_> =
-            (0..STRANGERS_PER_ADDRESS).map(|_| strangers.admit(far).expect("within its share")).collect();
-        assert!(strangers.admit(far).is_none(), "one address has no more than its share");
-        let near: Vec<_> = std::iter::from_fn(|| strangers.admit([127, 0, 0, 1].into())).collect();
-        assert_eq!(held.len() + near.len(), STRANGERS);
-        drop(held);
-        assert!(strangers.admit(far).is_some(), "what ended is not counted");
-        drop(near);
-        assert!(strangers.0.lock().expect("not poisoned").is_empty());
+    #[tokio::test]
+    async fn b5_who_came_to_join_is_counted_until_it_has_gone_and_a_member_only_while_it_shakes_hands() {
+        let fleet = Fleet::new();
+        let (tls, agent) = (fleet.tls(Role::Origin), fleet.tls(Role::Agent));
+        let guest = Guest::listen(tls.clone()).await;
+        let (dialled, (joining, _)) = tokio::join!(dial_join(guest.address, fleet.pin()), guest.accept());
+        let joining = joining.expect("let in");
+        assert_eq!(tls.strangers.taken(), 1, "a stranger after its handshake is as much a stranger");
+        let (member, (accepted, _)) = tokio::join!(agent.dial(guest.address, Door::Control, None), guest.accept());
+        let accepted = accepted.expect("let in");
+        assert_eq!(tls.strangers.taken(), 1, "a member is no stranger");
+        drop((dialled, joining));
+        assert_eq!(tls.strangers.taken(), 0);
+        drop((member, accepted));
     }
 }

@@ -122,6 +122,31 @@ async fn h2_wrong_used_up_and_revoked_lines_let_nobody_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_origin_that_is_reached_elsewhere_now_says_so_in_its_lines_and_to_those_who_join() {
+    let Fleet { temp, origin, .. } = Fleet::new(0).await;
+    in_time("stopping", origin.stop()).await;
+    let elsewhere: std::net::SocketAddr = ([203, 0, 113, 7], 7443).into();
+    founding::set_advertised(&temp.path().join("origin"), &[elsewhere]).expect("written");
+    let origin = start(temp.path(), "origin", ANY_PORT.into()).await;
+    assert_eq!(origin.reached(), [elsewhere]);
+    let mut line = origin.issue_join_line(JoinTerms::default()).await.expect("a line");
+    assert_eq!(line.addresses, [elsewhere]);
+    line.addresses = vec![origin.address()];
+    let home = temp.path().join("web");
+    in_time("joining", join::join(&line, &home, Some("web"))).await.expect("joined");
+    let node = std::fs::read_to_string(home.join("identity/node.json")).expect("readable");
+    assert!(node.contains("203.0.113.7:7443"), "{node}");
+    let before = std::fs::read(home.join("identity/node.json")).expect("readable");
+    founding::set_advertised(&home, &[elsewhere]).expect("nothing to do");
+    assert_eq!(
+        std::fs::read(home.join("identity/node.json")).expect("readable"),
+        before,
+        "an agent advertises nothing"
+    );
+    in_time("stopping", origin.stop()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn h2_an_expired_line_lets_nobody_in_and_says_what_to_do() {
     let fleet = Fleet::new(0).await;
     // Lines are dated in whole seconds: this one is valid until the second in which it is made, which is over.

@@ -44,7 +44,11 @@ impl Child {
         first: Option<&str>,
         detached: bool,
     ) -> Result<Self, Failure> {
-        let cannot = |error: std::io::Error| Failure::new(Kind::Failed, format!("cannot start {name}")).because(error);
+        let cannot = |error: std::io::Error| {
+            Failure::new(Kind::Failed, format!("cannot start {name}"))
+                .because(error)
+                .next("check that there is room for files and processes, or try with fewer --agents")
+        };
         std::fs::create_dir_all(home.join("root")).map_err(cannot)?;
         let log = home.join("log");
         let output = File::create(&log).map_err(cannot)?;

@@ -72,7 +72,9 @@ impl Fleet {
             }
             if began.elapsed() > KNOWN {
                 let why = seen.lost.map_or_else(|| format!("it knows {known} of {agents}"), |(_, why)| why);
-                return Err(Failure::new(Kind::Failed, "the origin does not know all agents").because(why));
+                return Err(Failure::new(Kind::Failed, "the origin does not know all agents")
+                    .because(why)
+                    .next("try with fewer --agents; --dir D keeps what each node said in D/NODE/log"));
             }
             watching.changed().await;
         }

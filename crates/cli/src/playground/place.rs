@@ -106,6 +106,7 @@ fn make_writable(dir: &Path) -> std::io::Result<()> {
 
 fn cannot_write(dir: &Path) -> Failure {
     Failure::new(Kind::Failed, format!("cannot write the playground to {}", dir.display()))
+        .next("name a directory that you can write, on a disk with room, with --dir")
 }
 
 /// Stops every node of a playground that was kept.
