@@ -27,6 +27,8 @@ pub(crate) enum Bad {
     Full,
     /// This sync fails, and what it should have made durable never will be.
     Sync,
+    /// This call fails with this number of the operating system, and no other does.
+    Error(i32),
 }
 
 #[derive(Debug, Clone)]
@@ -270,6 +272,10 @@ impl Memory {
             Some((at, Bad::Cut)) if nth >= at => {
                 state.struck = true;
                 Err(io::Error::other("the power is gone"))
+            }
+            Some((at, Bad::Error(number))) if nth == at => {
+                state.struck = true;
+                Err(io::Error::from_raw_os_error(number))
             }
             Some((at, Bad::Full)) if nth >= at && writes => {
                 state.struck = true;
