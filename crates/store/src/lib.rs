@@ -186,7 +186,9 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing.
+    /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing. What could not be appended is
+    /// taken back at once, or, while the disk does not even take that, before anything else is written; only a process
+    /// that dies in between may find it there.
     pub fn append(&mut self, journal: &JournalName, expect: Position, facts: &[Fact]) -> Result<Position, AppendError> {
         self.append_facts(journal, expect, facts)
     }

@@ -232,7 +232,7 @@ fn open_state<D: Disk>(shelves: &Shelves<D>, notes: &mut Vec<String>) -> io::Res
                 state.commit(&ghosts)?;
             }
             notes.extend(told_loss(shelves)?);
-            return Ok((state, records));
+            return Ok((state, *records));
         }
         Found::Nothing => {}
         Found::Damaged(why) => {

@@ -35,7 +35,7 @@ pub(crate) struct State<D: Disk> {
 /// What stands where the state file should.
 pub(crate) enum Found<D: Disk> {
     /// A state, and what it holds.
-    Whole(State<D>, Records),
+    Whole(State<D>, Box<Records>),
     /// Nothing.
     Nothing,
     /// Something that is no state; why.
@@ -63,7 +63,7 @@ impl<D: Disk> State<D> {
         // redb asserts what a damaged file can break.
         let read = catch_unwind(AssertUnwindSafe(|| state.read_all(opened)));
         match read {
-            Ok(Ok(records)) => Ok(Found::Whole(state, records)),
+            Ok(Ok(records)) => Ok(Found::Whole(state, Box::new(records))),
             Ok(Err(error)) => match state.disk_error() {
                 Some(disk) => Err(disk),
                 None => Ok(Found::Damaged(error.to_string())),

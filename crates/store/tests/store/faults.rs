@@ -7,7 +7,7 @@ use content::fact::{JournalName, Position};
 use content::{Digest, Fact, NodeId};
 use engine::door::{AppendError, Recovered};
 use engine::door::{Job, JobDone, JobError};
-use redb::{ReadableDatabase, ReadableTable, StorageBackend, TableDefinition};
+use redb::{ReadableDatabase, StorageBackend, TableDefinition};
 use std::sync::Arc;
 use store::disk::{Disk, Space};
 use store::{OpenError, PieceSource, ReadError, Store};
@@ -481,6 +481,6 @@ fn who_removed_everything_on_purpose_deploys_again_as_the_words_say() {
     assert_eq!(live(&disk), Some(new.listing.clone()));
     drop(store);
     let (store, recovered) = open(&disk).expect("the store opens");
-    assert_eq!(recovered.apps[0].laid_out, [new.signed.clone()]);
+    assert_eq!(recovered.apps[0].laid_out, std::slice::from_ref(&new.signed));
     assert!(store.notes()[0].contains("is not laid out at /srv/app any more"), "{:?}", store.notes());
 }
