@@ -7,7 +7,7 @@ use crate::ground::{Ground, Need, if_there, ours};
 use crate::keep::{decode_release, no_manifest, refused, unread};
 use crate::layout::{Layout, Plan};
 use crate::record::Change;
-use crate::target::{Target, Way};
+use crate::target::{Target, Way, without_side};
 use crate::verify::Check;
 use crate::{Store, tree};
 use content::attributes::Attributes;
@@ -21,6 +21,7 @@ impl<D: Disk> Store<D> {
         let id = ReleaseId(signed.payload_digest());
         let release = decode_release(signed)?;
         let plan = self.plan(&release)?;
+        self.refuse_vanished(&release.instructions.path)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Make)?;
         let target = target.expect("what lacked was made");
         target.ours()?;
@@ -31,6 +32,21 @@ impl<D: Disk> Store<D> {
         self.commit(&[Change::release(signed)])?;
         self.releases.insert(id, signed.clone());
         Ok(JobDone::Assembled)
+    }
+
+    /// Fails while releases are recorded at a path and not even the directory that held them is there: most likely its
+    /// file system is not mounted (yet), and what was laid out now would be hidden as soon as it is. It is tried again
+    /// like any failure of the disk. Whoever removed all of it on purpose makes the empty directory again, as the words
+    /// say, or deploys to another path.
+    fn refuse_vanished(&self, path: &[u8]) -> Result<(), JobError> {
+        let mut recorded = self.releases.values().filter_map(|signed| decode_release(signed).ok());
+        if !recorded.any(|release| release.instructions.path == path) {
+            return Ok(());
+        }
+        match Target::find(&self.shelves.disk, &self.targets, path, Way::Find)? {
+            Some(target) => target.refuse_without_side(),
+            None => Err(without_side(path)),
+        }
     }
 
     /// Reads what is to be laid out, and holds it against what the release declares.

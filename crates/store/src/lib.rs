@@ -9,6 +9,7 @@
 //!     format                     "tiding store 1"
 //!     lock                       who has the store
 //!     state.redb                 applications, orders, releases, journals, progress of contents
+//!     state.lost                 that an earlier one was damaged or missing, in words, until someone has dealt with it
 //!     staging/<content>.pages    a content under way: the pages of its blob, one after another
 //!     staging/<content>.pieces   and the pieces that its manifest names
 //!     blobs/<content>.pages      the same once it is complete: the name implies that it is durable and was verified
@@ -134,6 +135,8 @@ pub struct Store<D: Disk> {
     releases: BTreeMap<ReleaseId, Signed>,
     positions: BTreeMap<JournalName, Position>,
     notes: Vec<String>,
+    /// That a state was lost, until someone has dealt with it.
+    lost: Option<String>,
 }
 
 /// The half of a store that many threads share.
@@ -183,7 +186,9 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing.
+    /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing. What could not be appended is
+    /// taken back at once, or, while the disk does not even take that, before anything else is written; only a process
+    /// that dies in between may find it there.
     pub fn append(&mut self, journal: &JournalName, expect: Position, facts: &[Fact]) -> Result<Position, AppendError> {
         self.append_facts(journal, expect, facts)
     }
@@ -199,6 +204,21 @@ impl<D: Disk> Store<D> {
     /// opened, and since.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// That the state file was once found damaged or missing, and orders and journals with it, in words; said again at
+    /// every start until [`Self::forget_loss`]. An origin whose journals are empty for this reason must not begin them
+    /// anew as if nothing had ever been in them.
+    pub fn lost(&self) -> Option<&str> {
+        self.lost.as_deref()
+    }
+
+    /// What [`Self::lost`] says has been dealt with: the next start does not say it any more, and neither do we.
+    pub fn forget_loss(&mut self) -> Result<(), JobError> {
+        recover::forget_loss(&self.shelves)
+            .map_err(self.shelves.home.failed("forgetting that the state was lost", 0))?;
+        self.lost = None;
+        Ok(())
     }
 
     /// Remembers the newest trust root, durably.

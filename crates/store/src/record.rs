@@ -126,6 +126,17 @@ impl Records {
         }
         Ok(())
     }
+
+    /// Forgets the facts at or beyond where their journal stands: nobody was told that they were appended. Returns the
+    /// changes that forget them on disk.
+    pub(crate) fn forget_ghosts(&mut self) -> Vec<Change> {
+        let stands = |journal: &JournalName| self.positions.get(journal).map_or((0, 0), |at| (at.generation, at.index));
+        let is_ghost = |(journal, at, _): &(JournalName, Position, Fact)| (at.generation, at.index) >= stands(journal);
+        let (ghosts, facts) = std::mem::take(&mut self.facts).into_iter().partition(is_ghost);
+        self.facts = facts;
+        let ghosts: Vec<(JournalName, Position, Fact)> = ghosts;
+        ghosts.iter().map(|(journal, at, _)| Change::no_fact(journal, *at)).collect()
+    }
 }
 
 fn fact_key(id: &[u8]) -> Result<(JournalName, Position), Malformed> {
@@ -171,10 +182,14 @@ impl Change {
     }
 
     pub(crate) fn fact(journal: &JournalName, at: Position, fact: &Fact) -> Self {
+        Self { value: Some(fact.encode()), ..Self::no_fact(journal, at) }
+    }
+
+    pub(crate) fn no_fact(journal: &JournalName, at: Position) -> Self {
         let mut key = key(b'f', journal);
         key.extend_from_slice(&at.generation.to_be_bytes());
         key.extend_from_slice(&at.index.to_be_bytes());
-        Self { key, value: Some(fact.encode()) }
+        Self { key, value: None }
     }
 }
 

@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// What the file `format` says in this version.
 const FORMAT: &str = "tiding store 1\n";
+/// The file that says that a state was lost, until someone has dealt with it.
+const LOSS: &str = "state.lost";
 
 fn failed(doing: &str) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Disk { doing: doing.to_owned(), source }
@@ -41,8 +43,9 @@ impl<D: Disk> Store<D> {
         let shelves = Arc::new(Shelves::new(disk, options, ground, dirs, lock));
         let mut notes = Vec::new();
         let (state, records) = open_state(&shelves, &mut notes).map_err(failed("opening the state file"))?;
+        let lost = notes.first().cloned();
         let Records { root, contents, apps, releases, positions, facts } = records;
-        let mut store = Self { shelves, state, targets, uid, apps, releases, positions, notes };
+        let mut store = Self { shelves, state, targets, uid, apps, releases, positions, notes, lost };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
         let recovered = Recovered { root, apps: store.app_records(), held: store.held_contents(), facts };
@@ -85,22 +88,24 @@ impl<D: Disk> Store<D> {
         self.settle_live(&laid_out, &standing);
     }
 
-    /// What stands at a path and beside it; removes what interrupted steps left there.
+    /// What stands at a path and beside it; removes what interrupted steps left there. Where releases were laid out and
+    /// not even their directory is, nothing can be told: most likely a file system is not mounted yet.
     fn look_at(&self, path: &[u8]) -> Result<(Standing, BTreeSet<Name>), String> {
         let shown = words::name(path);
         let found = Target::find(&self.shelves.disk, &self.targets, path, Way::Find);
         let target = found.map_err(|error| format!("{shown} cannot be looked at: {error:?}"))?;
-        let Some(target) = target else { return Ok((Standing::Nothing, BTreeSet::new())) };
+        let Some(target) = target else { return Err(vanished(&shown, "the directory of the path")) };
         let look = || {
             let standing = target.standing()?;
-            let Some(side) = target.side()? else { return Ok((standing, BTreeSet::new())) };
+            let Some(side) = target.side()? else { return Ok(None) };
             let names = self.shelves.disk.list(&side)?;
             for name in names.iter().filter(|name| is_left_over(name)) {
                 tree::remove(&*self.shelves.disk, &side, name)?;
             }
-            Ok((standing, names.into_iter().collect()))
+            Ok(Some((standing, names.into_iter().collect())))
         };
-        look().map_err(|error: io::Error| format!("{shown} cannot be looked at: {error}"))
+        let found = look().map_err(|error: io::Error| format!("{shown} cannot be looked at: {error}"))?;
+        found.ok_or_else(|| vanished(&shown, &target.side_path()))
     }
 
     fn forget_vanished(&mut self, laid_out: &[(ReleaseId, Release)], standing: &Paths) {
@@ -114,8 +119,9 @@ impl<D: Disk> Store<D> {
                     id.0.short(),
                     release.app
                 ));
-                self.releases.remove(id);
-                self.commit(&[Change::no_release(*id)]).unwrap_or_default();
+                if self.commit(&[Change::no_release(*id)]).is_ok() {
+                    self.releases.remove(id);
+                }
             }
         }
     }
@@ -159,6 +165,10 @@ impl<D: Disk> Store<D> {
         };
         self.shelves.all().into_iter().map(held).collect()
     }
+}
+
+fn vanished(path: &str, what: &str) -> String {
+    format!("{path} cannot be looked at: {what} is not there (is a file system not mounted?); the record is believed")
 }
 
 /// What stands at each path, and the names beside it.
@@ -216,22 +226,50 @@ fn content_of(name: &Name) -> Option<(ContentId, Part)> {
 fn open_state<D: Disk>(shelves: &Shelves<D>, notes: &mut Vec<String>) -> io::Result<(State<D>, Records)> {
     let (disk, home) = (&shelves.disk, shelves.home.dir());
     match State::open(disk, home)? {
-        Found::Whole(state, records) => return Ok((state, records)),
+        Found::Whole(mut state, mut records) => {
+            let ghosts = records.forget_ghosts();
+            if !ghosts.is_empty() {
+                state.commit(&ghosts)?;
+            }
+            notes.extend(told_loss(shelves)?);
+            return Ok((state, *records));
+        }
         Found::Nothing => {}
         Found::Damaged(why) => {
-            let aside = State::<D>::move_aside(disk, home)?;
-            notes.push(format!(
-                "THE STATE FILE WAS DAMAGED ({why}) and is kept as {aside}: contents are found again by reading them all; \
-                 orders, journals and what was live must be told again by the origin"
-            ));
+            let aside = State::<D>::name_aside(disk, home)?;
+            // The word first: whatever is cut here, the next start still knows that something was lost.
+            tell_loss(shelves, &format!("THE STATE FILE WAS DAMAGED ({why}) and is kept as {aside}: {TOLD}"))?;
+            State::<D>::move_aside(disk, home, &aside)?;
         }
     }
     let contents = find_contents(shelves)?;
-    if !contents.is_empty() && notes.is_empty() {
-        notes.push("THE STATE FILE WAS MISSING: contents were found again by reading them all".to_owned());
+    if !contents.is_empty() && told_loss(shelves)?.is_none() {
+        tell_loss(shelves, &format!("THE STATE FILE WAS MISSING: {TOLD}"))?;
     }
+    notes.extend(told_loss(shelves)?);
     let changes: Vec<Change> = contents.iter().map(Change::content).collect();
     Ok((State::create(disk, home, &changes)?, Records { contents, ..Records::default() }))
+}
+
+/// What follows from a lost state.
+const TOLD: &str = "contents are found again by reading them all; orders, journals and what was live must be told again by \
+                    the origin (and the origin's own journals by an operator)";
+
+/// Remembers, in a file of its own that outlives this process, that a state was lost.
+fn tell_loss<D: Disk>(shelves: &Shelves<D>, words: &str) -> io::Result<()> {
+    write_short(&*shelves.disk, shelves.home.dir(), &ours(LOSS), words.as_bytes())
+}
+
+/// What is remembered of a lost state, for people.
+fn told_loss<D: Disk>(shelves: &Shelves<D>) -> io::Result<Option<String>> {
+    let told = if_there(read_short(&*shelves.disk, shelves.home.dir(), &ours(LOSS)))?;
+    Ok(told.map(|told| words::name(&told)))
+}
+
+/// Nobody needs to be told of a lost state any more.
+pub(crate) fn forget_loss<D: Disk>(shelves: &Shelves<D>) -> io::Result<()> {
+    if_there(shelves.disk.remove_file(shelves.home.dir(), &ours(LOSS)))?;
+    shelves.disk.sync_dir(shelves.home.dir())
 }
 
 /// The contents that the files themselves prove, every byte read. What stands in `blobs/` and is damaged leaves it.

@@ -3,13 +3,14 @@
 //! It never decides what is true of contents: their names do (`blobs/`), so all of this can be lost and made again.
 //!
 //! Invariant: `state.redb` is a whole state from its first moment (it is made under another name), a commit is all or
-//! nothing, and after a failed sync the file is copied to a new one before anything in it is believed again.
+//! nothing, and after a failed sync the file is copied to a new one before anything in it is believed again. A commit that
+//! was reported failed is taken back before the next begins: its header may have reached the page cache all the same.
 
 use crate::backend::{Backend, Fault};
 use crate::disk::{Disk, Name};
 use crate::ground::{if_there, ours};
 use crate::record::{Change, Records};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -27,12 +28,14 @@ pub(crate) struct State<D: Disk> {
     /// `None` after an error, until the file was opened again.
     database: Option<Database>,
     fault: Arc<Mutex<Fault>>,
+    /// What takes back a commit that failed, and may stand in the file all the same.
+    undo: Vec<Change>,
 }
 
 /// What stands where the state file should.
 pub(crate) enum Found<D: Disk> {
     /// A state, and what it holds.
-    Whole(State<D>, Records),
+    Whole(State<D>, Box<Records>),
     /// Nothing.
     Nothing,
     /// Something that is no state; why.
@@ -48,17 +51,19 @@ fn draft() -> Name {
 }
 
 impl<D: Disk> State<D> {
-    /// Looks for the state file and reads all of it. Only an error of the disk itself is an error.
+    /// Looks for the state file and reads all of it. An error of the disk, also of opening the file (too many are open,
+    /// say), says nothing of what is in it, so it is an error; only what redb or its records deny is damage.
     pub(crate) fn open(disk: &Arc<D>, home: &D::Dir) -> io::Result<Found<D>> {
         if if_there(disk.metadata(home, &file()))?.is_none() {
             return Ok(Found::Nothing);
         }
         let (disk, home, fault) = (disk.clone(), home.clone(), Arc::default());
-        let mut state = Self { disk, home, database: None, fault };
+        let mut state = Self { disk, home, database: None, fault, undo: Vec::new() };
+        let opened = state.disk.open_write(&state.home, &file())?;
         // redb asserts what a damaged file can break.
-        let read = catch_unwind(AssertUnwindSafe(|| state.read_all()));
+        let read = catch_unwind(AssertUnwindSafe(|| state.read_all(opened)));
         match read {
-            Ok(Ok(records)) => Ok(Found::Whole(state, records)),
+            Ok(Ok(records)) => Ok(Found::Whole(state, Box::new(records))),
             Ok(Err(error)) => match state.disk_error() {
                 Some(disk) => Err(disk),
                 None => Ok(Found::Damaged(error.to_string())),
@@ -75,7 +80,7 @@ impl<D: Disk> State<D> {
         let mut whole = changes.to_vec();
         whole.push(Change::ready());
         let database = open_database(Backend { disk: disk.clone(), file: new, fault: fault.clone() }, &fault)?;
-        write(&database, &whole).map_err(|error| plain(&error, &fault))?;
+        write(&database, &whole).map_err(|(error, _)| plain(&error, &fault))?;
         // Dropping redb writes the last of it; what it says of that is lost, so the sync that counts comes after.
         drop(database);
         if let Some((kind, words)) = taken(&fault).error {
@@ -84,39 +89,58 @@ impl<D: Disk> State<D> {
         disk.sync(&disk.open_write(home, &draft())?)?;
         disk.rename(home, &draft(), home, &file())?;
         disk.sync_dir(home)?;
-        let mut state = Self { disk: disk.clone(), home: home.clone(), database: None, fault: Arc::default() };
+        let mut state =
+            Self { disk: disk.clone(), home: home.clone(), database: None, fault: Arc::default(), undo: Vec::new() };
         state.reopen()?;
         Ok(state)
     }
 
-    /// Moves what stands where the state file should out of the way; returns where to.
-    pub(crate) fn move_aside(disk: &D, home: &D::Dir) -> io::Result<String> {
+    /// A free name for a state file that is damaged.
+    pub(crate) fn name_aside(disk: &D, home: &D::Dir) -> io::Result<String> {
         let mut free = 1;
         while if_there(disk.metadata(home, &ours(&format!("state.redb.damaged-{free}"))))?.is_some() {
             free += 1;
         }
-        let aside = format!("state.redb.damaged-{free}");
-        disk.rename(home, &file(), home, &ours(&aside))?;
-        disk.sync_dir(home)?;
-        Ok(aside)
+        Ok(format!("state.redb.damaged-{free}"))
     }
 
-    /// Makes changes durable, all or nothing.
+    /// Moves what stands where the state file should out of the way.
+    pub(crate) fn move_aside(disk: &D, home: &D::Dir, aside: &str) -> io::Result<()> {
+        disk.rename(home, &file(), home, &ours(aside))?;
+        disk.sync_dir(home)
+    }
+
+    /// Makes changes durable, all or nothing: after an error, what stood before stands, as soon as the disk lets it.
     pub(crate) fn commit(&mut self, changes: &[Change]) -> io::Result<()> {
+        let database = self.believed()?;
+        let Err((error, undo)) = write(database, changes) else { return Ok(()) };
+        let error = plain(&error, &self.fault);
+        // redb trusts nothing after an error, and neither do we: the file is opened again.
+        (self.database, self.undo) = (None, undo);
+        // Now, so that a restart does not find what was reported failed; if the disk will not have it, before the next
+        // commit.
+        self.believed().map(drop).unwrap_or_default();
+        Err(error)
+    }
+
+    /// The database, once it holds what was reported to stand, and nothing else.
+    fn believed(&mut self) -> io::Result<&Database> {
         if self.database.is_none() {
             self.reopen()?;
         }
-        let database = self.database.as_ref().expect("it was just opened");
-        let written = write(database, changes).map_err(|error| plain(&error, &self.fault));
-        if written.is_err() {
-            // redb trusts nothing after an error, and neither do we: the next commit opens the file again.
-            self.database = None;
+        if !self.undo.is_empty() {
+            let database = self.database.as_ref().expect("it was just opened");
+            if let Err((error, _)) = write(database, &self.undo) {
+                self.database = None;
+                return Err(plain(&error, &self.fault));
+            }
+            self.undo.clear();
         }
-        written
+        Ok(self.database.as_ref().expect("it was just opened"))
     }
 
-    fn read_all(&mut self) -> Result<Records, Unreadable> {
-        let mut database = self.open_file()?;
+    fn read_all(&mut self, opened: D::File) -> Result<Records, Unreadable> {
+        let mut database = self.open_file(opened)?;
         database.check_integrity().map_err(redb::Error::from)?;
         let mut records = Records::default();
         let mut ready = false;
@@ -131,8 +155,7 @@ impl<D: Disk> State<D> {
         if ready { Ok(records) } else { Err(Unreadable::Unfinished) }
     }
 
-    fn open_file(&self) -> io::Result<Database> {
-        let file = self.disk.open_write(&self.home, &file())?;
+    fn open_file(&self, file: D::File) -> io::Result<Database> {
         open_database(Backend { disk: self.disk.clone(), file, fault: self.fault.clone() }, &self.fault)
     }
 
@@ -141,7 +164,8 @@ impl<D: Disk> State<D> {
             self.renew()?;
         }
         *self.lock_fault() = Fault::default();
-        self.database = Some(self.open_file()?);
+        let opened = self.disk.open_write(&self.home, &file())?;
+        self.database = Some(self.open_file(opened)?);
         Ok(())
     }
 
@@ -191,19 +215,29 @@ fn open_database<D: Disk>(backend: Backend<D>, fault: &Mutex<Fault>) -> io::Resu
     opened.map_err(|error| plain(&error.into(), fault))
 }
 
-fn write(database: &Database, changes: &[Change]) -> Result<(), redb::Error> {
+/// Writes changes as one commit. Whoever is told that it failed is told what takes it back, too.
+fn write(database: &Database, changes: &[Change]) -> Result<(), (redb::Error, Vec<Change>)> {
+    let (batch, undo) = begin(database, changes).map_err(|error| (error, Vec::new()))?;
+    batch.commit().map_err(|error| (error.into(), undo))
+}
+
+/// A commit that is all but made, and what would take it back.
+fn begin(database: &Database, changes: &[Change]) -> Result<(WriteTransaction, Vec<Change>), redb::Error> {
     let batch = database.begin_write()?;
+    let mut undo = Vec::with_capacity(changes.len());
     {
         let mut table = batch.open_table(TABLE)?;
-        for change in changes {
-            match &change.value {
-                Some(value) => table.insert(change.key.as_slice(), value.as_slice())?,
-                None => table.remove(change.key.as_slice())?,
+        for Change { key, value } in changes {
+            let before = match value {
+                Some(value) => table.insert(key.as_slice(), value.as_slice())?,
+                None => table.remove(key.as_slice())?,
             };
+            undo.push(Change { key: key.clone(), value: before.map(|before| before.value().to_vec()) });
         }
     }
-    batch.commit()?;
-    Ok(())
+    // A key that was changed twice ends as it was before the first.
+    undo.reverse();
+    Ok((batch, undo))
 }
 
 /// The error of the disk that stands behind one of redb's, if there is one.

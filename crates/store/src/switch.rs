@@ -9,7 +9,7 @@ use crate::disk::Disk;
 use crate::ground::{if_there, ours};
 use crate::keep::{decode_release, refused};
 use crate::record::{AppState, Change};
-use crate::target::{Target, Way};
+use crate::target::{Target, Way, without_side};
 use content::{AppName, Order, PayloadKind, ReleaseId, Signed};
 use engine::door::{JobDone, JobError};
 use std::io;
@@ -60,7 +60,9 @@ impl<D: Disk> Store<D> {
         let laid_out = self.releases.get(&release).map(decode_release).transpose()?.filter(|found| found.app == *app);
         let laid_out = laid_out.ok_or_else(|| refused(format!("release {release} of {app} is not laid out here")))?;
         let target = Target::find(&self.shelves.disk, &self.targets, &laid_out.instructions.path, Way::Find)?;
-        target.ok_or_else(|| refused(format!("the directory of {app} is gone; deploy it again")))
+        let target = target.ok_or_else(|| without_side(&laid_out.instructions.path))?;
+        target.refuse_without_side()?;
+        Ok(target)
     }
 
     /// Remembers that the live release is healthy, durably, and ends the intent.

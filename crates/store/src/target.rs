@@ -117,11 +117,22 @@ impl<D: Disk> Target<D> {
         if_there(self.disk.open_dir(self.parent.dir(), &self.side))
     }
 
+    /// The path of the directory of laid-out releases, for people.
+    pub(crate) fn side_path(&self) -> String {
+        format!("{}/{}", self.parent.name().trim_end_matches('/'), words::name(self.side.as_bytes()))
+    }
+
+    /// Fails when the directory of laid-out releases, which records say was there, is not.
+    pub(crate) fn refuse_without_side(&self) -> Result<(), JobError> {
+        let side = self.side().map_err(self.parent.failed(format_args!("opening {}", self.side_path()), 0))?;
+        side.map(drop).ok_or_else(|| vanished(&self.side_path()))
+    }
+
     /// The directory of laid-out releases of this application; made, durably, when it is not there, and refused when it
     /// is not ours. `uid` is who we are.
     pub(crate) fn claim(&self, release: &Release, uid: u32) -> Result<Ground<D>, JobError> {
         self.refuse_lax_parent()?;
-        let shown = format!("{}/{}", self.parent.name().trim_end_matches('/'), words::name(self.side.as_bytes()));
+        let shown = self.side_path();
         let failed = || self.parent.failed(format!("making {shown}"), 4096);
         if let Some(meta) = if_there(self.disk.metadata(self.parent.dir(), &self.side)).map_err(failed())? {
             refuse_foreign(&shown, &meta, uid)?;
@@ -164,6 +175,22 @@ impl<D: Disk> Target<D> {
             ))),
             false => Ok(()),
         }
+    }
+}
+
+/// Releases were laid out at this path, and the directory that it stands in is not there.
+pub(crate) fn without_side(path: &[u8]) -> JobError {
+    let slash = path.iter().rposition(|&byte| byte == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = path.split_at(slash);
+    vanished(&words::name(&[parent, b".", name, b".tiding"].concat()))
+}
+
+fn vanished(side: &str) -> JobError {
+    JobError::Disk {
+        why: format!(
+            "{side} is not there, and releases were laid out in it: is its file system not mounted? mount it, then deploy \
+             again; if it was removed on purpose: mkdir -p {side} && chmod 755 {side}"
+        ),
     }
 }
 

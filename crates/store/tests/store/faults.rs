@@ -3,9 +3,14 @@
 use crate::memory::{Bad, Crash, Memory, name};
 use crate::world::*;
 use content::PieceNo;
+use content::fact::{JournalName, Position};
+use content::{Digest, Fact, NodeId};
+use engine::door::{AppendError, Recovered};
 use engine::door::{Job, JobDone, JobError};
+use redb::{ReadableDatabase, StorageBackend, TableDefinition};
+use std::sync::Arc;
 use store::disk::{Disk, Space};
-use store::{PieceSource, ReadError, Store};
+use store::{OpenError, PieceSource, ReadError, Store};
 
 fn releases() -> [Published; 2] {
     [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| rich(disk, tree, seed)))
@@ -217,4 +222,265 @@ fn a12_damaged_blobs_are_not_believed_when_the_state_is_gone_too() {
     assert_eq!(held.content, spec);
     assert_eq!(fetch_all(&mut store, &old), Ok(1));
     check_blobs(&disk);
+}
+
+fn fact(nth: u8) -> Fact {
+    Fact::Revoked { node: NodeId(Digest::of(&[nth])) }
+}
+
+fn at(index: u64) -> Position {
+    Position { generation: 1, index }
+}
+
+fn told(recovered: &Recovered) -> Vec<Fact> {
+    recovered.facts.iter().map(|(_, _, fact)| fact.clone()).collect()
+}
+
+fn names_of_home(disk: &Memory) -> Vec<String> {
+    let names = disk.list(&disk.dir("home")).expect("a test's disk");
+    names.iter().map(|name| String::from_utf8_lossy(name.as_bytes()).into_owned()).collect()
+}
+
+#[test]
+fn an_error_of_any_call_while_the_store_opens_costs_nothing() {
+    const NUMBERS: [(&str, i32); 5] = [("EIO", 5), ("ENOMEM", 12), ("EACCES", 13), ("ENFILE", 23), ("EMFILE", 24)];
+    let [old, _] = releases();
+    let start = running(&old);
+    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)]).expect("a good day");
+    let start = start.crash(Crash::Forget);
+    let mut refusals = 0;
+    for (which, number) in NUMBERS {
+        for nth in 0.. {
+            let disk = start.copy();
+            disk.plan(nth, Bad::Error(number));
+            let opened = open(&disk).map(drop);
+            let struck = disk.relieve();
+            match opened {
+                Err(OpenError::Disk { source, .. }) => {
+                    assert!(source.to_string().len() > 5, "{which} of call {nth}: {source}");
+                    refusals += 1;
+                }
+                other => other.unwrap_or_else(|error| panic!("{which} of call {nth}: {error}")),
+            }
+            let names = names_of_home(&disk);
+            assert!(!names.iter().any(|name| name.contains("damaged") || name.contains("lost")), "{which}, {nth}");
+            let (store, recovered) = open(&disk).unwrap_or_else(|error| panic!("{which} of call {nth}: {error}"));
+            assert_eq!(store.lost(), None, "{which} of call {nth}");
+            assert_eq!(told(&recovered), [fact(1), fact(2)], "{which} of call {nth}");
+            assert_eq!(recovered.apps[0].confirmed, Some(old.id()), "{which} of call {nth}");
+            if !struck {
+                break;
+            }
+        }
+    }
+    assert!(refusals > 50, "only {refusals} errors kept the store from opening");
+}
+
+#[test]
+fn a_lost_state_is_told_at_every_start_until_someone_dealt_with_it() {
+    let [old, _] = releases();
+    for damaged in [true, false] {
+        let disk = running(&old);
+        let home = disk.dir("home");
+        match damaged {
+            true => disk.rot(&home, &name("state.redb"), |bytes| bytes[..200].fill(0)),
+            false => disk.remove_file(&home, &name("state.redb")).expect("a test's disk"),
+        }
+        for _ in 0..3 {
+            let store = opened(&disk);
+            let told = store.lost().expect("it was lost");
+            assert!(told.starts_with(if damaged {
+                "THE STATE FILE WAS DAMAGED"
+            } else {
+                "THE STATE FILE WAS MISSING"
+            }));
+            assert_eq!(told.contains("state.redb.damaged-1"), damaged, "{told}");
+            assert_eq!(store.notes().first().map(String::as_str), Some(told));
+        }
+        let mut store = opened(&disk.crash(Crash::Forget));
+        assert!(store.lost().is_some(), "a crash makes it forgotten");
+        store.forget_loss().expect("a good day");
+        assert_eq!(store.lost(), None);
+        let mut store = opened(&disk);
+        store.forget_loss().expect("a good day");
+        drop(store);
+        assert_eq!(opened(&disk.crash(Crash::Forget)).lost(), None);
+    }
+}
+
+#[test]
+fn an_append_that_was_reported_failed_never_comes_back() {
+    let start = new_disk();
+    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1)]).expect("a good day");
+    let start = start.crash(Crash::Forget);
+    let mut strikes = 0;
+    for (sync, nth) in [true, false].into_iter().flat_map(|sync| (0..).map(move |nth| (sync, nth)).take(60)) {
+        let disk = start.copy();
+        let mut store = opened(&disk);
+        disk.plan(nth, if sync { Bad::Sync } else { Bad::Error(5) });
+        let outcome = store.append(&JournalName::Fleet, at(1), &[fact(2), fact(3)]);
+        if !disk.relieve() {
+            continue;
+        }
+        let Err(AppendError::Unavailable(_)) = outcome else {
+            // What failed came after the word was durable.
+            assert_eq!(outcome, Ok(at(3)));
+            continue;
+        };
+        strikes += 1;
+        for crash in [Crash::Keep, Crash::Forget] {
+            let (store, recovered) = open(&disk.crash(crash)).expect("the store opens");
+            assert_eq!(told(&recovered), [fact(1)], "call {nth}, sync {sync}, {crash:?}");
+            assert_eq!(store.notes(), [""; 0]);
+        }
+        assert_eq!(store.append(&JournalName::Fleet, at(1), &[fact(4)]), Ok(at(2)), "call {nth}");
+        for crash in [Crash::Keep, Crash::Forget] {
+            let (mut store, recovered) = open(&disk.crash(crash)).expect("the store opens");
+            assert_eq!(told(&recovered), [fact(1), fact(4)], "call {nth}, sync {sync}, {crash:?}");
+            assert_eq!(store.append(&JournalName::Fleet, at(2), &[fact(5)]), Ok(at(3)));
+        }
+    }
+    assert!(strikes > 5, "only {strikes} appends failed");
+}
+
+const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding");
+
+/// A state file outside of any disk.
+#[derive(Debug, Clone)]
+struct Bytes(Arc<redb::backends::InMemoryBackend>);
+
+impl StorageBackend for Bytes {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+fn last_fact(database: &redb::Database) -> (Vec<u8>, Vec<u8>) {
+    let table = database.begin_read().expect("a state file").open_table(TABLE).expect("a state file");
+    let mut facts = table.range::<&[u8]>(b"f".as_slice()..b"g".as_slice()).expect("a state file");
+    let (key, value) = facts.next_back().expect("a fact").expect("a state file");
+    (key.value().to_vec(), value.value().to_vec())
+}
+
+/// Writes the last fact a second time, one place further, and leaves the journal where it stood.
+fn add_ghost(file: &mut Vec<u8>) {
+    let bytes = Bytes(Arc::new(redb::backends::InMemoryBackend::new()));
+    bytes.set_len(file.len() as u64).and_then(|()| bytes.write(0, file)).expect("memory");
+    let database = redb::Database::builder().create_with_backend(bytes.clone()).expect("a state file");
+    let (mut key, value) = last_fact(&database);
+    *key.last_mut().expect("an index") += 1;
+    let batch = database.begin_write().expect("memory");
+    batch.open_table(TABLE).expect("memory").insert(key.as_slice(), value.as_slice()).expect("memory");
+    batch.commit().expect("memory");
+    drop(database);
+    file.resize(bytes.len().expect("memory") as usize, 0);
+    bytes.read(0, file).expect("memory");
+}
+
+#[test]
+fn facts_beyond_where_their_journal_stands_are_forgotten() {
+    let disk = new_disk();
+    opened(&disk).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)]).expect("a good day");
+    disk.rot(&disk.dir("home"), &name("state.redb"), add_ghost);
+    assert_eq!(facts_in(&disk), 3);
+    let (store, recovered) = open(&disk).expect("the store opens");
+    assert_eq!(store.notes(), [""; 0]);
+    assert_eq!(told(&recovered), [fact(1), fact(2)]);
+    drop(store);
+    // And on disk, too: a journal that grows must not be followed by it.
+    assert_eq!(facts_in(&disk.crash(Crash::Forget)), 2);
+}
+
+fn facts_in(disk: &Memory) -> usize {
+    let (file, bytes) = (state_file(disk), Bytes(Arc::new(redb::backends::InMemoryBackend::new())));
+    bytes.set_len(file.len() as u64).and_then(|()| bytes.write(0, &file)).expect("memory");
+    let database = redb::Database::builder().create_with_backend(bytes).expect("a state file");
+    let table = database.begin_read().expect("a state file").open_table(TABLE).expect("a state file");
+    table.range::<&[u8]>(b"f".as_slice()..b"g".as_slice()).expect("a state file").count()
+}
+
+/// What was mounted on a directory is gone, and what lies under it is empty; or it comes back.
+fn swap_mount(disk: &Memory) {
+    let (root, spare) = (disk.dir("root"), disk.dir("spare"));
+    let (srv, other, between) = (name("srv"), name("srv"), name("between"));
+    let have = |dir, what| disk.metadata(dir, what).is_ok();
+    let (below, above) = (have(&spare, &other), have(&root, &srv));
+    if above {
+        disk.rename(&root, &srv, &spare, &between).expect("a test's disk");
+    }
+    if below {
+        disk.rename(&spare, &other, &root, &srv).expect("a test's disk");
+    }
+    if above {
+        disk.rename(&spare, &between, &spare, &other).expect("a test's disk");
+    }
+}
+
+#[test]
+fn a_store_that_opens_before_its_file_system_is_mounted_forgets_nothing_and_lays_out_nothing() {
+    let [old, new] = releases();
+    for mount_point in [true, false] {
+        let disk = running(&old);
+        if mount_point {
+            disk.dir("spare/srv");
+        }
+        swap_mount(&disk);
+        let (mut store, recovered) = open(&disk).expect("the store opens");
+        let app_then = &recovered.apps[0];
+        assert_eq!((app_then.live, app_then.confirmed), (Some(old.id()), Some(old.id())));
+        assert_eq!(app_then.laid_out, std::slice::from_ref(&old.signed));
+        assert!(store.notes()[0].contains("is a file system not mounted?"), "{:?}", store.notes());
+        for attempt in
+            [deploy(&mut store, &new, 2), store.run(&Job::Switch { app: app(), release: old.id() }).map(drop)]
+        {
+            let Err(JobError::Disk { why }) = attempt else { panic!("{attempt:?}") };
+            assert!(
+                why.contains("/srv/.app.tiding is not there") && why.contains("mkdir -p /srv/.app.tiding"),
+                "{why}"
+            );
+        }
+        store.run(&Job::Collect { contents: Vec::new(), releases: Vec::new() }).expect("a good day");
+        let under = disk.metadata(&disk.dir("root"), &name("srv")).is_ok().then(|| disk.list(&disk.dir("root/srv")));
+        assert_eq!(under.map(|names| names.expect("a test's disk").len()), mount_point.then_some(0));
+        swap_mount(&disk);
+        assert_eq!(live(&disk), Some(old.listing.clone()));
+        deploy(&mut store, &new, 2).expect("it is mounted now");
+        drop(store);
+        let (store, recovered) = open(&disk.crash(Crash::Forget)).expect("the store opens");
+        assert_eq!(store.notes(), [""; 0]);
+        assert_eq!(recovered.apps[0].live, Some(new.id()));
+    }
+}
+
+#[test]
+fn who_removed_everything_on_purpose_deploys_again_as_the_words_say() {
+    let [old, new] = releases();
+    let disk = running(&old);
+    let root = disk.dir("root");
+    disk.rename(&root, &name("srv"), &root, &name("trash")).expect("a test's disk");
+    let mut store = opened(&disk);
+    assert!(matches!(deploy(&mut store, &new, 2), Err(JobError::Disk { .. })));
+    disk.dir("root/srv/.app.tiding");
+    deploy(&mut store, &new, 2).expect("the directory is there");
+    assert_eq!(live(&disk), Some(new.listing.clone()));
+    drop(store);
+    let (store, recovered) = open(&disk).expect("the store opens");
+    assert_eq!(recovered.apps[0].laid_out, std::slice::from_ref(&new.signed));
+    assert!(store.notes()[0].contains("is not laid out at /srv/app any more"), "{:?}", store.notes());
 }

@@ -25,10 +25,10 @@ pub(crate) enum Bad {
     Cut,
     /// This call, and all that write, fail until there is room again.
     Full,
-    /// This call is not permitted; those that follow are.
-    Denied,
     /// This sync fails, and what it should have made durable never will be.
     Sync,
+    /// This call fails with this number of the operating system, and no other does.
+    Error(i32),
 }
 
 #[derive(Debug, Clone)]
@@ -273,9 +273,9 @@ impl Memory {
                 state.struck = true;
                 Err(io::Error::other("the power is gone"))
             }
-            Some((at, Bad::Denied)) if nth == at => {
+            Some((at, Bad::Error(number))) if nth == at => {
                 state.struck = true;
-                fail(io::ErrorKind::PermissionDenied)
+                Err(io::Error::from_raw_os_error(number))
             }
             Some((at, Bad::Full)) if nth >= at && writes => {
                 state.struck = true;

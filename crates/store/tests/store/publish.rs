@@ -86,7 +86,7 @@ fn a_file_or_directory_that_cannot_be_read_is_named_and_nothing_is_published() {
     assert!(nths.len() >= 2, "{calls:?}");
     for (nth, path) in nths.into_iter().zip(["a", "b/c"]) {
         let disk = new();
-        disk.plan(nth as u64, Bad::Denied);
+        disk.plan(nth as u64, Bad::Error(13));
         match read(&disk) {
             Err(ImportError::Refused(all)) => assert_eq!(all, [format!("{path}: cannot be read: permission denied")]),
             other => panic!("{path}: {other:?}"),
