@@ -274,9 +274,11 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
     let directory = home::store(&options.home);
     let first_facts = first_facts(home)?;
     let (root, targets, at) = (home.root.clone(), options.targets.clone(), options.home.clone());
+    let role = home.identity.role;
     let open = move || {
         let opened = open_directories(&directory, &targets)?;
         let (mut store, recovered) = open_once(&opened, &at)?;
+        bear_loss(&mut store, role, &directory)?;
         let rootless = recovered.root.is_none();
         let is_empty = |journal| recovered.facts.iter().all(|(other, ..)| other != journal);
         let missing: Vec<_> = first_facts.iter().filter(|(journal, _)| is_empty(journal)).collect();
@@ -290,10 +292,26 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
             let begin = Position { generation: 1, index: 0 };
             store.append(journal, begin, facts).map_err(|error| bad_home(format!("{error:?}")))?;
         }
+        store.notes().iter().for_each(|note| tracing::warn!(note, "the store"));
         drop(store);
         open_once(&opened, &at)
     };
     tokio::task::spawn_blocking(open).await.map_err(bad_home)?
+}
+
+/// What a lost state means: an agent is told all of it again; an origin that began anew without a word would have forgotten
+/// who is in the fleet, what was ordered, and which epochs are used up.
+fn bear_loss(store: &mut Store<RealDisk>, role: Role, directory: &Path) -> Result<(), StartError> {
+    let Some(lost) = store.lost().map(str::to_owned) else { return Ok(()) };
+    if role == Role::Origin {
+        let at = directory.display();
+        return Err(bad_home(format!(
+            "this origin has lost its journals: {lost}; put a backup of state.redb into {at} and remove {at}/state.lost, or \
+             remove {at}/state.lost alone to begin with empty journals: then every machine must join again"
+        )));
+    }
+    tracing::warn!(lost, "the store; its origin says again what was ordered");
+    store.forget_loss().map_err(|error| bad_home(format!("{error:?}")))
 }
 
 struct Opened {

@@ -264,6 +264,35 @@ async fn a_node_that_is_gone_for_good_is_forgotten_and_let_in_no_more() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_origin_whose_journals_are_lost_says_so_and_an_agent_is_told_again() {
+    let mut fleet = Fleet::new(1).await;
+    let source = fleet.path("build");
+    tree(&source, "one");
+    let deployed = fleet.deploy(&source).await.expect("deployed");
+    fleet.until_confirmed(&deployed.release.to_string()).await;
+    let under = fleet.temp.path().to_owned();
+    let damage =
+        |node: &str| std::fs::write(under.join(node).join("store/state.redb"), b"no database").expect("written");
+
+    in_time("stopping", fleet.agents.remove(0).stop()).await;
+    damage("web-0");
+    fleet.agents.push(start(&under, "web-0", ANY_PORT.into()).await);
+    fleet.until_confirmed(&deployed.release.to_string()).await;
+
+    let address = fleet.origin.address();
+    in_time("stopping", fleet.origin.stop()).await;
+    damage("origin");
+    for _ in 0..2 {
+        let refused = in_time("starting", daemon::start(support::options(&under, "origin", address))).await;
+        let why = refused.err().expect("it must not begin anew").to_string();
+        assert!(why.contains("lost its journals") && why.contains("backup"), "{why}");
+    }
+    std::fs::remove_file(under.join("origin/store/state.lost")).expect("the loss is accepted");
+    fleet.origin = start(&under, "origin", address).await;
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_join_that_was_cut_off_after_the_origin_agreed_eats_no_second_use() {
     let fleet = Fleet::new(0).await;
     let line = fleet.client().issue_join_line(&JoinTerms { uses: 1, ..JoinTerms::default() }).await.expect("a line");
