@@ -246,7 +246,6 @@ mod tests {
         net.cut(0, 1);
         assert!(matches!(net.send((0, 1), Lane::Control, 10, 0, 7), Fate::Held));
         assert!(matches!(net.send((1, 0), Lane::Control, 10, 0, 7), Fate::Arrives(..)));
-        assert!(net.is_stalled(0, 1));
         net.heal(0, 1);
         assert_eq!(net.take_held(0, 1).len(), 1);
         assert!(!net.is_cut(0, 1));
