@@ -25,7 +25,7 @@ mod truth;
 mod world;
 
 pub use check::{Broken, Promise};
-pub use plan::Plan;
+pub use plan::{Kind, Plan};
 pub use strikes::{Strike, Strikes};
 pub use sweep::{Report, replay, run_seed, sweep};
 pub use world::Outcome;

@@ -15,36 +15,60 @@ pub struct Plan {
     pub kinds: (u64, u64),
     /// The bytes of a tree, fewest and most.
     pub tree_bytes: (u64, u64),
+    /// Kinds that every world has, besides the drawn ones.
+    pub always: Vec<Kind>,
+    /// Whether every deploy is asked for twice at once, by two operators.
+    pub rivals: bool,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { agents: (4, 7), kinds: (3, 6), tree_bytes: (150_000, 1_200_000) }
+        Self { agents: (4, 7), kinds: (3, 6), tree_bytes: (150_000, 1_200_000), always: Vec::new(), rivals: false }
     }
 }
 
 /// A kind of fault that a world may be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+pub enum Kind {
+    /// The power of agents goes.
     CrashAgents,
+    /// The power of the origin goes.
     CrashOrigin,
+    /// The power of a publisher goes.
     CrashPublisher,
+    /// The power of an agent goes while it switches.
     CrashAtSwitch,
+    /// Some nodes are cut off from the others.
     Partition,
+    /// Nothing from some nodes reaches the others.
     OneWay,
+    /// A node is cut off when it switches.
     PartitionAtSwitch,
+    /// Connections break.
     Resets,
+    /// A disk and a link are slow.
     Slow,
+    /// A disk is full.
     Full,
+    /// A stored piece rots.
     Rot,
+    /// Syncs fail.
     SyncFails,
+    /// An agent sends corrupt pieces.
     Corrupter,
+    /// An agent says that it has everything.
     Liar,
+    /// An agent sends pieces of the wrong length.
     WrongLength,
+    /// Store and identity of an agent are deleted.
     Wipe,
+    /// Old orders are sent again.
     Replay,
+    /// Documents are sent that no operator signed.
     Forgery,
+    /// Messages arrive again, over new connections.
     Duplicates,
+    /// Something that is not ours stands at the path.
     Occupied,
 }
 
@@ -145,9 +169,13 @@ pub(crate) const ORIGIN: Nr = 0;
 impl Blueprint {
     pub(crate) fn draw(plan: &Plan, dice: &mut Dice) -> Self {
         let agents = dice.within(plan.agents.0..plan.agents.1 + 1) as usize;
-        let steps = draw_steps(dice);
+        let mut steps = draw_steps(dice);
+        if plan.rivals {
+            let deploys = steps.iter_mut().filter(|(_, step)| matches!(step, Step::Deploy { .. }));
+            deploys.for_each(|(_, step)| *step = Step::Deploy { twice: true });
+        }
         let publishers: usize = steps.iter().map(|(_, step)| step.publishers()).sum();
-        let is_calm = dice.chance(1, 8);
+        let is_calm = dice.chance(1, 8) && plan.always.is_empty() && !plan.rivals;
         let last = steps.last().map_or(Duration::ZERO, |(at, _)| *at);
         let mut drawn = Self {
             agents,
@@ -170,15 +198,16 @@ impl Blueprint {
         };
         if !is_calm {
             drawn.kinds = dice.within(plan.kinds.0..plan.kinds.1 + 1) as usize;
-            drawn.add_kinds(dice, drawn.kinds);
+            drawn.add_kinds(dice, drawn.kinds, &plan.always);
+            drawn.kinds += plan.always.len();
         }
         drawn
     }
 
-    fn add_kinds(&mut self, dice: &mut Dice, count: usize) {
+    fn add_kinds(&mut self, dice: &mut Dice, count: usize, always: &[Kind]) {
         let mut kinds = KINDS;
         dice.shuffle(&mut kinds);
-        for kind in kinds.into_iter().take(count) {
+        for kind in kinds.into_iter().take(count).chain(always.iter().copied()) {
             for _ in 0..dice.within(1..4) {
                 let at = self.bad_moment(dice);
                 self.add(dice, kind, at);
