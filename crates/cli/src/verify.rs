@@ -85,7 +85,8 @@ fn verdict(found: &Verification) -> Result<(), Failure> {
 
 /// What to do about a difference, and about a node that is away.
 const AGAIN: &str = "deploy again to lay the release out anew";
-const LATER: &str = "`tiding status` shows who is connected; verify again when they have come back";
+const LATER: &str = "`tiding status` shows who is connected; verify again when they have come back, or `tiding forget` who \
+                     is gone for good";
 
 /// What is wrong on a node; `None` when nothing is.
 fn complaint(node: &NodeVerification) -> Option<String> {
