@@ -52,6 +52,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     let chosen = choose(read_all()?, words, value("--only"), value("--sample"))?;
     let tree = root().join("target/mutants/tree");
     copy_workspace(&tree)?;
+    chosen.iter().try_for_each(|mutant| mutant.plant(&tree).map(drop))?;
     build(&tree)?.context("the workspace does not build without a mutant")?;
     let clean = sweep(&tree, BASELINE)?;
     ensure!(clean.status.success(), "the sweep fails without a mutant:\n{}", text(&clean.stdout));
