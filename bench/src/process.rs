@@ -28,7 +28,7 @@ fn stat_fields(pid: u32) -> Option<Vec<String>> {
 pub(crate) fn memory_kib(pid: u32) -> Option<(u64, u64)> {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let field = |name: &str| {
-        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(1)?.parse::<u64>().ok())
+        status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next()?.parse::<u64>().ok())
     };
     Some((field("VmRSS:")?, field("VmHWM:")?))
 }
@@ -43,4 +43,16 @@ pub(crate) fn mentioning(text: &str) -> Vec<u32> {
             fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| String::from_utf8_lossy(&line).contains(text))
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_has_used_time() {
+        let (now, peak) = memory_kib(std::process::id()).expect("it lives");
+        assert!(now > 100 && peak >= now, "{now} {peak}");
+        assert!(cpu_seconds(std::process::id()).is_some_and(|seconds| seconds < 3600.0));
+    }
 }
