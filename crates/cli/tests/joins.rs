@@ -4,6 +4,8 @@
 mod lab;
 #[path = "support/said.rs"]
 mod said;
+#[path = "support/skip.rs"]
+mod skip;
 
 use lab::{Lab, TIDING, until};
 use said::{expect, live, text};
@@ -153,4 +155,46 @@ fn the_keys_of_one_fleet_are_not_taken_for_another() {
     expect(&second, 3, "--operator-home");
     assert_eq!(fs::read(operator.join("fleet.json")).expect("the keys are there"), before);
     assert!(!lab.dir().join("second/identity").exists());
+}
+
+/// Runs a test of this file once more in a network namespace of its own; false when this machine or user cannot.
+fn again_alone(test: &str) -> bool {
+    let inside = "ip link set lo up && exec \"$0\" --exact \"$1\"";
+    let this = std::env::current_exe().expect("a test runs from a file");
+    let mut command = Command::new("unshare");
+    command.args(["--net", "sh", "-c", inside]).arg(this).arg(test).env("TIDING_ALONE", "1");
+    let probe = Command::new("unshare").args(["--net", "ip", "link", "set", "lo", "up"]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        skip::skipped(test, "the network namespace: unshare --net and ip want root and iproute2");
+        return false;
+    }
+    let output = command.output().expect("it was just there");
+    let passed = output.status.success() && text(&output.stdout).contains("1 passed");
+    assert!(passed, "{}{}", text(&output.stdout), text(&output.stderr));
+    true
+}
+
+/// Whoever sits at the address of a line (here the origin of another fleet, with a true certificate of its own) is not
+/// believed, and learns nothing with which it could join the line's fleet.
+#[test]
+fn h5_whoever_answers_in_the_place_of_the_origin_is_found_out() {
+    if std::env::var_os("TIDING_ALONE").is_none()
+        && again_alone("h5_whoever_answers_in_the_place_of_the_origin_is_found_out")
+    {
+        return;
+    }
+    let mut lab = Lab::new();
+    let (line, address) = (lab.origin.join.clone().expect("a join line"), lab.origin.address);
+    let home = lab.dir().join("stranger");
+    lab.origin.kill();
+    let between = Lab::listening(&address.to_string(), &[]);
+    assert_eq!(between.origin.address, address, "it sits where the line leads");
+    expect(&refused(&line, &home), 3, "not the fleet");
+    let said = between.origin.log();
+    assert!(!said.contains("token") && !said.contains("refused"), "it was shown something: {said}");
+    drop(between);
+    lab.restart_origin();
+    let fresh = lab.dir().join("fresh");
+    fs::create_dir_all(fresh.join("root")).expect("a directory can be made");
+    assert!(lab.agent_in("newcomer", &fresh).runs(), "the line still joins its own fleet");
 }
