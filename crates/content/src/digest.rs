@@ -3,6 +3,7 @@
 use crate::encoding::{Decoder, Encode, Encoder, Malformed};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 /// The BLAKE3 digest of some bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -42,6 +43,37 @@ impl fmt::Display for Digest {
 impl fmt::Debug for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.short())
+    }
+}
+
+/// Bytes together with the digest that was computed from them: whoever receives bytes hashes them while they are in the cache,
+/// and nobody after it has to. There is no other way to make one, so the digest is never a claim.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Digested {
+    bytes: Arc<Vec<u8>>,
+    digest: Digest,
+}
+
+impl Digested {
+    /// Hashes bytes and keeps both.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { digest: Digest::of(&bytes), bytes: Arc::new(bytes) }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &Arc<Vec<u8>> {
+        &self.bytes
+    }
+
+    /// Their digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
+impl fmt::Debug for Digested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes, {:?}", self.bytes.len(), self.digest)
     }
 }
 

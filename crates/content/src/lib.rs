@@ -27,7 +27,7 @@ pub mod sign;
 mod spec;
 
 pub use blob::BlobRef;
-pub use digest::{Digest, Hasher};
+pub use digest::{Digest, Digested, Hasher};
 pub use fact::Fact;
 pub use id::{
     AppName, BadName, ContentId, FleetId, KeyId, Label, Labels, NodeId, OrderId, ReleaseId, Role, TokenId, UnixTime,

@@ -3,10 +3,12 @@
 //! It never waits for a socket, a disk or a client: whatever takes time runs elsewhere and comes back through the inbox. So
 //! an input is handled within microseconds, and the engine's clock is never behind.
 
+mod brake;
 mod host;
 mod inbox;
 mod link;
 mod shelf;
+mod writers;
 
 pub(crate) use host::{Host, StoreHost};
 pub(crate) use inbox::{INBOX, Inbox, Incoming};
@@ -14,12 +16,12 @@ pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;
 
 use crate::tls::Tls;
-use content::NodeId;
+use content::{Digested, NodeId};
 use engine::Engine;
 use engine::door::{
     Answer, BufferId, ClientId, Config, DownReason, Event, Input, Job, Output, Recovered, Request, Time,
 };
-use inbox::{FromLink, LinkId, NewLink, Payload};
+use inbox::{FromLink, LinkId, NewLink};
 use link::Link;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use writers::Write;
 
 /// Two pairs that were dialled within this time of each other were dialled at once: the lower node's is kept.
 const AT_ONCE: Duration = Duration::from_secs(10);
@@ -92,7 +95,7 @@ pub(crate) struct Driver {
     host: Host,
     links: BTreeMap<NodeId, Link>,
     next_link: u64,
-    buffers: HashMap<BufferId, Payload>,
+    buffers: HashMap<BufferId, Digested>,
     next_buffer: u64,
     clients: HashMap<ClientId, oneshot::Sender<Answer>>,
     next_client: u64,
@@ -193,6 +196,7 @@ impl Driver {
     fn take(&mut self, incoming: Incoming) {
         match incoming {
             Incoming::Input(input) => self.handle(*input),
+            Incoming::Inputs(inputs) => inputs.into_iter().for_each(|input| self.handle(input)),
             Incoming::Linked(new) => self.linked(*new),
             Incoming::From { link, peer, what } => self.link_says(link, peer, what),
             Incoming::Ask { request, answer } => {
@@ -252,7 +256,7 @@ impl Driver {
         match what {
             FromLink::Message(message) => self.handle(Input::Message { from: peer, message: *message }),
             FromLink::Payload { content, piece, bytes } => {
-                let (buffer, len) = (BufferId(self.next_buffer), bytes.len() as u32);
+                let (buffer, len) = (BufferId(self.next_buffer), bytes.bytes().len() as u32);
                 self.next_buffer += 1;
                 self.buffers.insert(buffer, bytes);
                 self.handle(Input::Piece { from: peer, content, piece, buffer, len });
@@ -297,7 +301,7 @@ impl Driver {
             Output::Drop { buffer } => drop(self.buffers.remove(&buffer)),
             Output::Job { id, job: Job::Write { content, piece, buffer } } => {
                 let payload = self.buffers.remove(&buffer).expect("a buffer is named once, by Write or by Drop");
-                self.host.write(id, content, piece, payload);
+                self.host.write(Write { job: id, content, piece, payload });
             }
             Output::Job { id, job } => self.host.run(id, job),
             Output::Answer { client, answer } => {

@@ -15,6 +15,7 @@ mod desk;
 pub mod disk;
 mod driver;
 pub mod founding;
+mod gulp;
 mod home;
 mod http;
 mod identity;

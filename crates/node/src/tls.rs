@@ -4,6 +4,7 @@
 //! other side is (its key) and what it may be (its role) come from its certificate after the handshake; addresses and names
 //! prove nothing. What is said through a door is for others.
 
+use crate::gulp::Gulp;
 use crate::identity::{self, ANY_NODE, Identity, pin_of, role_name};
 use crate::shares::{Share, Shares};
 use content::{Digest, NodeId, Role};
@@ -75,7 +76,7 @@ pub(crate) struct Peer {
 }
 
 /// A connection through a door.
-pub(crate) type Stream = TlsStream<TcpStream>;
+pub(crate) type Stream = TlsStream<Gulp>;
 
 /// A connection that was let in.
 pub(crate) struct Accepted {
@@ -187,7 +188,7 @@ impl Tls {
     }
 
     async fn handshake(&self, tcp: TcpStream) -> Result<Accepted, TlsError> {
-        let hello = LazyConfigAcceptor::new(Acceptor::default(), tcp).await?;
+        let hello = LazyConfigAcceptor::new(Acceptor::default(), Gulp::new(tcp)).await?;
         let doors: Vec<Door> = match hello.client_hello().alpn() {
             Some(offered) => offered.filter_map(Door::of_alpn).collect(),
             None => Vec::new(),
@@ -257,7 +258,7 @@ async fn connect(address: SocketAddr, config: ClientConfig, name: String) -> Res
     let name = ServerName::try_from(name).map_err(unfit)?;
     let tcp = timeout(CONNECT, TcpStream::connect(address)).await.map_err(|_| TlsError::Slow(CONNECT))??;
     tune(&tcp)?;
-    let handshake = TlsConnector::from(Arc::new(config)).connect(name, tcp);
+    let handshake = TlsConnector::from(Arc::new(config)).connect(name, Gulp::new(tcp));
     let stream = timeout(HANDSHAKE, handshake).await.map_err(|_| TlsError::Slow(HANDSHAKE))??;
     Ok(TlsStream::Client(stream))
 }

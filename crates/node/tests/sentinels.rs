@@ -61,10 +61,10 @@ fn lay_out(home: &Path, root: &Path, entries: Vec<Entry>) -> Result<(), JobError
     let content = release.content.id();
     store.run(&Job::Open { content: release.content })?;
     for (nth, page) in (0..).zip(&pages) {
-        store.pieces().write(content, PieceNo(nth), page)?;
+        store.pieces().write(content, PieceNo(nth), &content::Digested::new(page.clone()))?;
     }
     store.run(&Job::Index { content })?;
-    store.pieces().write(content, PieceNo(release.content.pages()), PAYLOAD)?;
+    store.pieces().write(content, PieceNo(release.content.pages()), &content::Digested::new(PAYLOAD.to_vec()))?;
     store.run(&Job::Complete { content })?;
     let signed = Signed { kind: PayloadKind::Release, payload: release.encode(), signatures: Vec::new() };
     store.run(&Job::Assemble { release: signed }).map(drop)

@@ -133,7 +133,7 @@ impl Story {
     fn write(&self, store: &Store<SimDisk>, content: ContentId, pieces: &[PieceNo]) -> Result<(), Cut> {
         for piece in pieces {
             let payload = self.source.read(content, *piece).expect("the publisher has it");
-            let written = store.pieces().write(content, *piece, &payload);
+            let written = store.pieces().write(content, *piece, &content::Digested::new(payload));
             written.map_err(|why| self.cut_or(&format!("{piece:?}: {why:?}")))?;
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::net::{ConnId, Fate, Lane, Nr};
 use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
-use content::{ContentId, Fact, NodeId, PieceNo, Role};
+use content::{ContentId, Digested, Fact, NodeId, PieceNo, Role};
 use engine::door::{
     AppendError, CloseReason, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time,
 };
@@ -377,7 +377,7 @@ impl World {
         let Some(run) = self.hosts[nr].run.as_mut() else { return false };
         let payload = run.buffers.remove(&write.buffer);
         let result = match (&run.pieces, payload) {
-            (Some(pieces), Some(payload)) => pieces.write(write.content, write.piece, &payload),
+            (Some(pieces), Some(payload)) => pieces.write(write.content, write.piece, &Digested::new(payload)),
             (None, _) => Err(JobError::Refused { why: "a publisher writes nothing".to_owned() }),
             (_, None) => return self.no_such_payload(nr, write),
         };

@@ -48,7 +48,7 @@ pub mod words;
 pub use disk::Disk;
 
 use content::fact::{JournalName, Position};
-use content::{AppName, ContentId, Fact, PieceNo, ReleaseId, Signed};
+use content::{AppName, ContentId, Digested, Fact, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered};
 use record::{AppState, Change};
 use shelves::Shelves;
@@ -240,7 +240,7 @@ impl<D: Disk> Pieces<D> {
     }
 
     /// Verifies a payload and writes it into staging: [`JobDone::Written`], or [`JobError::Corrupt`].
-    pub fn write(&self, content: ContentId, piece: PieceNo, payload: &[u8]) -> Result<JobDone, JobError> {
+    pub fn write(&self, content: ContentId, piece: PieceNo, payload: &Digested) -> Result<JobDone, JobError> {
         self.shelves.write(content, piece, payload).map(|()| JobDone::Written)
     }
 }

@@ -14,7 +14,7 @@ use crate::{Options, ReadError};
 use content::blob;
 use content::encoding::Malformed;
 use content::manifest::MAX_ENCODED;
-use content::{ContentId, Digest, Manifest, PieceNo};
+use content::{ContentId, Digest, Digested, Manifest, PieceNo};
 use engine::door::JobError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -280,7 +280,7 @@ impl<D: Disk> Shelves<D> {
     }
 
     /// Verifies a payload and writes it where it belongs.
-    pub(crate) fn write(&self, content: ContentId, piece: PieceNo, payload: &[u8]) -> Result<(), JobError> {
+    pub(crate) fn write(&self, content: ContentId, piece: PieceNo, payload: &Digested) -> Result<(), JobError> {
         let missing = |piece| JobError::Missing { content, pieces: vec![piece] };
         let holding = self.find(content).ok_or(missing(piece))?;
         if piece.0 >= holding.spec.total() {
@@ -298,8 +298,8 @@ impl<D: Disk> Shelves<D> {
         }
         let epoch = holding.lock().epoch;
         let part = holding.part(piece);
-        let need = payload.len() as u64;
-        let written = self.file(&holding, part).and_then(|file| self.disk.write_at(&file, payload, offset));
+        let need = payload.bytes().len() as u64;
+        let written = self.file(&holding, part).and_then(|file| self.disk.write_at(&file, payload.bytes(), offset));
         written.map_err(self.home.failed("writing a piece", need))?;
         match holding.arrived(piece, need, epoch) {
             true => self.unsynced.fetch_add(need, Ordering::Relaxed),
@@ -322,7 +322,6 @@ fn thrown_away() -> io::Error {
     io::Error::other("the file is thrown away because it could not be synced")
 }
 
-fn verify(payload: &[u8], len: usize, digest: Digest) -> Result<(), JobError> {
-    // The length first: nothing is hashed for a peer that sends the wrong amount.
-    if payload.len() == len && Digest::of(payload) == digest { Ok(()) } else { Err(JobError::Corrupt) }
+fn verify(payload: &Digested, len: usize, digest: Digest) -> Result<(), JobError> {
+    if payload.bytes().len() == len && payload.digest() == digest { Ok(()) } else { Err(JobError::Corrupt) }
 }

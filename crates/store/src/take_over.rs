@@ -4,7 +4,7 @@ use crate::Store;
 use crate::disk::Disk;
 use crate::places::Places;
 use crate::shelves::Held;
-use content::{Digest, Manifest};
+use content::{Digest, Digested, Manifest};
 use engine::door::JobError;
 
 impl<D: Disk> Store<D> {
@@ -32,7 +32,7 @@ impl<D: Disk> Store<D> {
         for (place, index) in theirs.iter().zip(0..) {
             let Ok(found) = wanted.binary_search_by_key(&place.digest, |(digest, _)| *digest) else { continue };
             if let Ok(bytes) = self.shelves.read_piece(other, index) {
-                self.shelves.write(to.id(), Manifest::piece_no(to.pages(), wanted[found].1), &bytes)?;
+                self.shelves.write(to.id(), Manifest::piece_no(to.pages(), wanted[found].1), &Digested::new(bytes))?;
                 taken.push(wanted[found].0);
             }
         }

@@ -3,19 +3,19 @@
 //!
 //! A store that panics ends its thread; the reason is passed on and the node stops, because nothing is known of its state.
 
-use super::inbox::{Inbox, Incoming, Payload};
+use super::brake::Brake;
+use super::inbox::{Inbox, Incoming};
 use super::shelf::Shelf;
+use super::writers::{Write, Writers};
 use crate::disk::RealDisk;
 use content::fact::{JournalName, Position};
 use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
 use store::{Pieces, Store};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 /// Something for the store's thread.
 enum Work {
@@ -38,12 +38,8 @@ pub(crate) struct StoreHost {
     work: Arc<mpsc::Sender<Work>>,
     pieces: Pieces<RealDisk>,
     shelf: Shelf,
-    inbox: Inbox,
-    writers: Arc<Semaphore>,
-    /// Whether a checkpoint was asked for and has not begun.
-    checkpointing: Arc<AtomicBool>,
-    /// How many checkpoints have ended.
-    checkpoints: watch::Receiver<u64>,
+    writers: Writers,
+    brake: Arc<Brake>,
     thread: JoinHandle<()>,
 }
 
@@ -60,10 +56,10 @@ impl Host {
     }
 
     /// Begins to verify and write a payload; `Done` follows.
-    pub(crate) fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
+    pub(crate) fn write(&self, write: Write) {
         match self {
-            Self::Store(host) => host.write(id, content, piece, payload),
-            Self::Publisher(_) => self.run(id, Job::Index { content }),
+            Self::Store(host) => host.write(write),
+            Self::Publisher(_) => self.run(write.job, Job::Index { content: write.content }),
         }
     }
 
@@ -86,10 +82,13 @@ impl Host {
     pub(crate) async fn close(self) {
         if let Self::Store(host) = self {
             let StoreHost { work, thread, pieces, writers, .. } = host;
-            // Writes that run hold the shared half of the store; they end first.
-            drop(writers.acquire_many_owned(writers_at_once()).await);
-            drop((work, pieces));
-            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            let end = move || {
+                // Writes that run hold the shared half of the store; they end first.
+                writers.close();
+                drop((work, pieces));
+                thread.join()
+            };
+            let joined = tokio::task::spawn_blocking(end).await;
             if !matches!(joined, Ok(Ok(()))) {
                 tracing::error!("the store's thread did not end in order");
             }
@@ -102,10 +101,6 @@ fn answer(inbox: Inbox, input: Input) {
     tokio::spawn(async move { inbox.send(Incoming::input(input)).await });
 }
 
-fn writers_at_once() -> u32 {
-    std::thread::available_parallelism().map_or(2, |cores| cores.get().clamp(2, 16) as u32)
-}
-
 impl StoreHost {
     /// Starts the store's thread. `failed` hears of it when the store breaks.
     pub(crate) fn start(
@@ -116,18 +111,27 @@ impl StoreHost {
     ) -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel();
         let pieces = store.pieces();
-        let (to, checkpointing) = (inbox.clone(), Arc::new(AtomicBool::new(false)));
-        let begun = checkpointing.clone();
-        let (ended, checkpoints) = watch::channel(0);
+        let (to, brake, work) = (inbox.clone(), Arc::new(Brake::default()), Arc::new(work));
+        let held = brake.clone();
         let thread = std::thread::Builder::new().name("tiding-store".to_owned()).spawn(move || {
             let mut store = store;
-            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, (&begun, &ended)))).is_err() {
+            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, &held))).is_err() {
                 failed.send_replace(Some("the store broke off in the middle of a job; restart the node".to_owned()));
             }
+            held.over();
         })?;
-        let writers = Arc::new(Semaphore::new(writers_at_once() as usize));
-        let work = Arc::new(work);
-        Ok(Self { work, pieces, shelf, inbox, writers, checkpointing, checkpoints, thread })
+        let (held, kept, shelved, asking) = (brake.clone(), pieces.clone(), shelf.clone(), Arc::downgrade(&work));
+        let act = move |write: Write| {
+            held.wait(|| kept.checkpoint_overdue(), || ask(&held, &asking));
+            let Write { content, piece, payload, .. } = write;
+            let result = kept.write(content, piece, &payload);
+            if result.is_ok() {
+                shelved.keep(content, piece, payload.bytes().clone());
+            }
+            result
+        };
+        let writers = Writers::start(&inbox, Arc::new(act))?;
+        Ok(Self { work, pieces, shelf, writers, brake, thread })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -138,90 +142,32 @@ impl StoreHost {
         self.give(Work::Job(id, job));
     }
 
-    fn brake(&self) -> Brake {
-        let (work, checkpointing) = (Arc::downgrade(&self.work), self.checkpointing.clone());
-        let mut checkpoints = self.checkpoints.clone();
-        checkpoints.mark_unchanged();
-        Brake { work, checkpointing, checkpoints }
-    }
-
     fn give(&self, work: Work) {
         if self.work.send(work).is_err() {
             tracing::error!("the store has stopped; what was asked of it is not done");
         }
     }
 
-    fn write(&self, id: JobId, content: ContentId, piece: PieceNo, payload: Payload) {
-        let mut brake = self.brake();
+    fn write(&self, write: Write) {
         if self.pieces.checkpoint_due() {
-            brake.ask();
+            ask(&self.brake, &Arc::downgrade(&self.work));
         }
-        let (pieces, shelf, inbox, writers) =
-            (self.pieces.clone(), self.shelf.clone(), self.inbox.clone(), self.writers.clone());
-        tokio::spawn(async move {
-            brake.wait(&pieces).await;
-            let Ok(turn) = writers.acquire_owned().await else { return };
-            let write = move || {
-                let result = pieces.write(content, piece, &payload);
-                if result.is_ok() {
-                    shelf.keep(content, piece, payload);
-                }
-                drop((pieces, turn));
-                result
-            };
-            let result = tokio::task::spawn_blocking(write).await;
-            let result = result.unwrap_or_else(|broken| Err(JobError::Disk { why: broken.to_string() }));
-            // An inbox that is gone belongs to a node that stops.
-            inbox.send(Incoming::input(Input::Done { job: id, result })).await.ok();
-        });
+        self.writers.give(write);
     }
 }
 
-/// Holds writes up while too much is not durable: links may be faster than the disk syncs, and what was written meanwhile
-/// would be lost in a kill.
-struct Brake {
-    /// Weak, so that a write that waits does not keep the store's thread from ending.
-    work: Weak<mpsc::Sender<Work>>,
-    checkpointing: Arc<AtomicBool>,
-    checkpoints: watch::Receiver<u64>,
-}
-
-impl Brake {
-    /// Asks for a checkpoint, unless one was asked for that has not begun.
-    fn ask(&self) {
-        if let Some(work) = self.work.upgrade()
-            && !self.checkpointing.swap(true, Ordering::Relaxed)
-        {
-            // A store that has stopped says so itself.
-            work.send(Work::Checkpoint).ok();
-        }
-    }
-
-    /// Waits until there is room for more, or the store has ended.
-    async fn wait(&mut self, pieces: &Pieces<RealDisk>) {
-        while pieces.checkpoint_overdue() {
-            self.ask();
-            if self.checkpoints.changed().await.is_err() {
-                return;
-            }
-            if pieces.checkpoint_overdue() {
-                // It failed, or others were quicker.
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
+/// Asks for a checkpoint, unless one was asked for that has not begun. A store that has stopped says so itself; it is held
+/// weakly, so that a write that waits does not keep its thread from ending.
+fn ask(brake: &Brake, work: &Weak<mpsc::Sender<Work>>) {
+    if let Some(work) = work.upgrade()
+        && brake.should_ask()
+    {
+        work.send(Work::Checkpoint).ok();
     }
 }
-
-/// How long a write waits that may still not go on after a checkpoint.
-const AGAIN: Duration = Duration::from_millis(20);
 
 /// Does what is asked, in order, until nobody can ask any more.
-fn work_off(
-    store: &mut Store<RealDisk>,
-    queue: &mpsc::Receiver<Work>,
-    inbox: &Inbox,
-    (checkpointing, checkpoints): (&AtomicBool, &watch::Sender<u64>),
-) {
+fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox, brake: &Brake) {
     // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
     let tell = |input| drop(inbox.blocking_send(Incoming::input(input)));
     let mut notes = 0;
@@ -232,11 +178,11 @@ fn work_off(
                 tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts) });
             }
             Work::Checkpoint => {
-                checkpointing.store(false, Ordering::Relaxed);
+                brake.begun();
                 for (content, piece) in checkpoint(store) {
                     tell(Input::Lost { content, piece });
                 }
-                checkpoints.send_modify(|ended| *ended += 1);
+                brake.ended();
             }
         }
         notes = log_notes(store, notes);

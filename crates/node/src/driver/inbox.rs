@@ -1,7 +1,7 @@
 //! What reaches an engine's driver, from sockets, jobs and clients. Words only.
 
 use crate::tls::{Peer, Stream};
-use content::{ContentId, NodeId, PieceNo};
+use content::{ContentId, Digested, NodeId, PieceNo};
 use engine::door::{Answer, DownReason, Input, Message, Request};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,6 +25,8 @@ pub(crate) struct LinkId(pub(crate) u64);
 pub(crate) enum Incoming {
     /// Something that needs nothing but to be told.
     Input(Box<Input>),
+    /// Several of them, told together.
+    Inputs(Vec<Input>),
     /// Both connections to a peer are there.
     Linked(Box<NewLink>),
     /// Something from a pair of connections.
@@ -64,8 +66,8 @@ pub(crate) enum FromLink {
         content: ContentId,
         /// Which piece.
         piece: PieceNo,
-        /// Its bytes, not verified.
-        bytes: Payload,
+        /// Its bytes and their digest, which is not compared with anything yet.
+        bytes: Digested,
     },
     /// A payload has left, or (0 bytes) could not.
     Sent {

@@ -2,16 +2,16 @@
 //!
 //! Messages go on one connection and payloads on the other, so that no message ever waits behind a payload. Reading waits for
 //! the engine (a full inbox stops reading, and TCP stops the peer); writing never makes the engine wait. Payloads are sent one
-//! at a time in the order in which they were asked for, the next one read from disk while one is under way.
+//! at a time in the order in which they were asked for.
 
-use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink, Payload};
+use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink};
 use super::shelf::Shelf;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
-use content::{ContentId, NodeId, PieceNo};
+use content::{ContentId, Digested, NodeId, PieceNo};
 use engine::door::{DownReason, Message};
 use engine::wire::{self, BULK_HEADER, BulkHeader, Frames, WireError};
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -60,7 +60,8 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts the tasks of a new pair.
-    pub(crate) fn start(id: LinkId, new: NewLink, shelf: Shelf, inbox: Inbox) -> Self {
+    pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, inbox: Inbox) -> Self {
+        new.bulk.get_mut().0.widen();
         let tell = Tell { link: id, peer: new.peer.node, inbox };
         let traffic = Arc::new(Traffic::default());
         let (control_in, control_out) = split(new.control);
@@ -196,7 +197,9 @@ async fn read_payloads(mut from: ReadHalf<Stream>, tell: Tell, traffic: Arc<Traf
         let mut bytes = vec![0; len as usize];
         from.read_exact(&mut bytes).await?;
         traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
-        if !tell.tell(FromLink::Payload { content, piece, bytes: Arc::new(bytes) }).await {
+        // Hashed here and nowhere else: the bytes are in this core's cache now.
+        let bytes = Digested::new(bytes);
+        if !tell.tell(FromLink::Payload { content, piece, bytes }).await {
             return Ok(());
         }
     }
@@ -213,52 +216,26 @@ async fn read_or_end(from: &mut ReadHalf<Stream>, buffer: &mut [u8]) -> io::Resu
     Ok(true)
 }
 
-/// A piece that was read, or why not.
-type Ready = (ContentId, PieceNo, Result<Payload, ReadError>);
-
 async fn write_payloads(
     mut to: WriteHalf<Stream>,
-    asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>,
+    mut asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>,
     shelf: Shelf,
     tell: Tell,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
-    // One piece is ready while another is under way, and no more: what is ready cannot be overtaken.
-    let (ready, mut next) = mpsc::channel(1);
-    let fetching = tokio::spawn(fetch(asked, shelf, ready));
-    let outcome = send_ready(&mut to, &mut next, &tell, &traffic).await;
-    fetching.abort();
-    outcome?;
-    farewell(to).await
-}
-
-async fn send_ready(
-    to: &mut WriteHalf<Stream>,
-    next: &mut mpsc::Receiver<Ready>,
-    tell: &Tell,
-    traffic: &Traffic,
-) -> io::Result<()> {
-    while let Some((content, piece, payload)) = next.recv().await {
+    while let Some((content, piece)) = asked.recv().await {
         let begun = Instant::now();
-        let bytes = match payload {
-            Ok(payload) => write_payload(to, content, piece, &payload).await?,
-            Err(error) => report_unreadable(tell, content, piece, error).await,
+        // While it is read the kernel still has some of the one before to send: the link does not idle.
+        let bytes = match shelf.get(content, piece).await {
+            Ok(payload) => write_payload(&mut to, content, piece, &payload).await?,
+            Err(error) => report_unreadable(&tell, content, piece, error).await,
         };
         traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
         if !tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
             break;
         }
     }
-    Ok(())
-}
-
-async fn fetch(mut asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>, shelf: Shelf, ready: mpsc::Sender<Ready>) {
-    while let Some((content, piece)) = asked.recv().await {
-        let payload = shelf.get(content, piece).await;
-        if ready.send((content, piece, payload)).await.is_err() {
-            return;
-        }
-    }
+    farewell(to).await
 }
 
 async fn write_payload(
@@ -268,12 +245,23 @@ async fn write_payload(
     payload: &[u8],
 ) -> io::Result<u32> {
     let len = payload.len() as u32;
-    let mut frame = Vec::with_capacity(BULK_HEADER + payload.len());
-    frame.extend_from_slice(&BulkHeader { content, piece, len }.encode());
-    frame.extend_from_slice(payload);
-    to.write_all(&frame).await?;
+    let header = BulkHeader { content, piece, len }.encode();
+    write_both(to, &header, payload).await?;
     to.flush().await?;
     Ok(len)
+}
+
+/// Writes two byte strings as if they were one, without making them one.
+async fn write_both(to: &mut WriteHalf<Stream>, first: &[u8], second: &[u8]) -> io::Result<()> {
+    let mut written = 0;
+    while written < first.len() {
+        let parts = [IoSlice::new(&first[written..]), IoSlice::new(second)];
+        written += match to.write_vectored(&parts).await? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            more => more,
+        };
+    }
+    to.write_all(&second[written - first.len()..]).await
 }
 
 /// A piece that cannot be read leaves with no bytes; one that is not here any more is to be fetched again.
@@ -407,7 +395,7 @@ mod tests {
         }
         for piece in [3, 1, 2] {
             let FromLink::Payload { piece: came, bytes, .. } = next(&mut at_b).await else { panic!("no payload") };
-            assert_eq!((came.0, bytes.len()), (piece, piece as usize * 1000));
+            assert_eq!((came.0, bytes.bytes().len()), (piece, piece as usize * 1000));
             let FromLink::Sent { piece: left, bytes, .. } = next(&mut at_a).await else { panic!("not sent") };
             assert_eq!((left.0, bytes), (piece, piece * 1000));
         }

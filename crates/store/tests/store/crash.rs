@@ -109,7 +109,7 @@ fn fetch_part(store: &mut store::Store<Memory>, published: &Published, count: u3
             store.run(&Job::Index { content: spec.id() }).expect("a good manifest");
         }
         let bytes = published.source.read(spec.id(), PieceNo(nth)).expect("it has it");
-        pieces.write(spec.id(), PieceNo(nth), &bytes).expect("room");
+        pieces.write(spec.id(), PieceNo(nth), &content::Digested::new(bytes)).expect("room");
         if pieces.checkpoint_due() {
             assert_eq!(store.checkpoint(), Ok(Vec::new()));
         }

@@ -158,7 +158,11 @@ fn a11_a12_a_damaged_state_file_costs_memory_not_contents() {
         store.run(&Job::Open { content: spec }).expect("room");
         store
             .pieces()
-            .write(spec.id(), PieceNo(0), &new.source.read(spec.id(), PieceNo(0)).expect("it has it"))
+            .write(
+                spec.id(),
+                PieceNo(0),
+                &content::Digested::new(new.source.read(spec.id(), PieceNo(0)).expect("it has it")),
+            )
             .expect("room");
     }
     let len = state_file(&start).len();

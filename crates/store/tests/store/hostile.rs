@@ -3,7 +3,7 @@
 use crate::memory::{Memory, name};
 use crate::world::*;
 use content::manifest::{Entry, Extent, Kind, Manifest};
-use content::{Digest, Piece, PieceNo, Release, Signed};
+use content::{Digest, Digested, Piece, PieceNo, Release, Signed};
 use engine::door::{Job, JobError};
 use store::PieceSource;
 use store::disk::Disk;
@@ -24,11 +24,11 @@ fn deploy_raw(disk: &Memory, manifest: &Manifest, payload: &[u8]) -> Result<(), 
     let content = release.content.id();
     store.run(&Job::Open { content: release.content })?;
     for (nth, page) in (0..).zip(&pages) {
-        store.pieces().write(content, PieceNo(nth), page)?;
+        store.pieces().write(content, PieceNo(nth), &Digested::new(page.clone()))?;
     }
     store.run(&Job::Index { content })?;
     if !payload.is_empty() {
-        store.pieces().write(content, PieceNo(release.content.pages()), payload)?;
+        store.pieces().write(content, PieceNo(release.content.pages()), &Digested::new(payload.to_vec()))?;
     }
     store.run(&Job::Complete { content })?;
     let signed = Signed { payload: release.encode(), ..honest.signed };
@@ -137,9 +137,9 @@ fn c2_a_piece_forged_to_keep_its_length_and_crc32_is_corrupt() {
     }
     assert_ne!(forged, right);
     assert_eq!(crc32(&forged), crc32(&right), "the test has not forged what it should");
-    assert_eq!(store.pieces().write(spec.id(), PieceNo(0), &forged), Err(JobError::Corrupt));
+    assert_eq!(store.pieces().write(spec.id(), PieceNo(0), &Digested::new(forged)), Err(JobError::Corrupt));
     assert!(store.pieces().read(spec.id(), PieceNo(0)).is_err(), "it must not be served either");
-    store.pieces().write(spec.id(), PieceNo(0), &right).expect("the honest one is taken");
+    store.pieces().write(spec.id(), PieceNo(0), &Digested::new(right)).expect("the honest one is taken");
 }
 
 #[test]

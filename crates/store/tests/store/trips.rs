@@ -3,7 +3,7 @@
 use crate::memory::{Crash, name};
 use crate::world::*;
 use content::fact::{JournalName, Position};
-use content::{Digest, Fact, NodeId, PieceNo};
+use content::{Digest, Digested, Fact, NodeId, PieceNo};
 use engine::door::{AppendError, Job, JobDone, JobError};
 use store::disk::{Disk, FileKind};
 use store::{OpenError, PieceSource, ReadError};
@@ -240,18 +240,19 @@ fn c7_a_valid_piece_of_another_release_is_not_stored_under_our_name() {
     let (ours, theirs) = (one.found.content, two.found.content);
     store.run(&Job::Open { content: ours }).expect("room");
     let pieces = store.pieces();
-    let page = two.source.read(theirs.id(), PieceNo(0)).expect("it has it");
+    let page = Digested::new(two.source.read(theirs.id(), PieceNo(0)).expect("it has it"));
     assert_eq!(pieces.write(ours.id(), PieceNo(0), &page), Err(JobError::Corrupt));
     assert_eq!(pieces.read(ours.id(), PieceNo(0)), Err(ReadError::Missing));
     for nth in (0..ours.pages()).map(PieceNo) {
-        pieces.write(ours.id(), nth, &one.source.read(ours.id(), nth).expect("it has it")).expect("it is ours");
+        let right = Digested::new(one.source.read(ours.id(), nth).expect("it has it"));
+        pieces.write(ours.id(), nth, &right).expect("it is ours");
     }
     store.run(&Job::Index { content: ours.id() }).expect("a good manifest");
     for nth in (ours.pages()..ours.total()).map(PieceNo) {
         let right = one.source.read(ours.id(), nth).expect("it has it");
         let other = (theirs.pages()..theirs.total()).filter_map(|nth| two.source.read(theirs.id(), PieceNo(nth)).ok());
         for wrong in other.filter(|bytes| *bytes != right) {
-            assert_eq!(pieces.write(ours.id(), nth, &wrong), Err(JobError::Corrupt));
+            assert_eq!(pieces.write(ours.id(), nth, &Digested::new(wrong)), Err(JobError::Corrupt));
         }
     }
     assert_eq!(pieces.write(ours.id(), PieceNo(ours.total()), &page), Err(JobError::Corrupt));

@@ -3,8 +3,8 @@
 use crate::memory::{Dir, Memory, name};
 use content::release::Instructions;
 use content::{
-    AppName, ContentSpec, Digest, FleetId, Order, OrderId, PayloadKind, PieceNo, Release, ReleaseId, Signed, UnixTime,
-    order,
+    AppName, ContentSpec, Digest, Digested, FleetId, Order, OrderId, PayloadKind, PieceNo, Release, ReleaseId, Signed,
+    UnixTime, order,
 };
 use engine::door::{Job, JobDone, JobError, Recovered};
 use std::collections::BTreeMap;
@@ -157,7 +157,7 @@ fn give(
     piece: PieceNo,
 ) -> Result<u32, JobError> {
     let payload = source.read(spec.id(), piece).expect("the publisher has it");
-    pieces.write(spec.id(), piece, &payload)?;
+    pieces.write(spec.id(), piece, &Digested::new(payload))?;
     if pieces.checkpoint_due() {
         store.checkpoint()?;
     }
