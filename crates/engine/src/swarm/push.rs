@@ -34,6 +34,8 @@ pub(super) struct Push {
     out: Bitmap,
     /// Sends in a row that failed on this side.
     failures: u32,
+    /// Whether something landed since it was last asked.
+    has_landed: bool,
 }
 
 impl Push {
@@ -47,6 +49,7 @@ impl Push {
             under_way: BTreeMap::new(),
             out: Bitmap::empty(total),
             failures: 0,
+            has_landed: false,
         }
     }
 
@@ -66,6 +69,7 @@ impl Push {
         if self.is_under_way(piece, at) {
             self.under_way.remove(&piece);
             self.out.insert(piece);
+            self.has_landed = true;
         }
     }
 
@@ -209,9 +213,14 @@ impl Swarm {
             transfer.push = None;
             return self.tell_all(content);
         }
-        let Some(push) = &transfer.push else { return };
-        if transfer.stage == Stage::Complete && !push.under_way.is_empty() {
-            self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience * 3));
+        let Some(push) = &mut transfer.push else { return };
+        if transfer.stage != Stage::Complete || push.under_way.is_empty() {
+            return;
+        }
+        let due = now.after(self.settings.patience * 3);
+        match std::mem::take(&mut push.has_landed) {
+            true => self.alarms.set(Alarm::Stalled(content), due),
+            false => self.alarms.ensure(Alarm::Stalled(content), due),
         }
     }
 
