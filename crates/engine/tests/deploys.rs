@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use content::{Fact, PieceNo, Role};
+use content::{Fact, NodeId, PieceNo, Role};
 use fleet::*;
 use std::time::Duration;
 use tiding_engine::door::*;
@@ -237,6 +237,35 @@ fn c1_a_corrupt_sender_is_convicted_by_one_piece_and_left() {
     assert!(fleet.agents().iter().all(|nr| {
         !fleet.nodes[*nr].events.iter().any(|e| matches!(e, Event::Convicted { peer, .. } if *peer != liar))
     }));
+}
+
+/// Who was convicted by whom, so far.
+fn convictions(fleet: &Fleet, judge: usize) -> Vec<NodeId> {
+    let convicted = |event: &Event| if let Event::Convicted { peer, .. } = event { Some(*peer) } else { None };
+    fleet.nodes[judge].events.iter().filter_map(convicted).collect()
+}
+
+#[test]
+fn c1_a_convict_is_not_dealt_with_after_its_judge_was_started_again() {
+    let mut fleet = Fleet::new(3, 12);
+    fleet.nodes[2].evil = Some(Evil::Corrupts);
+    let liar = fleet.nodes[2].id;
+    let first = settle(&mut fleet, "v1", 1, None);
+    let judges: Vec<usize> = [1, 3].into_iter().filter(|nr| convictions(&fleet, *nr) == [liar]).collect();
+    assert!(!judges.is_empty(), "nobody met the liar");
+    for judge in &judges {
+        assert_eq!(fleet.nodes[*judge].disk.shunned, [liar], "a verdict is remembered at once");
+        fleet.stop(*judge);
+        fleet.nodes[*judge].events.clear();
+        fleet.start(*judge);
+    }
+    settle(&mut fleet, "v2", 2, Some(id_of(&first)));
+    for judge in judges {
+        let events = &fleet.nodes[judge].events;
+        assert!(events.contains(&Event::Shunned { peer: liar }), "it came again");
+        assert!(!events.contains(&Event::PeerUp { peer: liar }), "and was let in");
+        assert_eq!(convictions(&fleet, judge), [], "it was asked for another piece");
+    }
 }
 
 #[test]

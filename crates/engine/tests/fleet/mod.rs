@@ -126,6 +126,7 @@ pub(crate) struct Disk {
     pub(crate) apps: BTreeMap<AppName, AppRecord>,
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
     positions: BTreeMap<JournalName, Position>,
+    pub(crate) shunned: Vec<NodeId>,
 }
 
 pub(crate) struct Node {
@@ -262,6 +263,7 @@ impl Fleet {
             apps: node.disk.apps.values().cloned().collect(),
             held: node.disk.contents.values().cloned().collect(),
             facts: node.disk.facts.clone(),
+            shunned: node.disk.shunned.clone(),
         };
         let seed = self.seed ^ (nr as u64) << 32 ^ node.life;
         node.engine = Some(Engine::new(node.id, config, recovered, seed, Time(self.now)));
@@ -611,6 +613,10 @@ impl Fleet {
                     assert!(record.live.is_none_or(|live| record.laid_out.iter().any(|known| id_of(known) == live)));
                 }
                 Ok(JobDone::Collected { freed: 0 })
+            }
+            Job::Shun { peers } => {
+                node.disk.shunned = peers;
+                Ok(JobDone::Shunned)
             }
         }
     }
