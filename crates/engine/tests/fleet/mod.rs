@@ -272,12 +272,7 @@ impl Fleet {
 
     /// The process is gone; what was durable stays.
     pub(crate) fn stop(&mut self, nr: usize) {
-        let node = &mut self.nodes[nr];
-        node.engine = None;
-        node.life += 1;
-        node.bulk.clear();
-        node.is_sending = false;
-        node.buffers.clear();
+        self.vanish(nr);
         let peers: Vec<usize> =
             self.conns.keys().filter(|(a, b)| *a == nr || *b == nr).map(|(a, b)| a + b - nr).collect();
         peers.into_iter().for_each(|peer| self.disconnect(nr, peer, DownReason::Broken("reset".to_owned())));
