@@ -460,6 +460,22 @@ fn verify_asks_everyone_and_does_not_wait_for_who_goes_away() {
 }
 
 #[test]
+fn who_asks_for_a_verify_that_is_under_way_is_answered_by_it() {
+    let mut fleet = Fleet::new(3, 20);
+    settle(&mut fleet, "v1", 1, None);
+    let verified = |fleet: &Fleet| fleet.agents().iter().map(|nr| fleet.nodes[*nr].verifies).collect::<Vec<_>>();
+    let answered = |fleet: &Fleet, client| matches!(fleet.answer(ORIGIN, client), Some(Answer::Verified { .. }));
+    fleet.request(ORIGIN, 1, Request::Verify { app: app() });
+    fleet.request(ORIGIN, 2, Request::Verify { app: app() });
+    fleet.run_until("both are answered", |fleet| answered(fleet, 1) && answered(fleet, 2));
+    assert_eq!(fleet.answer(ORIGIN, 1), fleet.answer(ORIGIN, 2));
+    assert_eq!(verified(&fleet), [1; 3], "every disk is read once");
+    fleet.request(ORIGIN, 3, Request::Verify { app: app() });
+    fleet.run_until("who asks later is answered", |fleet| answered(fleet, 3));
+    assert_eq!(verified(&fleet), [2; 3], "and has it read again");
+}
+
+#[test]
 fn forty_agents_know_only_some_of_each_other_and_the_origin_still_sends_one_copy() {
     let mut fleet = Fleet::new(40, 18);
     let signed = settle(&mut fleet, "v1", 1, None);

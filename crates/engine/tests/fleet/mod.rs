@@ -143,6 +143,8 @@ pub(crate) struct Node {
     buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
     pub(crate) events: Vec<Event>,
     pub(crate) switches: Vec<ReleaseId>,
+    /// How often what is live was read again.
+    pub(crate) verifies: u32,
     pub(crate) answers: Vec<(ClientId, Answer)>,
     /// Payload bytes that left, by content, to agents.
     pub(crate) sent: BTreeMap<ContentId, u64>,
@@ -222,6 +224,7 @@ impl Fleet {
             buffers: BTreeMap::new(),
             events: Vec::new(),
             switches: Vec::new(),
+            verifies: 0,
             answers: Vec::new(),
             sent: BTreeMap::new(),
             sent_pieces: BTreeMap::new(),
@@ -600,7 +603,10 @@ impl Fleet {
                 (record.confirmed, record.intent) = (Some(release), None);
                 Ok(JobDone::Confirmed)
             }
-            Job::Verify { .. } => Ok(JobDone::Verified { entries: 3, bytes: 10, differing: 0, first: Vec::new() }),
+            Job::Verify { .. } => {
+                node.verifies += 1;
+                Ok(JobDone::Verified { entries: 3, bytes: 10, differing: 0, first: Vec::new() })
+            }
             Job::Collect { contents, releases } => {
                 node.disk.contents.retain(|id, _| contents.contains(id));
                 for record in node.disk.apps.values_mut() {
