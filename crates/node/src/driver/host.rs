@@ -266,3 +266,65 @@ fn run(store: &mut Store<RealDisk>, job: &Job) -> Result<JobDone, JobError> {
     }
     result
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::blob;
+    use content::{BlobRef, ContentSpec};
+    use store::{Options, PieceSource, ReadError};
+
+    /// A store in which more is not durable than may be, the pages of its content, and how many of them are there.
+    fn overdue(home: &std::path::Path) -> (Store<RealDisk>, ContentSpec, Vec<Vec<u8>>, usize) {
+        let disk = Arc::new(RealDisk::new());
+        let dir = disk.open_path(home).expect("it is there");
+        let options = Options { reserve: 0, checkpoint: 100_000, ..Options::default() };
+        let (mut store, _) = Store::open(disk, dir.clone(), dir, "a test", options).expect("the store opens");
+        let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (blob, pages): (BlobRef, Vec<Vec<u8>>) = blob::build(&bytes);
+        let content = ContentSpec { blob, pieces: 0, bytes: 0 };
+        store.run(&Job::Open { content }).expect("there is room");
+        let (pieces, mut written) = (store.pieces(), 0);
+        while !pieces.checkpoint_overdue() {
+            pieces.write(content.id(), PieceNo(written as u32), &pages[written]).expect("there is room");
+            written += 1;
+        }
+        (store, content, pages, written)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a1_a_write_waits_until_an_overdue_checkpoint_has_gone_well() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (mut store, content, pages, next) = overdue(home.path());
+        let (pieces, piece) = (store.pieces(), PieceNo(next as u32));
+        let (work, queue) = mpsc::channel();
+        let (inbox, mut told) = tokio::sync::mpsc::channel(8);
+        let (ended, checkpoints) = watch::channel(0);
+        let host = StoreHost {
+            work: Arc::new(work),
+            pieces: pieces.clone(),
+            shelf: Shelf::new(Arc::new(pieces.clone())),
+            inbox,
+            writers: Arc::new(Semaphore::new(1)),
+            checkpointing: Arc::default(),
+            checkpoints,
+            thread: std::thread::spawn(|| ()),
+        };
+        host.write(JobId(1), content.id(), piece, Arc::new(pages[next].clone()));
+        assert!(matches!(queue.recv(), Ok(Work::Checkpoint)), "it asks for one");
+        // That one fails: whoever still waits asks for another.
+        host.checkpointing.store(false, Ordering::Relaxed);
+        ended.send_modify(|ended| *ended += 1);
+        let again = tokio::task::spawn_blocking(move || queue.recv());
+        tokio::select! {
+            _ = told.recv() => panic!("it was written although nothing was made durable"),
+            again = again => assert!(matches!(again, Ok(Ok(Work::Checkpoint)))),
+        }
+        assert_eq!(pieces.read(content.id(), piece), Err(ReadError::Missing));
+        assert_eq!(store.checkpoint(), Ok(Vec::new()));
+        ended.send_modify(|ended| *ended += 1);
+        let Some(Incoming::Input(done)) = told.recv().await else { panic!("nothing is told") };
+        assert!(matches!(*done, Input::Done { job: JobId(1), result: Ok(JobDone::Written) }), "{done:?}");
+        assert_eq!(pieces.read(content.id(), piece).as_ref(), Ok(&pages[next]));
+    }
+}
