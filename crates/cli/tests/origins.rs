@@ -92,11 +92,15 @@ fn d1_without_its_origin_a_swarm_finishes_what_it_holds_between_its_members() {
 fn agent_behind(lab: &Lab, proxy: &GatedProxy, name: &str) -> Node {
     let mut agent = lab.agent(name);
     agent.kill();
-    let path = agent.home.join("identity/node.json");
-    let mut file: Value = serde_json::from_slice(&fs::read(&path).expect("it has joined")).expect("it is JSON");
-    file["origins"] = vec![proxy.address().to_string()].into();
-    fs::write(&path, file.to_string()).expect("a file can be written");
+    lead_to(proxy, &agent.home.join("identity/node.json"));
     lab.agent(name)
+}
+
+/// Has the one whose file this is look for its origin at a proxy.
+fn lead_to(proxy: &GatedProxy, path: &Path) {
+    let mut file: Value = serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON");
+    file["origins"] = vec![proxy.address().to_string()].into();
+    fs::write(path, file.to_string()).expect("a file can be written");
 }
 
 /// Whether what is in the origin's store is in those of these agents, each part of it in one of them at least.
@@ -180,13 +184,21 @@ fn d1_while_pieces_are_missing_a_deploy_waits_for_its_origin_and_says_so() {
     let source = lab.dir().join("source");
     lab::tree(&source, LARGE as usize, 1);
     let [origin, swarm] = [&[&lab.origin][..], &[&agents[0], &agents[1]]].map(Arrivals::from_now_on);
-    let mut deploy = submitted(&lab, &source);
-    until("the origin has begun", || origin.bytes() > 0);
+    // What the origin asks of the publisher passes bit by bit, and nothing once it has something.
+    let proxy = GatedProxy::start(lab.origin.address).expect("a proxy can listen");
+    lead_to(&proxy, &lab.dir().join("operator/fleet.json"));
+    let mut deploy = Watched::start(lab.operator_command(&deploy_words(&source)));
+    until("the origin has begun", || {
+        proxy.allow_when_used_up(1);
+        origin.bytes() > 0
+    });
     lab.origin.kill();
+    proxy.cut();
     assert!(!origin.are_complete() && origin.bytes() < LARGE, "it was killed too late to show anything");
     assert!(deploy.reads("waiting"), "{}", deploy.said);
     assert!(deploy.said.contains("no origin answers"), "{}", deploy.said);
     assert!(!swarm.are_complete() && !all_show(&agents, &source), "there are pieces that only the publisher has");
+    proxy.open();
     lab.restart_origin();
     let ended = deploy.end();
     assert!(ended.success(), "{ended}\n{}", deploy.said);
