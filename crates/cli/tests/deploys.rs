@@ -11,6 +11,8 @@ use lab::{Lab, Node, TIDING};
 use said::{deploy, deploy_words, expect, live, text};
 use skip::skipped;
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -157,4 +159,39 @@ fn a_deploy_that_reaches_nobody_and_a_verify_by_nobody_are_no_success() {
     expect(&lab.operator(&deploy_words(&source)), 5, "no agent was reached");
     let nowhere = [&deploy_words(&source)[..3], &["/srv/other", "--on", "zone=z"]].concat();
     expect(&lab.operator(&nowhere), 0, "no agent has these labels yet");
+}
+
+/// Gives a directory, and the files in it, to somebody.
+fn give(dir: &Path, uid: u32) {
+    let entries = fs::read_dir(dir).expect("a directory can be listed").flatten().map(|entry| entry.path());
+    entries.chain([dir.to_owned()]).for_each(|path| chown(path, Some(uid), Some(uid)).expect("root may give"));
+}
+
+#[test]
+fn what_root_deploys_keeps_its_owners_and_what_others_deploy_is_roots() {
+    const SOMEBODY: u32 = 54_321;
+    let lab = Lab::new();
+    if fs::metadata(lab.dir()).is_ok_and(|meta| meta.uid() != 0) {
+        return skipped("what_root_deploys...", "only root can deploy as somebody else");
+    }
+    let agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    fs::create_dir(&source).expect("a directory can be made");
+    fs::write(source.join("file"), "bytes").expect("a file can be written");
+    give(&source, SOMEBODY);
+    let owner = || {
+        let meta = fs::symlink_metadata(live(&agent).join("file")).expect("it is live");
+        (meta.uid(), meta.gid())
+    };
+    expect(&deploy(&lab, &source, &[]), 0, "confirmed on 1 of 1 node");
+    assert_eq!(owner(), (SOMEBODY, SOMEBODY));
+    // Now somebody deploys the same, with the keys and a copy of the binary.
+    let (operator, binary) = (lab.dir().join("operator"), lab.dir().join("tiding"));
+    fs::copy(&*TIDING, &binary).expect("the binary can be copied");
+    fs::set_permissions(lab.dir(), fs::Permissions::from_mode(0o755)).expect("modes can be changed");
+    give(&operator, SOMEBODY);
+    let mut command = Command::new(binary);
+    command.args(deploy_words(&source)).arg("--operator-home").arg(operator).uid(SOMEBODY).gid(SOMEBODY);
+    expect(&command.output().expect("the binary runs"), 0, "confirmed on 1 of 1 node");
+    assert_eq!(owner(), (0, 0));
 }

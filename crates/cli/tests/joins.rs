@@ -7,6 +7,9 @@ mod said;
 #[path = "support/skip.rs"]
 mod skip;
 
+use content::Digest;
+use content::encoding::Decoder;
+use data_encoding::BASE64URL_NOPAD;
 use lab::{Lab, TIDING, until};
 use said::{expect, live, text};
 use serde_json::Value;
@@ -82,6 +85,42 @@ fn h2_a_line_for_one_is_used_up_by_one_and_replayed_by_nobody() {
     let nodes = lab.status().expect("the origin answers")["nodes"].clone();
     let names: Vec<&str> = nodes.as_array().expect("nodes").iter().filter_map(|node| node["name"].as_str()).collect();
     assert!(names.contains(&"node-1") && !names.contains(&"stranger"), "{names:?}");
+}
+
+/// A line as its printer makes it, but with another secret: what somebody writes who saw a token's id and guesses.
+fn forged(line: &str) -> String {
+    const CHECKSUM: usize = 4;
+    let word = line.trim().strip_prefix("tiding1.").expect("a join line of this version");
+    let mut bytes = BASE64URL_NOPAD.decode(word.as_bytes()).expect("a join line is base64");
+    bytes.truncate(bytes.len() - CHECKSUM);
+    let mut from = Decoder::new("join line", &bytes);
+    for _ in 0..from.number().expect("how many addresses there are") {
+        from.text("an address", 64).expect("an address");
+    }
+    from.raw(32 + 32 + 16).expect("the digests of CA and fleet, and the token");
+    let secret = bytes.len() - from.remaining();
+    bytes[secret + 15] ^= 1;
+    let checksum = Digest::of(&bytes);
+    bytes.extend_from_slice(&checksum.as_bytes()[..CHECKSUM]);
+    format!("tiding1.{}", BASE64URL_NOPAD.encode(&bytes))
+}
+
+#[test]
+fn h2_a_line_with_a_guessed_secret_is_refused_and_uses_nothing_up() {
+    const WRONG: &str = "no such token was issued here";
+    let mut lab = Lab::new();
+    let (line, id) = token(&lab, &["--uses", "1"]);
+    let guess = forged(&line);
+    let home = lab.dir().join("stranger");
+    for _ in 0..3 {
+        let output = refused(&guess, &home);
+        expect(&output, 3, WRONG);
+        expect(&output, 3, "next: copy the whole line again");
+        assert!(!text(&output.stderr).contains(&id), "it is told which token it guessed at");
+    }
+    lab.origin.join = Some(line);
+    assert!(lab.agent("node-1").runs(), "the one use is still there for who has the secret");
+    expect(&refused(&guess, &lab.dir().join("another")), 3, WRONG);
 }
 
 #[test]

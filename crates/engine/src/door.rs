@@ -72,6 +72,9 @@ pub struct Config {
     pub redial: Duration,
 }
 
+/// How many peers a node remembers at most that it does not deal with.
+pub const SHUNNED: usize = 64;
+
 /// What the store and the journal remembered.
 #[derive(Debug, Clone, Default)]
 pub struct Recovered {
@@ -83,6 +86,8 @@ pub struct Recovered {
     pub held: Vec<Held>,
     /// The journals' facts in order (origins only).
     pub facts: Vec<(JournalName, Position, Fact)>,
+    /// The peers that are not to be dealt with, as the last [`Job::Shun`] named them.
+    pub shunned: Vec<NodeId>,
 }
 
 /// What a node durably remembers of an application.
@@ -391,6 +396,11 @@ pub enum Job {
         /// Releases to keep laid out.
         releases: Vec<ReleaseId>,
     },
+    /// Remember, durably, that these peers are not to be dealt with, and no others. Answered by [`JobDone::Shunned`].
+    Shun {
+        /// Who, the oldest verdict first; [`SHUNNED`] of them at most.
+        peers: Vec<NodeId>,
+    },
 }
 
 /// How a job went when it went well.
@@ -441,6 +451,8 @@ pub enum JobDone {
         /// Bytes that were freed.
         freed: u64,
     },
+    /// Those peers are remembered, durably.
+    Shunned,
 }
 
 /// How a job failed, by what the engine can do about it. The words are for people: what, why and where.
@@ -939,6 +951,11 @@ pub enum Event {
         peer: NodeId,
         /// Of what.
         of: Misbehaviour,
+    },
+    /// A peer that was convicted, in this life or an earlier one, came or was introduced again, and is not dealt with.
+    Shunned {
+        /// Who.
+        peer: NodeId,
     },
     /// A document was refused, and why.
     Distrusted {

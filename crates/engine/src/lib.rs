@@ -6,7 +6,8 @@
 //!
 //! Inside are small machines that do not know each other: `swarm` (what to fetch from whom), `tracker` (who should meet whom),
 //! `catalog` (what the journals say), `rollout` (who may have it when), `follow` (what an agent does with it), `trust` (what is
-//! signed by whom). Only this file and `sides`, its three parts by role, know them all and route between them.
+//! signed by whom), `verdicts` (who is not dealt with any more). Only this file and `sides`, its three parts by role, know them
+//! all and route between them.
 
 mod alarm;
 mod catalog;
@@ -18,6 +19,7 @@ mod sides;
 mod swarm;
 mod tracker;
 mod trust;
+mod verdicts;
 pub mod wire;
 
 use alarm::Alarms;
@@ -33,6 +35,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use swarm::Swarm;
 use trust::Trust;
+use verdicts::Verdicts;
 
 /// How long a peer may be silent until it is asked whether it is there, and until it is left.
 const PING: Duration = Duration::from_secs(10);
@@ -47,8 +50,7 @@ pub struct Engine {
     config: Config,
     chance: Chance,
     peers: BTreeMap<NodeId, Peer>,
-    /// Peers that were convicted in this life.
-    banned: BTreeMap<NodeId, Misbehaviour>,
+    verdicts: Verdicts,
     trust: Trust,
     swarm: Swarm,
     side: Side,
@@ -90,6 +92,7 @@ enum Errand {
     Confirm(AppName, ReleaseId),
     Verify { request: u64, from: NodeId, release: ReleaseId },
     Collect,
+    Shun,
 }
 
 /// What has its time, besides what the machines know of themselves.
@@ -126,6 +129,7 @@ impl Engine {
             swarm::Settings { role: config.role, window_bytes: config.window_bytes, patience: config.patience };
         let swarm = Swarm::new(settings, chance.fork());
         let trust = Trust::new(config.fleet, recovered.root.as_ref());
+        let verdicts = Verdicts::new(config.role, &recovered.shunned);
         let side = match config.role {
             Role::Agent => Side::Agent(Box::new(AgentSide::new(me, &config, now))),
             Role::Origin => Side::Origin(Box::new(OriginSide::new(&config))),
@@ -136,7 +140,7 @@ impl Engine {
             config,
             chance,
             peers: BTreeMap::new(),
-            banned: BTreeMap::new(),
+            verdicts,
             trust,
             swarm,
             side,
@@ -306,9 +310,17 @@ impl Engine {
         }
         self.event(Event::Convicted { peer, of });
         if self.peers.get(&peer).is_some_and(|peer| peer.role == Role::Agent) {
-            self.banned.insert(peer, of);
+            self.pass_verdict(peer, of);
         }
         self.close(now, peer, CloseReason::Misbehaved(of));
+    }
+
+    /// Bans an agent, and has that remembered if it is to last. When it cannot be written now the ban lasts for this life, and the
+    /// next one writes both.
+    fn pass_verdict(&mut self, peer: NodeId, of: Misbehaviour) {
+        if let Some(peers) = self.verdicts.pass(peer, of) {
+            self.job(Errand::Shun, Job::Shun { peers });
+        }
     }
 
     fn distrust(&mut self, from: NodeId, why: String) {
@@ -323,7 +335,8 @@ impl Engine {
         }
         self.peers.insert(peer, Peer { role, seen, hello: None, heard: now, second: now, messages: 0 });
         self.alarms.set(Alarm::Silence(peer), now.after(PING));
-        if let Some(of) = self.banned.get(&peer).copied() {
+        if let Some(of) = self.verdicts.on(peer) {
+            self.event(Event::Shunned { peer });
             return self.close(now, peer, CloseReason::Misbehaved(of));
         }
         if let Side::Origin(origin) = &self.side
@@ -473,7 +486,7 @@ impl Engine {
             }
             Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
             Errand::Verify { request, from, release } => self.verified(request, from, release, result),
-            Errand::Collect => {}
+            Errand::Collect | Errand::Shun => {}
             errand => self.deployed(now, errand, result.map(drop)),
         }
     }

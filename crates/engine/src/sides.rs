@@ -68,7 +68,7 @@ impl Engine {
     }
 
     pub(crate) fn side_gone(&mut self, now: Time, peer: NodeId, role: Role) {
-        let is_banned = self.banned.contains_key(&peer);
+        let is_banned = self.verdicts.on(peer).is_some();
         match (&mut self.side, role) {
             (Side::Agent(agent), Role::Origin) => {
                 if agent.origins.down(now, peer, &mut self.chance) {

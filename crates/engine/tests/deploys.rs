@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use content::{Fact, PieceNo, Role};
+use content::{Fact, NodeId, PieceNo, Role};
 use fleet::*;
 use std::time::Duration;
 use tiding_engine::door::*;
@@ -239,6 +239,35 @@ fn c1_a_corrupt_sender_is_convicted_by_one_piece_and_left() {
     }));
 }
 
+/// Who was convicted by whom, so far.
+fn convictions(fleet: &Fleet, judge: usize) -> Vec<NodeId> {
+    let convicted = |event: &Event| if let Event::Convicted { peer, .. } = event { Some(*peer) } else { None };
+    fleet.nodes[judge].events.iter().filter_map(convicted).collect()
+}
+
+#[test]
+fn c1_a_convict_is_not_dealt_with_after_its_judge_was_started_again() {
+    let mut fleet = Fleet::new(3, 12);
+    fleet.nodes[2].evil = Some(Evil::Corrupts);
+    let liar = fleet.nodes[2].id;
+    let first = settle(&mut fleet, "v1", 1, None);
+    let judges: Vec<usize> = [1, 3].into_iter().filter(|nr| convictions(&fleet, *nr) == [liar]).collect();
+    assert!(!judges.is_empty(), "nobody met the liar");
+    for judge in &judges {
+        assert_eq!(fleet.nodes[*judge].disk.shunned, [liar], "a verdict is remembered at once");
+        fleet.stop(*judge);
+        fleet.nodes[*judge].events.clear();
+        fleet.start(*judge);
+    }
+    settle(&mut fleet, "v2", 2, Some(id_of(&first)));
+    for judge in judges {
+        let events = &fleet.nodes[judge].events;
+        assert!(events.contains(&Event::Shunned { peer: liar }), "it came again");
+        assert!(!events.contains(&Event::PeerUp { peer: liar }), "and was let in");
+        assert_eq!(convictions(&fleet, judge), [], "it was asked for another piece");
+    }
+}
+
 #[test]
 fn c5_liars_and_stallers_cost_a_deadline_and_no_more() {
     let honest = {
@@ -428,6 +457,22 @@ fn verify_asks_everyone_and_does_not_wait_for_who_goes_away() {
     let Some(Answer::Verified { nodes }) = fleet.answer(ORIGIN, 7) else { panic!("no report") };
     assert_eq!(nodes.len(), 3);
     assert_eq!(nodes.iter().filter(|(_, _, found)| found.is_ok()).count(), 2);
+}
+
+#[test]
+fn who_asks_for_a_verify_that_is_under_way_is_answered_by_it() {
+    let mut fleet = Fleet::new(3, 20);
+    settle(&mut fleet, "v1", 1, None);
+    let verified = |fleet: &Fleet| fleet.agents().iter().map(|nr| fleet.nodes[*nr].verifies).collect::<Vec<_>>();
+    let answered = |fleet: &Fleet, client| matches!(fleet.answer(ORIGIN, client), Some(Answer::Verified { .. }));
+    fleet.request(ORIGIN, 1, Request::Verify { app: app() });
+    fleet.request(ORIGIN, 2, Request::Verify { app: app() });
+    fleet.run_until("both are answered", |fleet| answered(fleet, 1) && answered(fleet, 2));
+    assert_eq!(fleet.answer(ORIGIN, 1), fleet.answer(ORIGIN, 2));
+    assert_eq!(verified(&fleet), [1; 3], "every disk is read once");
+    fleet.request(ORIGIN, 3, Request::Verify { app: app() });
+    fleet.run_until("who asks later is answered", |fleet| answered(fleet, 3));
+    assert_eq!(verified(&fleet), [2; 3], "and has it read again");
 }
 
 #[test]

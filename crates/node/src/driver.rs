@@ -344,6 +344,8 @@ impl Driver {
             Event::JobFailed { .. } | Event::OriginSilent | Event::PlainRoad { .. } | Event::StaleOrder { .. } => {
                 tracing::warn!(?event, "trouble");
             }
+            // It may come as often as it likes.
+            Event::Shunned { .. } => tracing::debug!(?event, "trust"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
             Event::PeerUp { .. } | Event::PeerDown { .. } | Event::Late { .. } | Event::Appended { .. } => {
                 tracing::debug!(?event, "event");

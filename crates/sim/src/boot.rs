@@ -193,6 +193,8 @@ impl World {
         }
         let stray = self.orders.started(&self.truth, nr, order, live);
         self.judge(Promise::Orders, stray);
+        let forgotten = self.convictions.started(nr, &recovered.shunned);
+        self.judge(Promise::Convictions, forgotten);
         let wrong = self.durability.started(&self.truth, nr, recovered, Some(pieces));
         if !self.hosts[nr].platter.is_on() {
             // The power went while the checker read; the next start is judged.
@@ -304,6 +306,7 @@ impl World {
         self.by_id.insert(self.hosts[nr].id, nr);
         self.durability.wiped(nr);
         self.orders.wiped(nr);
+        self.convictions.wiped(nr);
         self.hosts[nr].starts += 1;
         self.ask_to_join(nr);
     }

@@ -102,12 +102,20 @@ impl World {
     }
 
     fn observe(&mut self, nr: Nr, event: &Event) {
-        let Event::Convicted { peer, .. } = event else { return };
-        self.strikes.add(Strike::Convicted);
-        let role = self.by_id.get(peer).map(|peer| self.hosts[*peer].role);
-        if role == Some(Role::Agent) {
-            let wrong = self.convictions.convicted(nr, self.hosts[nr].starts, *peer);
-            self.judge(Promise::Convictions, wrong);
+        let start = self.hosts[nr].starts;
+        match event {
+            Event::Convicted { peer, .. } => {
+                self.strikes.add(Strike::Convicted);
+                let role = self.by_id.get(peer).map(|peer| self.hosts[*peer].role);
+                if role == Some(Role::Agent) {
+                    let wrong = self.convictions.convicted(nr, start, *peer);
+                    self.judge(Promise::Convictions, wrong);
+                }
+            }
+            Event::Shunned { peer } if !self.convictions.is_of_life(nr, start, *peer) => {
+                self.strikes.add(Strike::ShunnedAfterRestart);
+            }
+            _ => {}
         }
     }
 
@@ -493,6 +501,9 @@ impl World {
         }
         if self.hosts[nr].slowness > 1 {
             self.strikes.add(Strike::SlowNode);
+        }
+        if let (Job::Shun { peers }, Ok(_)) = (job, result) {
+            self.convictions.remembers(nr, peers);
         }
         let wrong = match (job, result) {
             (Job::Accept { order }, Ok(JobDone::Accepted)) => self.orders.accepted(&self.truth, nr, order),

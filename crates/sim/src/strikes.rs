@@ -54,6 +54,8 @@ pub enum Strike {
     Lie,
     /// A node was convicted by a peer.
     Convicted,
+    /// A node that was convicted came, or was introduced, to its judge again in a later life, and was not dealt with.
+    ShunnedAfterRestart,
     /// Store and identity of a node were deleted.
     Wiped,
     /// An old order was sent again.
@@ -76,7 +78,7 @@ pub enum Strike {
 
 impl Strike {
     /// Every kind.
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::AgentCrash,
         Self::OriginCrash,
         Self::OriginCrashMidDeploy,
@@ -101,6 +103,7 @@ impl Strike {
         Self::WrongLength,
         Self::Lie,
         Self::Convicted,
+        Self::ShunnedAfterRestart,
         Self::Wiped,
         Self::ReplayedOrder,
         Self::Forgery,

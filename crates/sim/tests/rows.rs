@@ -29,6 +29,12 @@ fn c1_peers_that_send_corrupt_pieces_are_convicted_and_everyone_arrives() {
 }
 
 #[test]
+fn c1_who_was_convicted_is_not_dealt_with_after_a_restart_either() {
+    let report = worlds_with(&[Kind::Corrupter, Kind::CrashAgents, Kind::CrashAgents, Kind::CrashAgents]);
+    assert_struck(&report, &[Strike::Convicted, Strike::ShunnedAfterRestart]);
+}
+
+#[test]
 fn c5_three_in_ten_who_claim_what_they_have_not_stop_nobody() {
     let report = worlds_with(&[Kind::Liar, Kind::Liar]);
     assert_struck(&report, &[Strike::Lie]);

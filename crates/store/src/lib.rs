@@ -48,8 +48,8 @@ pub mod words;
 pub use disk::Disk;
 
 use content::fact::{JournalName, Position};
-use content::{AppName, ContentId, Digested, Fact, PieceNo, ReleaseId, Signed};
-use engine::door::{AppendError, Job, JobDone, JobError, Recovered};
+use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
+use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use record::{AppState, Change};
 use shelves::Shelves;
 use state::State;
@@ -183,6 +183,7 @@ impl<D: Disk> Store<D> {
             Job::Confirm { app, release } => self.confirm(app, *release),
             Job::Verify { app } => self.verify(app),
             Job::Collect { contents, releases } => self.collect(contents, releases),
+            Job::Shun { peers } => self.shun(peers),
         }
     }
 
@@ -224,6 +225,13 @@ impl<D: Disk> Store<D> {
     /// Remembers the newest trust root, durably.
     pub fn set_root(&mut self, root: &Signed) -> Result<(), JobError> {
         self.commit(&[Change::root(root)])
+    }
+
+    fn shun(&mut self, peers: &[NodeId]) -> Result<JobDone, JobError> {
+        if peers.len() > SHUNNED {
+            return Err(keep::refused(format!("{SHUNNED} shunned peers are remembered at most")));
+        }
+        self.commit(&[Change::shunned(peers)]).map(|()| JobDone::Shunned)
     }
 }
 

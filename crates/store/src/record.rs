@@ -6,14 +6,15 @@
 //! a application name                        what is known of an application
 //! l release id                              a signed release that is laid out
 //! p journal name                            where a journal stands
+//! s                                         the peers that are not to be dealt with
 //! f journal name, generation, index         a fact (numbers big-endian, so that keys rise with them)
 //! V                                         the version; stands there only once everything else does
 //! ```
 
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
-use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, ReleaseId, Signed};
-use engine::door::AppRecord;
+use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, NodeId, ReleaseId, Signed};
+use engine::door::{AppRecord, SHUNNED};
 use std::collections::BTreeMap;
 
 /// One key of the state file and its new value; no value takes the key out.
@@ -96,6 +97,7 @@ pub(crate) struct Records {
     pub(crate) releases: BTreeMap<ReleaseId, Signed>,
     pub(crate) positions: BTreeMap<JournalName, Position>,
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
+    pub(crate) shunned: Vec<NodeId>,
 }
 
 const WHAT: &str = "key of the state file";
@@ -121,6 +123,7 @@ impl Records {
                 let (journal, position) = fact_key(id)?;
                 self.facts.push((journal, position, Fact::decode(value)?));
             }
+            b's' => self.shunned = shunned(value)?,
             b'V' => {}
             other => return Err(Malformed::new(WHAT, format!("there is no sort of record {other}"))),
         }
@@ -145,6 +148,13 @@ fn fact_key(id: &[u8]) -> Result<(JournalName, Position), Malformed> {
     let position = Position { generation: u64::from_be_bytes(from.array()?), index: u64::from_be_bytes(from.array()?) };
     from.finish()?;
     Ok((journal, position))
+}
+
+fn shunned(value: &[u8]) -> Result<Vec<NodeId>, Malformed> {
+    let mut from = Decoder::new("record of shunned peers", value);
+    let peers = from.list("the peers", SHUNNED, 32)?;
+    from.finish()?;
+    Ok(peers)
 }
 
 impl Change {
@@ -183,6 +193,12 @@ impl Change {
 
     pub(crate) fn fact(journal: &JournalName, at: Position, fact: &Fact) -> Self {
         Self { value: Some(fact.encode()), ..Self::no_fact(journal, at) }
+    }
+
+    pub(crate) fn shunned(peers: &[NodeId]) -> Self {
+        let mut value = Encoder::new();
+        value.list(peers.iter());
+        Self { key: b"s".to_vec(), value: Some(value.finish()) }
     }
 
     pub(crate) fn no_fact(journal: &JournalName, at: Position) -> Self {

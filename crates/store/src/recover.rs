@@ -44,11 +44,11 @@ impl<D: Disk> Store<D> {
         let mut notes = Vec::new();
         let (state, records) = open_state(&shelves, &mut notes).map_err(failed("opening the state file"))?;
         let lost = notes.first().cloned();
-        let Records { root, contents, apps, releases, positions, facts } = records;
+        let Records { root, contents, apps, releases, positions, facts, shunned } = records;
         let mut store = Self { shelves, state, targets, uid, apps, releases, positions, notes, lost };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
-        let recovered = Recovered { root, apps: store.app_records(), held: store.held_contents(), facts };
+        let recovered = Recovered { root, apps: store.app_records(), held: store.held_contents(), facts, shunned };
         Ok((store, recovered))
     }
 

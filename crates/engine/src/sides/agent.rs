@@ -1,7 +1,8 @@
 //! An agent: follows its origin, keeps its place in the mesh, reports where it stands.
 
 use crate::door::{
-    AppStatus, Config, Event, Gate, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered, Time, VerifyReport,
+    AppStatus, Config, Event, Gate, Introduction, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered,
+    Time, VerifyReport,
 };
 use crate::follow::{self, Follower, Ordered};
 use crate::swarm;
@@ -74,19 +75,24 @@ impl Engine {
     pub(crate) fn message_to_agent(&mut self, now: Time, from: NodeId, message: Message) {
         match message {
             Message::Introduce { peers } => {
-                let Side::Agent(agent) = &mut self.side else { return };
-                let (me, banned) = (self.me, &self.banned);
-                for to in peers.into_iter().filter(|to| to.node != me && !banned.contains_key(&to.node)) {
-                    agent.mesh.introduced(now, to);
-                    if self.peers.contains_key(&to.node) {
-                        agent.mesh.up(now, to.node);
-                    }
-                }
+                let me = self.me;
+                peers.into_iter().filter(|to| to.node != me).for_each(|to| self.introduced(now, to));
             }
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.verify(request, from, app),
             _ => {}
+        }
+    }
+
+    fn introduced(&mut self, now: Time, to: Introduction) {
+        if self.verdicts.on(to.node).is_some() {
+            return self.event(Event::Shunned { peer: to.node });
+        }
+        let Side::Agent(agent) = &mut self.side else { return };
+        agent.mesh.introduced(now, to);
+        if self.peers.contains_key(&to.node) {
+            agent.mesh.up(now, to.node);
         }
     }
 

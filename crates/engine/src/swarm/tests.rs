@@ -64,6 +64,36 @@ fn the_next_is_asked_for_when_one_comes_and_each_is_written_once() {
 }
 
 #[test]
+fn what_is_not_written_fills_the_window_and_no_more_is_asked_for_or_taken() {
+    const WINDOW: usize = 128;
+    let (mut swarm, content) = fetching(300, 10);
+    let mut asked: VecDeque<_> = wants(&actions(&mut swarm)).into();
+    let (mut writing, mut came) = (VecDeque::new(), 0);
+    while let Some((from, piece)) = asked.pop_front() {
+        came += 1;
+        swarm.piece(NOW, from, content, piece, BufferId(came), 65_536);
+        let then = actions(&mut swarm);
+        assert!(then.contains(&Action::Write(content, piece, BufferId(came))));
+        writing.push_back(piece);
+        asked.extend(wants(&then));
+        assert!(asked.len() + writing.len() <= WINDOW, "{} under way, {} unwritten", asked.len(), writing.len());
+    }
+    assert_eq!(writing.len(), WINDOW, "as much is asked for as may be unwritten");
+    let source = node(99);
+    swarm.peer_up(NOW, source, Role::Origin);
+    actions(&mut swarm);
+    let mut others = (1..=300).map(PieceNo).filter(|piece| !writing.contains(piece));
+    let [last, piece] = [others.next(), others.next()].map(|piece| piece.expect("more than fit"));
+    swarm.piece(NOW, source, content, last, BufferId(1000), 65_536);
+    assert_eq!(actions(&mut swarm), [Action::Write(content, last, BufferId(1000))], "the window is not quite full");
+    swarm.piece(NOW, source, content, piece, BufferId(1001), 65_536);
+    let refused = [Action::Drop(BufferId(1001)), Action::Send(source, Message::Cannot { content, piece })];
+    assert_eq!(actions(&mut swarm), refused, "nor is a push taken");
+    [last, writing[0]].into_iter().for_each(|piece| swarm.written(NOW, content, piece, Ok(())));
+    assert_eq!(wants(&actions(&mut swarm)).len(), 1, "what is written makes room for another");
+}
+
+#[test]
 fn a_late_peer_is_left_and_its_pieces_are_asked_for_elsewhere() {
     let (mut swarm, _) = fetching(4, 2);
     let asked = wants(&actions(&mut swarm));

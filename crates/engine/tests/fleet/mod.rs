@@ -126,6 +126,7 @@ pub(crate) struct Disk {
     pub(crate) apps: BTreeMap<AppName, AppRecord>,
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
     positions: BTreeMap<JournalName, Position>,
+    pub(crate) shunned: Vec<NodeId>,
 }
 
 pub(crate) struct Node {
@@ -142,6 +143,8 @@ pub(crate) struct Node {
     buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
     pub(crate) events: Vec<Event>,
     pub(crate) switches: Vec<ReleaseId>,
+    /// How often what is live was read again.
+    pub(crate) verifies: u32,
     pub(crate) answers: Vec<(ClientId, Answer)>,
     /// Payload bytes that left, by content, to agents.
     pub(crate) sent: BTreeMap<ContentId, u64>,
@@ -221,6 +224,7 @@ impl Fleet {
             buffers: BTreeMap::new(),
             events: Vec::new(),
             switches: Vec::new(),
+            verifies: 0,
             answers: Vec::new(),
             sent: BTreeMap::new(),
             sent_pieces: BTreeMap::new(),
@@ -262,6 +266,7 @@ impl Fleet {
             apps: node.disk.apps.values().cloned().collect(),
             held: node.disk.contents.values().cloned().collect(),
             facts: node.disk.facts.clone(),
+            shunned: node.disk.shunned.clone(),
         };
         let seed = self.seed ^ (nr as u64) << 32 ^ node.life;
         node.engine = Some(Engine::new(node.id, config, recovered, seed, Time(self.now)));
@@ -270,12 +275,7 @@ impl Fleet {
 
     /// The process is gone; what was durable stays.
     pub(crate) fn stop(&mut self, nr: usize) {
-        let node = &mut self.nodes[nr];
-        node.engine = None;
-        node.life += 1;
-        node.bulk.clear();
-        node.is_sending = false;
-        node.buffers.clear();
+        self.vanish(nr);
         let peers: Vec<usize> =
             self.conns.keys().filter(|(a, b)| *a == nr || *b == nr).map(|(a, b)| a + b - nr).collect();
         peers.into_iter().for_each(|peer| self.disconnect(nr, peer, DownReason::Broken("reset".to_owned())));
@@ -603,7 +603,10 @@ impl Fleet {
                 (record.confirmed, record.intent) = (Some(release), None);
                 Ok(JobDone::Confirmed)
             }
-            Job::Verify { .. } => Ok(JobDone::Verified { entries: 3, bytes: 10, differing: 0, first: Vec::new() }),
+            Job::Verify { .. } => {
+                node.verifies += 1;
+                Ok(JobDone::Verified { entries: 3, bytes: 10, differing: 0, first: Vec::new() })
+            }
             Job::Collect { contents, releases } => {
                 node.disk.contents.retain(|id, _| contents.contains(id));
                 for record in node.disk.apps.values_mut() {
@@ -611,6 +614,10 @@ impl Fleet {
                     assert!(record.live.is_none_or(|live| record.laid_out.iter().any(|known| id_of(known) == live)));
                 }
                 Ok(JobDone::Collected { freed: 0 })
+            }
+            Job::Shun { peers } => {
+                node.disk.shunned = peers;
+                Ok(JobDone::Shunned)
             }
         }
     }

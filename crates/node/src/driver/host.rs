@@ -120,16 +120,7 @@ impl StoreHost {
             }
             held.over();
         })?;
-        let (held, kept, shelved, asking) = (brake.clone(), pieces.clone(), shelf.clone(), Arc::downgrade(&work));
-        let act = move |write: Write| {
-            held.wait(|| kept.checkpoint_overdue(), || ask(&held, &asking));
-            let Write { content, piece, payload, .. } = write;
-            let result = kept.write(content, piece, &payload);
-            if result.is_ok() {
-                shelved.keep(content, piece, payload.bytes().clone());
-            }
-            result
-        };
+        let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act))?;
         Ok(Self { work, pieces, shelf, writers, brake, thread })
     }
@@ -153,6 +144,23 @@ impl StoreHost {
             ask(&self.brake, &Arc::downgrade(&self.work));
         }
         self.writers.give(write);
+    }
+}
+
+/// What a thread does with a payload: it waits until there is room, and keeps in memory what it has written.
+fn writing(
+    pieces: Pieces<RealDisk>,
+    shelf: Shelf,
+    brake: Arc<Brake>,
+    work: Weak<mpsc::Sender<Work>>,
+) -> impl Fn(Write) -> Result<JobDone, JobError> {
+    move |Write { content, piece, payload, .. }| {
+        brake.wait(|| pieces.checkpoint_overdue(), || ask(&brake, &work));
+        let result = pieces.write(content, piece, &payload);
+        if result.is_ok() {
+            shelf.keep(content, piece, payload.bytes().clone());
+        }
+        result
     }
 }
 
@@ -211,4 +219,63 @@ fn run(store: &mut Store<RealDisk>, job: &Job) -> Result<JobDone, JobError> {
         tracing::debug!(?job, ?error, "a job failed");
     }
     result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::blob;
+    use content::{BlobRef, ContentSpec, Digested, PieceNo};
+    use store::{Options, PieceSource, ReadError};
+
+    /// A store in which more is not durable than may be, the pages of its content, and how many of them are there.
+    fn overdue(home: &std::path::Path) -> (Store<RealDisk>, ContentSpec, Vec<Vec<u8>>, usize) {
+        let disk = Arc::new(RealDisk::new());
+        let dir = disk.open_path(home).expect("it is there");
+        let options = Options { reserve: 0, checkpoint: 100_000, ..Options::default() };
+        let (mut store, _) = Store::open(disk, dir.clone(), dir, "a test", options).expect("the store opens");
+        let bytes: Vec<u8> = (0..200_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (blob, pages): (BlobRef, Vec<Vec<u8>>) = blob::build(&bytes);
+        let content = ContentSpec { blob, pieces: 0, bytes: 0 };
+        store.run(&Job::Open { content }).expect("there is room");
+        let (pieces, mut written) = (store.pieces(), 0);
+        while !pieces.checkpoint_overdue() {
+            pieces
+                .write(content.id(), PieceNo(written as u32), &Digested::new(pages[written].clone()))
+                .expect("there is room");
+            written += 1;
+        }
+        (store, content, pages, written)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a1_a_write_waits_until_an_overdue_checkpoint_has_gone_well() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let (mut store, content, pages, next) = overdue(home.path());
+        let (pieces, piece) = (store.pieces(), PieceNo(next as u32));
+        let (work, queue) = mpsc::channel();
+        let (inbox, mut told) = tokio::sync::mpsc::channel(8);
+        let (work, brake, shelf) = (Arc::new(work), Arc::new(Brake::default()), Shelf::new(Arc::new(pieces.clone())));
+        let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
+        let writers = Writers::start(&inbox, Arc::new(act)).expect("threads");
+        let thread = std::thread::spawn(|| ());
+        let host = StoreHost { work, pieces: pieces.clone(), shelf, writers, brake: brake.clone(), thread };
+        let payload = Digested::new(pages[next].clone());
+        host.write(Write { job: JobId(1), content: content.id(), piece, payload });
+        assert!(matches!(queue.recv(), Ok(Work::Checkpoint)), "it asks for one");
+        // That one fails: whoever still waits asks for another.
+        brake.begun();
+        brake.ended();
+        let again = tokio::task::spawn_blocking(move || queue.recv());
+        tokio::select! {
+            _ = told.recv() => panic!("it was written although nothing was made durable"),
+            again = again => assert!(matches!(again, Ok(Ok(Work::Checkpoint)))),
+        }
+        assert_eq!(pieces.read(content.id(), piece), Err(ReadError::Missing));
+        assert_eq!(store.checkpoint(), Ok(Vec::new()));
+        brake.ended();
+        let Some(Incoming::Inputs(done)) = told.recv().await else { panic!("nothing is told") };
+        assert!(matches!(done[..], [Input::Done { job: JobId(1), result: Ok(JobDone::Written) }]), "{done:?}");
+        assert_eq!(pieces.read(content.id(), piece).as_ref(), Ok(&pages[next]));
+    }
 }

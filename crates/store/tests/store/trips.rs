@@ -4,7 +4,7 @@ use crate::memory::{Crash, name};
 use crate::world::*;
 use content::fact::{JournalName, Position};
 use content::{Digest, Digested, Fact, NodeId, PieceNo};
-use engine::door::{AppendError, Job, JobDone, JobError};
+use engine::door::{AppendError, Job, JobDone, JobError, SHUNNED};
 use store::disk::{Disk, FileKind};
 use store::{OpenError, PieceSource, ReadError};
 
@@ -167,6 +167,25 @@ fn journals_grow_only_where_they_stand_and_come_back() {
     assert!(of_fleet.iter().zip(0..).all(|((_, position, _), index)| *position == at(index)));
     assert_eq!(of_fleet[1].2, fact(2));
     assert_eq!(store.append(&other, at(1), &[fact(5)]), Ok(at(2)));
+}
+
+#[test]
+fn c1_who_is_shunned_is_remembered_and_only_the_last_list_counts() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let shun = |nodes: std::ops::Range<u8>| Job::Shun { peers: nodes.map(|nth| NodeId(Digest::of(&[nth]))).collect() };
+    let peers = |job: &Job| if let Job::Shun { peers } = job { peers.clone() } else { Vec::new() };
+    assert_eq!(open(&disk.crash(Crash::Forget)).expect("the store opens").1.shunned, [], "nobody yet");
+    assert_eq!(store.run(&shun(0..2)), Ok(JobDone::Shunned));
+    let most = shun(1..65);
+    assert_eq!(peers(&most).len(), SHUNNED);
+    assert_eq!(store.run(&most), Ok(JobDone::Shunned));
+    let refused = store.run(&shun(0..65));
+    assert!(matches!(refused, Err(JobError::Refused { .. })), "{refused:?}");
+    for crash in [Crash::Keep, Crash::Forget] {
+        let (store, recovered) = open(&disk.crash(crash)).expect("the store opens");
+        assert_eq!((recovered.shunned, store.notes()), (peers(&most), &[][..]));
+    }
 }
 
 #[test]
