@@ -65,7 +65,11 @@ class Tiding(Base):
         s.at = {i: os.path.getsize(s.log(i)) for i in range(1, s.c.n)}
         threading.Thread(target=s.watch, daemon=True).start()
 
-    def go(s): s.t0 = time.time()
+    def go(s):
+        s.t0 = time.time()
+        if 'SWL_PERF' in os.environ:      # a profile of the whole machine while it spreads
+            subprocess.Popen(['perf', 'record', '-a', '-F', '299', '-g', '-o', os.environ['SWL_PERF'], '--', 'sleep', '5'],
+                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     def watch(s):
         """Reads what the agents log, and tells the harness who is done."""

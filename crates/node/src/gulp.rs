@@ -1,16 +1,77 @@
 //! A TCP stream that reads in large gulps once it carries payloads.
 //!
-//! TLS asks its transport for four KiB at a time; a system call for each would cost more than the decryption. Writing is
+//! TLS asks its transport for four KiB at a time, and a slow link delivers a packet at a time; a system call and a wake-up for
+//! each would cost more than the decryption. So a wide stream reads as much as there is, and sleeps until what is sure to
+//! come has come: the rest of the present TLS record, or as much of the payload as its reader [`Promise`]d. Writing is
 //! passed on as it is. The buffer comes with the first payload: a connection on which nothing happened has none.
+//!
+//! Invariant: the kernel is never told to wait for more than is sure to come, so nothing waits for bytes that nobody sends.
 
+use crate::kernel;
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// How much is read at once: a piece, as a rule.
 const GULP: usize = 64 * 1024;
+/// The most that the kernel is told to wait for: a TLS record. More would let the sender's window run dry.
+const MOST: usize = 16 * 1024 + 64;
+/// Bytes before each TLS record: its type, two of version, two of length.
+const HEADER: usize = 5;
+
+/// How many bytes of plain text the reader of a stream knows to come.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Promise(Arc<AtomicUsize>);
+
+impl Promise {
+    /// So many more will come for sure.
+    pub(crate) fn set(&self, bytes: usize) {
+        self.0.store(bytes, Ordering::Relaxed);
+    }
+}
+
+/// Where in the stream of TLS records the bytes that were read end.
+#[derive(Debug, Default)]
+struct Records {
+    header: [u8; HEADER],
+    known: usize,
+    left: usize,
+}
+
+impl Records {
+    fn pass(&mut self, mut bytes: &[u8]) {
+        while let Some((&first, rest)) = bytes.split_first() {
+            if self.left > 0 {
+                let passed = self.left.min(bytes.len());
+                self.left -= passed;
+                bytes = &bytes[passed..];
+                continue;
+            }
+            self.header[self.known] = first;
+            self.known += 1;
+            bytes = rest;
+            if self.known == HEADER {
+                self.known = 0;
+                self.left = usize::from(u16::from_be_bytes([self.header[3], self.header[4]]));
+            }
+        }
+    }
+
+    /// How much is sure to come when `promised` bytes of plain text are.
+    fn sure(&self, promised: usize) -> usize {
+        match (self.left, self.known) {
+            // A record is never shorter than the text in it.
+            (0, 0) => promised,
+            (0, known) => HEADER - known,
+            (left, _) => left,
+        }
+    }
+}
 
 /// A TCP stream, and what was read from it and not asked for yet.
 #[derive(Debug)]
@@ -20,17 +81,37 @@ pub(crate) struct Gulp {
     at: usize,
     end: usize,
     is_wide: bool,
+    records: Records,
+    promise: Promise,
+    low_water: usize,
 }
 
 impl Gulp {
     /// A stream that reads what it is asked for.
     pub(crate) fn new(tcp: TcpStream) -> Self {
-        Self { tcp, held: Vec::new(), at: 0, end: 0, is_wide: false }
+        Self {
+            tcp,
+            held: Vec::new(),
+            at: 0,
+            end: 0,
+            is_wide: false,
+            records: Records::default(),
+            promise: Promise::default(),
+            low_water: 1,
+        }
     }
 
-    /// From now on it reads as much as there is.
-    pub(crate) fn widen(&mut self) {
+    /// From now on it reads as much as there is, and waits for what is promised.
+    pub(crate) fn widen(&mut self) -> Promise {
         self.is_wide = true;
+        self.promise.clone()
+    }
+
+    fn narrow(&mut self, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = to.filled().len();
+        ready!(Pin::new(&mut self.tcp).poll_read(cx, to))?;
+        self.records.pass(&to.filled()[before..]);
+        Poll::Ready(Ok(()))
     }
 
     fn fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -38,18 +119,29 @@ impl Gulp {
             ready!(self.tcp.poll_read_ready(cx))?;
             self.held = vec![0; GULP];
         }
+        self.wait_for_enough();
         let mut room = ReadBuf::new(&mut self.held);
         ready!(Pin::new(&mut self.tcp).poll_read(cx, &mut room))?;
         (self.at, self.end) = (0, room.filled().len());
+        self.records.pass(&self.held[..self.end]);
         Poll::Ready(Ok(()))
+    }
+
+    /// Tells the kernel how much to wait for; what it says to that is of no consequence.
+    fn wait_for_enough(&mut self) {
+        let promised = self.promise.0.load(Ordering::Relaxed);
+        let enough = self.records.sure(promised).clamp(1, MOST);
+        if enough != self.low_water && kernel::set_receive_low_water(self.tcp.as_fd(), enough as i32).is_ok() {
+            self.low_water = enough;
+        }
     }
 }
 
 impl AsyncRead for Gulp {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, to: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.at == self.end {
-            if !self.is_wide || to.remaining() >= GULP {
-                return Pin::new(&mut self.tcp).poll_read(cx, to);
+            if !self.is_wide {
+                return self.narrow(cx, to);
             }
             ready!(self.fill(cx))?;
         }
@@ -93,12 +185,38 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpListener;
 
+    /// Bytes of a record, and where the last begins to end.
+    const LEN: usize = 5000;
+    const LAST: usize = 60 * (LEN + HEADER);
+
+    /// Sixty records of five thousand bytes.
+    fn records() -> Vec<u8> {
+        let header = [23, 3, 3, (LEN >> 8) as u8, LEN as u8];
+        let body = |record: usize| (0..LEN).map(move |n| ((n * 7 + record) % 251) as u8);
+        (0..60).flat_map(|record| header.into_iter().chain(body(record))).collect()
+    }
+
+    #[test]
+    fn what_is_sure_to_come_is_the_rest_of_the_record_or_the_promise() {
+        let bytes = records();
+        let mut at = Records::default();
+        assert_eq!((at.sure(0), at.sure(70_000)), (0, 70_000));
+        at.pass(&bytes[..3]);
+        assert_eq!(at.sure(70_000), 2, "not even the length is known");
+        at.pass(&bytes[3..5]);
+        assert_eq!(at.sure(70_000), LEN);
+        at.pass(&bytes[5..LEN]);
+        assert_eq!(at.sure(0), 5);
+        at.pass(&bytes[LEN..LAST]);
+        assert_eq!((at.left, at.known), (0, 0));
+    }
+
     #[tokio::test]
     async fn nothing_is_lost_between_narrow_and_wide_reads() {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a free port");
         let address = listener.local_addr().expect("it is bound");
         let (dialled, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        let sent: Vec<u8> = (0..300_000_u32).map(|n| (n % 251) as u8).collect();
+        let sent = records();
         let mut to = dialled.expect("it listens");
         let copy = sent.clone();
         let writing = tokio::spawn(async move {
@@ -108,13 +226,15 @@ mod tests {
         let mut from = Gulp::new(accepted.expect("one came").0);
         let mut read = vec![0; 1000];
         from.read_exact(&mut read).await.expect("much comes");
-        from.widen();
+        let promise = from.widen();
         let mut rest = [0; 4096];
         loop {
             match from.read(&mut rest).await.expect("more comes") {
                 0 => break,
                 more => read.extend_from_slice(&rest[..more]),
             }
+            // All text but the last record's is promised: whoever waits for more than comes would wait for ever.
+            promise.set((LAST - LEN).saturating_sub(read.len()));
         }
         writing.await.expect("it ends");
         assert!(read == sent);

@@ -20,6 +20,7 @@ mod home;
 mod http;
 mod identity;
 pub mod join;
+mod kernel;
 mod life;
 mod limits;
 pub mod publish;

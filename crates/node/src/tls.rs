@@ -32,8 +32,9 @@ const STRANGERS: usize = 256;
 const STRANGERS_PER_NETWORK: usize = 32;
 /// After how long a silence the other machine is asked whether it is still there.
 const QUIET: Duration = Duration::from_secs(15);
-/// What may wait in a kernel buffer unsent: it cannot be overtaken any more.
-const NOTSENT_LOWAT: u32 = 128 * 1024;
+/// What may wait in a kernel buffer unsent before a writer may add a TLS record to it: what waits there cannot be overtaken,
+/// and two records together would pass shapers and small switches as a burst.
+const NOTSENT_LOWAT: u32 = 15 * 1024;
 
 /// What a connection is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,8 +3,8 @@
 use super::Finding;
 use super::source::Tree;
 
-/// The files that may have it. There are none yet.
-const NAMED: [&str; 0] = [];
+/// The files that may have it.
+const NAMED: [&str; 1] = ["crates/node/src/kernel.rs"];
 
 pub(crate) fn check(tree: &Tree) -> Vec<Finding> {
     let others = tree.files.iter().filter(|file| !NAMED.contains(&file.path.as_str()));

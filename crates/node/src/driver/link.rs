@@ -6,6 +6,7 @@
 
 use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink};
 use super::shelf::Shelf;
+use crate::gulp::Promise;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
 use content::{ContentId, Digested, NodeId, PieceNo};
 use engine::door::{DownReason, Message};
@@ -61,7 +62,7 @@ pub(crate) struct Link {
 impl Link {
     /// Starts the tasks of a new pair.
     pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, inbox: Inbox) -> Self {
-        new.bulk.get_mut().0.widen();
+        let promise = new.bulk.get_mut().0.widen();
         let tell = Tell { link: id, peer: new.peer.node, inbox };
         let traffic = Arc::new(Traffic::default());
         let (control_in, control_out) = split(new.control);
@@ -70,7 +71,7 @@ impl Link {
         let (pieces, to_send) = mpsc::unbounded_channel();
         let readers = vec![
             tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
-            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, tell.clone(), traffic.clone()))),
+            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, promise, tell.clone(), traffic.clone()))),
         ];
         let writers = vec![
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
@@ -190,12 +191,17 @@ async fn farewell(mut to: WriteHalf<Stream>) -> io::Result<()> {
     timeout(FAREWELL, to.shutdown()).await.unwrap_or(Ok(()))
 }
 
-async fn read_payloads(mut from: ReadHalf<Stream>, tell: Tell, traffic: Arc<Traffic>) -> io::Result<()> {
+async fn read_payloads(
+    mut from: ReadHalf<Stream>,
+    promise: Promise,
+    tell: Tell,
+    traffic: Arc<Traffic>,
+) -> io::Result<()> {
     let mut header = [0; BULK_HEADER];
     while read_or_end(&mut from, &mut header).await? {
         let BulkHeader { content, piece, len } = BulkHeader::decode(&header).map_err(nonsense)?;
         let mut bytes = vec![0; len as usize];
-        from.read_exact(&mut bytes).await?;
+        read_promised(&mut from, &mut bytes, &promise).await?;
         traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
         // Hashed here and nowhere else: the bytes are in this core's cache now.
         let bytes = Digested::new(bytes);
@@ -203,6 +209,20 @@ async fn read_payloads(mut from: ReadHalf<Stream>, tell: Tell, traffic: Arc<Traf
             return Ok(());
         }
     }
+    Ok(())
+}
+
+/// Fills the buffer, and says all along how much of it is still to come.
+async fn read_promised(from: &mut ReadHalf<Stream>, buffer: &mut [u8], promise: &Promise) -> io::Result<()> {
+    let mut read = 0;
+    while read < buffer.len() {
+        promise.set(buffer.len() - read);
+        read += match from.read(&mut buffer[read..]).await? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => more,
+        };
+    }
+    promise.set(0);
     Ok(())
 }
 
@@ -223,13 +243,15 @@ async fn write_payloads(
     tell: Tell,
     traffic: Arc<Traffic>,
 ) -> io::Result<()> {
+    let mut pace = Pace::Slow;
     while let Some((content, piece)) = asked.recv().await {
         let begun = Instant::now();
         // While it is read the kernel still has some of the one before to send: the link does not idle.
         let bytes = match shelf.get(content, piece).await {
-            Ok(payload) => write_payload(&mut to, content, piece, &payload).await?,
+            Ok(payload) => write_payload(&mut to, pace, content, piece, &payload).await?,
             Err(error) => report_unreadable(&tell, content, piece, error).await,
         };
+        pace = Pace::of(bytes, begun.elapsed());
         traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
         if !tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
             break;
@@ -238,15 +260,47 @@ async fn write_payloads(
     farewell(to).await
 }
 
+/// How fast a connection takes what is written to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pace {
+    /// A record at a time: bursts that exceed what a shaper or a small switch takes are cut up or lost there.
+    Slow,
+    /// All at once: fewer calls.
+    Fast,
+}
+
+impl Pace {
+    /// More than this many bytes in a microsecond (1 Gbit/s) are fast.
+    const FAST: u128 = 125;
+    /// The plain text of the largest TLS record.
+    const RECORD: usize = 16 * 1024;
+
+    fn of(bytes: u32, took: Duration) -> Self {
+        if u128::from(bytes) > took.as_micros() * Self::FAST { Self::Fast } else { Self::Slow }
+    }
+
+    fn at_once(self) -> usize {
+        match self {
+            Self::Slow => Self::RECORD,
+            Self::Fast => usize::MAX,
+        }
+    }
+}
+
 async fn write_payload(
     to: &mut WriteHalf<Stream>,
+    pace: Pace,
     content: ContentId,
     piece: PieceNo,
     payload: &[u8],
 ) -> io::Result<u32> {
     let len = payload.len() as u32;
     let header = BulkHeader { content, piece, len }.encode();
-    write_both(to, &header, payload).await?;
+    let (first, rest) = payload.split_at(payload.len().min(pace.at_once().saturating_sub(header.len())));
+    write_both(to, &header, first).await?;
+    for part in rest.chunks(pace.at_once()) {
+        to.write_all(part).await?;
+    }
     to.flush().await?;
     Ok(len)
 }
@@ -437,7 +491,7 @@ mod tests {
         let (inbox, _at_honest) = mpsc::channel(8);
         let peer = honest.peer.expect("it has a certificate").node;
         let tell = Tell { link: LinkId(1), peer, inbox };
-        let read = read_payloads(split(honest.stream).0, tell, Arc::default()).await;
+        let read = read_payloads(split(honest.stream).0, Promise::default(), tell, Arc::default()).await;
         assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
     }
 }
