@@ -16,10 +16,11 @@ fn number(flag: &str, otherwise: u64) -> u64 {
 fn main() {
     let names: Vec<String> = std::env::args().skip(1).filter(|w| w.parse::<u64>().is_err() && !w.starts_with('-')).collect();
     for name in names {
-        let Some(scenario) = scenario::named(&name) else {
+        let Some(mut scenario) = scenario::named(&name) else {
             println!("there is no scenario {name}");
             continue;
         };
+        scenario.plan.bytes = number("--mib", scenario.plan.bytes >> 20).max(1) << 20;
         println!("{name}: {}", scenario.plan.model);
         for seed in 0..number("--seeds", 1) {
             let begun = Instant::now();

@@ -658,7 +658,9 @@ impl<'a> Flock<'a> {
             }
             How::Indexed(content) => {
                 let mut have = Bitmap::empty(spec(content).total());
-                (0..spec(content).pages()).for_each(|page| drop(have.insert(PieceNo(page))));
+                (0..spec(content).pages()).for_each(|page| {
+                    have.insert(PieceNo(page));
+                });
                 JobDone::Indexed { have }
             }
             How::Written => JobDone::Written,
