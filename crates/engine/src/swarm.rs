@@ -10,6 +10,7 @@
 //! host at most once at a time; what a peer says is a hint until the host verified the payload.
 
 mod asking;
+mod needy;
 mod partner;
 mod push;
 mod serving;
@@ -24,7 +25,7 @@ use asking::Asking;
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use partner::Partner;
 use serving::Serving;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 use transfer::{Stage, Transfer};
 
@@ -111,6 +112,8 @@ pub(crate) struct Swarm {
     settings: Settings,
     chance: Chance,
     peers: BTreeMap<NodeId, Peer>,
+    /// Those of them that only serve.
+    publishers: BTreeSet<NodeId>,
     contents: BTreeMap<ContentId, Transfer>,
     alarms: Alarms<Alarm>,
     /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
@@ -128,6 +131,7 @@ impl Swarm {
             settings,
             chance,
             peers: BTreeMap::new(),
+            publishers: BTreeSet::new(),
             contents: BTreeMap::new(),
             alarms: Alarms::default(),
             window: 0,
@@ -219,6 +223,9 @@ impl Swarm {
         self.peer_down(now, peer);
         let asking = Asking::new(role, self.settings.patience);
         self.peers.insert(peer, Peer { role, asking, serving: Serving::default() });
+        if role == Role::Operator {
+            self.publishers.insert(peer);
+        }
         let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
         open.into_iter().for_each(|content| self.tell_holding(content, peer));
     }
@@ -226,6 +233,7 @@ impl Swarm {
     /// A peer is gone, and all that was under way with it.
     pub(crate) fn peer_down(&mut self, now: Time, peer: NodeId) {
         let Some(mut gone) = self.peers.remove(&peer) else { return };
+        self.publishers.remove(&peer);
         self.sending -= gone.serving.counted();
         self.ring.retain(|other| *other != peer);
         for alarm in [Alarm::Due(peer), Alarm::Unblock(peer), Alarm::Stuck(peer)] {

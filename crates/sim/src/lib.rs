@@ -15,6 +15,7 @@ mod cut;
 pub mod dice;
 pub mod disk;
 mod drive;
+pub mod flock;
 mod host;
 mod net;
 mod plan;

@@ -36,7 +36,7 @@ pub(crate) struct OriginSide {
     audits: BTreeMap<u64, Audit>,
     next_audit: u64,
     /// What each node was told last about the newest order of each application.
-    told: BTreeMap<(NodeId, AppName), (OrderId, Gate)>,
+    told: BTreeMap<NodeId, BTreeMap<AppName, (OrderId, Gate)>>,
     /// The latest wall clock that anyone has shown.
     clock: UnixTime,
 }
@@ -241,7 +241,7 @@ impl Engine {
     fn bring_up_to_date(&mut self, now: Time, node: NodeId) {
         let Some(origin) = self.origin() else { return };
         let head = Message::Head { position: origin.catalog.position(&JournalName::Fleet), time: origin.clock };
-        origin.told.retain(|(told, _), _| *told != node);
+        origin.told.remove(&node);
         let labels = origin.labels(node).clone();
         let apps: Vec<AppName> = origin.catalog.orders().map(|newest| newest.order.app.clone()).collect();
         let spreads = origin.spreads.values().filter(|spread| selects(&spread.order.order.selector, &labels));
@@ -261,7 +261,7 @@ impl Engine {
             (known.is_up, known.since) = (false, now);
         }
         let introductions = origin.tracker.leave(peer, &mut self.chance);
-        origin.told.retain(|(node, _), _| *node != peer);
+        origin.told.remove(&peer);
         for spread in origin.spreads.values_mut().filter(|spread| spread.publisher == Some(peer)) {
             spread.publisher = None;
         }
@@ -299,7 +299,7 @@ impl Engine {
             && origin.catalog.newest(&app).is_some_and(|newest| newest.order.release == status.release)
         {
             is_news = rollout.report(from, status.phase);
-            let told = origin.told.get_mut(&(from, app.clone()));
+            let told = origin.told.get_mut(&from).and_then(|told| told.get_mut(&app));
             if let Some((_, gate)) = told.filter(|(_, gate)| is_news && waits_for(status.phase, *gate)) {
                 // It may have heard something older since (or lost what it heard): it is told once more.
                 *gate = Gate::Hold;
@@ -597,7 +597,7 @@ impl Engine {
         let fallback = newest.order.fallback.filter(|_| told.1 == Gate::FallBack);
         let signed = |id: ReleaseId| origin.catalog.release(id).map(|release| release.signed.clone());
         let (release, fallback) = (signed(newest.order.release), fallback.and_then(signed));
-        let before = origin.told.insert((node, app.clone()), told);
+        let before = origin.told.entry(node).or_default().insert(app.clone(), told);
         let is_new = before.is_none_or(|(id, _)| id != told.0);
         for release in release.filter(|_| is_new).into_iter().chain(fallback.filter(|_| before != Some(told))) {
             self.send(node, Message::Announce { release });

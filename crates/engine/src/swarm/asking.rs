@@ -94,9 +94,18 @@ impl Swarm {
         if !self.contents.values().any(|transfer| transfer.wants()) {
             return;
         }
-        let mut peers: Vec<NodeId> = self.peers.keys().copied().collect();
+        let mut peers = self.askable();
         self.chance.shuffle(&mut peers);
         peers.into_iter().for_each(|peer| self.ask(now, peer));
+    }
+
+    /// Whom there may be something to ask of. A source asks its publisher while there is one.
+    fn askable(&self) -> Vec<NodeId> {
+        let mut wanting = self.contents.values().filter(|transfer| transfer.wants());
+        match self.settings.role == Role::Origin && wanting.all(super::Transfer::has_publisher) {
+            true => self.publishers.iter().copied().collect(),
+            false => self.peers.iter().filter(|(_, peer)| peer.asking.has_room()).map(|(id, _)| *id).collect(),
+        }
     }
 
     /// Asks a peer for as much as it may be asked.
@@ -451,10 +460,6 @@ enum Taken {
 }
 
 impl super::Transfer {
-    fn has_publisher(&self) -> bool {
-        self.partners.values().any(|partner| partner.role == Role::Operator)
-    }
-
     /// What was given up may still come once.
     fn spare(&mut self, peer: NodeId) {
         if let Some(partner) = self.partners.get_mut(&peer) {
@@ -481,8 +486,6 @@ impl super::Transfer {
 
     /// A neighbour cannot take pushes for now.
     fn is_full(&mut self, peer: NodeId) {
-        if let Some(partner) = self.partners.get_mut(&peer) {
-            partner.full = true;
-        }
+        self.change(peer, |partner| partner.full = true);
     }
 }

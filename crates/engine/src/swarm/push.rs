@@ -5,6 +5,7 @@
 //! them may be true (they had it in another release, or this source was restarted) or a lie: it counts when every second one
 //! says so.
 
+use super::needy::Needy;
 use super::partner::Partner;
 use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
@@ -154,6 +155,10 @@ impl Transfer {
         push.is_done()
     }
 
+    fn end_push(&mut self) {
+        (self.push, self.needy) = (None, Needy::default());
+    }
+
     /// The next piece that should go out, and to whom.
     fn next_push(&mut self) -> Option<(PieceNo, NodeId)> {
         self.has_been_out();
@@ -165,21 +170,18 @@ impl Transfer {
         };
         let push = self.push.as_mut()?;
         push.under_way.entry(piece).or_insert(to);
-        let partner = self.partners.get_mut(&to)?;
-        (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1);
+        self.change(to, |partner| (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1))?;
         Some((piece, to))
     }
 
     /// A page that someone lacks, when so few and small ones may go to everyone.
     fn cheap_page(&mut self) -> Option<(PieceNo, NodeId)> {
-        if self.pages > CHEAP_PAGES {
+        let all = u64::from(self.agents);
+        if self.pages > CHEAP_PAGES || self.spec.blob.len * all * CHEAP > self.spec.bytes {
             return None;
         }
+        self.needy.behind().next()?;
         let needy = || self.partners.iter().filter(|(_, partner)| partner.takes_pushes() && partner.pages < self.pages);
-        let all = self.partners.values().filter(|partner| partner.role == Role::Agent).count() as u64;
-        if self.spec.blob.len * all * CHEAP > self.spec.bytes {
-            return None;
-        }
         let lacks = |partner: &Partner, page: u32| {
             partner.pages_pushed >> page & 1 == 0 && self.could_verify(partner, PieceNo(page))
         };
@@ -192,9 +194,10 @@ impl Transfer {
 
     /// Who needs a piece most, of those that could verify it.
     fn neediest(&self, piece: PieceNo) -> Option<NodeId> {
-        let takes = |partner: &&Partner| partner.takes_pushes() && self.could_verify(partner, piece);
-        let needy = self.partners.iter().map(|(peer, partner)| (partner, peer)).filter(|(partner, _)| takes(partner));
-        needy.min_by_key(|(partner, _)| partner.need()).map(|(_, peer)| *peer)
+        match piece.0 < self.pages {
+            true => self.needy.behind().find(|peer| self.could_verify(&self.partners[peer], piece)),
+            false => self.needy.ready(),
+        }
     }
 
     fn could_verify(&self, partner: &Partner, piece: PieceNo) -> bool {
@@ -210,7 +213,7 @@ impl Swarm {
     pub(super) fn refresh_push(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         if transfer.has_been_out() {
-            transfer.push = None;
+            transfer.end_push();
             return self.tell_all(content);
         }
         let Some(push) = &mut transfer.push else { return };
@@ -258,7 +261,7 @@ impl Swarm {
     /// A push that nobody confirmed for long: whoever has it serves it, and we serve everything.
     pub(super) fn give_up_pushing(&mut self, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        transfer.push = None;
+        transfer.end_push();
         self.tell_all(content);
     }
 }

@@ -157,8 +157,6 @@ impl Swarm {
 impl super::Transfer {
     /// Something left towards a neighbour: it can take the next push.
     fn push_left(&mut self, to: NodeId) {
-        if let Some(partner) = self.partners.get_mut(&to) {
-            partner.pushing = partner.pushing.saturating_sub(1);
-        }
+        self.change(to, |partner| partner.pushing = partner.pushing.saturating_sub(1));
     }
 }

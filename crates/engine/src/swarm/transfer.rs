@@ -1,6 +1,7 @@
 //! One content: what of it is here, who holds what, which piece is expected from whom.
 
 use super::Progress;
+use super::needy::{Needy, Place};
 use super::partner::Partner;
 use super::push::Push;
 use crate::chance::Chance;
@@ -56,6 +57,10 @@ pub(super) struct Transfer {
     pub(super) holders: Vec<u16>,
     /// How many partners are agents.
     pub(super) agents: u32,
+    /// How many are publishers.
+    publishers: u32,
+    /// Who takes pushes; kept while there is something to push.
+    pub(super) needy: Needy,
     /// From whom a piece is expected.
     pub(super) reserved: BTreeMap<PieceNo, NodeId>,
     /// Pieces that the host verifies and writes, and who sent them.
@@ -89,6 +94,8 @@ impl Transfer {
             partners: BTreeMap::new(),
             holders: vec![0; total as usize],
             agents: 0,
+            publishers: 0,
+            needy: Needy::default(),
             reserved: BTreeMap::new(),
             writing: BTreeMap::new(),
             parked: Vec::new(),
@@ -270,14 +277,21 @@ impl Transfer {
         if let Some(push) = self.push.as_mut().filter(|_| partner.role == Role::Agent) {
             push.arrived(peer, &partner.have);
         }
-        self.partners.insert(peer, partner);
+        let (pages, place) = (self.pages, partner.place(self.pages));
+        self.publishers += u32::from(partner.role == Role::Operator);
+        let before = self.partners.insert(peer, partner).and_then(|old| old.place(pages));
+        self.stands(peer, before, place);
         self.reconsider_partner(peer);
         lost
     }
 
     /// Takes a partner out of the counts of holders.
     fn discount(&mut self, peer: NodeId) {
-        let Some(old) = self.partners.get(&peer).filter(|partner| partner.role == Role::Agent) else { return };
+        let Some(old) = self.partners.get(&peer) else { return };
+        self.publishers -= u32::from(old.role == Role::Operator);
+        if old.role != Role::Agent {
+            return;
+        }
         self.agents -= 1;
         for piece in old.have.iter() {
             self.holders[piece.0 as usize] -= 1;
@@ -287,6 +301,7 @@ impl Transfer {
     pub(super) fn remove_partner(&mut self, peer: NodeId) {
         self.discount(peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
+        self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
             let orphaned = |piece: &PieceNo| self.holders[piece.0 as usize] == 0 && self.have.contains(*piece);
             push.gone(peer, gone.have.iter().filter(orphaned));
@@ -294,20 +309,20 @@ impl Transfer {
     }
 
     pub(super) fn partner_has(&mut self, peer: NodeId, piece: PieceNo) {
-        let may_ask = self.may_ask(piece);
-        let Some(partner) = self.partners.get_mut(&peer) else { return };
-        partner.full = false;
-        if !partner.have.insert(piece) {
-            return;
-        }
-        partner.pages += u32::from(piece.0 < self.pages);
-        if partner.have.is_full() {
-            partner.wants = false;
-        }
-        if may_ask {
-            partner.useful.push(piece);
-        }
-        if partner.role != Role::Agent {
+        let (may_ask, pages) = (self.may_ask(piece), self.pages);
+        let changed = self.change(peer, |partner| {
+            partner.full = false;
+            if !partner.have.insert(piece) {
+                return false;
+            }
+            partner.pages += u32::from(piece.0 < pages);
+            partner.wants &= !partner.have.is_full();
+            if may_ask {
+                partner.useful.push(piece);
+            }
+            partner.role == Role::Agent
+        });
+        if changed != Some(true) {
             return;
         }
         self.holders[piece.0 as usize] += 1;
@@ -317,14 +332,38 @@ impl Transfer {
     }
 
     pub(super) fn partner_lacks(&mut self, peer: NodeId, piece: PieceNo) {
-        let Some(partner) = self.partners.get_mut(&peer) else { return };
-        if !partner.have.remove(piece) {
-            return;
-        }
-        partner.pages -= u32::from(piece.0 < self.pages);
-        if partner.role == Role::Agent {
+        let pages = self.pages;
+        let changed = self.change(peer, |partner| {
+            let had = partner.have.remove(piece);
+            partner.pages -= u32::from(had && piece.0 < pages);
+            had && partner.role == Role::Agent
+        });
+        if changed == Some(true) {
             self.holders[piece.0 as usize] -= 1;
         }
+    }
+
+    /// Changes a partner, and where it stands among the needy.
+    pub(super) fn change<R>(&mut self, peer: NodeId, change: impl FnOnce(&mut Partner) -> R) -> Option<R> {
+        let partner = self.partners.get_mut(&peer)?;
+        if self.push.is_none() {
+            return Some(change(partner));
+        }
+        let before = partner.place(self.pages);
+        let changed = change(partner);
+        let after = partner.place(self.pages);
+        self.needy.moved(peer, before, after);
+        Some(changed)
+    }
+
+    fn stands(&mut self, peer: NodeId, before: Place, after: Place) {
+        if self.push.is_some() {
+            self.needy.moved(peer, before, after);
+        }
+    }
+
+    pub(super) fn has_publisher(&self) -> bool {
+        self.publishers > 0
     }
 
     pub(super) fn holders(&self, piece: PieceNo) -> u16 {
@@ -409,10 +448,13 @@ impl Transfer {
     /// a source.
     pub(super) fn note_news(&mut self, piece: PieceNo) -> (bool, usize) {
         let (mut near, mut source) = (false, 0);
-        let hides = self.push.is_some();
+        if self.push.is_some() {
+            // Only a source pushes; it has no source of its own, and says nothing of what it holds to the others.
+            return (near, source);
+        }
         for partner in self.partners.values_mut() {
             match partner.role {
-                Role::Agent if hides || !partner.wants || partner.have.contains(piece) => {}
+                Role::Agent if !partner.wants || partner.have.contains(piece) => {}
                 Role::Agent => {
                     partner.news.push(piece);
                     near = true;

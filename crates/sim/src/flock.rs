@@ -1,0 +1,24 @@
+//! A flock: real engines by the thousand on a network and hosts that only cost time, to see how fast a broadcast is.
+//!
+//! Where [`crate::sweep`] rehearses what goes wrong on disks and in crashes, a flock measures. There are no payload bytes and
+//! no stores: jobs are answered by a model of their cost, so that a hundred thousand engines fit into one machine. Time is
+//! virtual and everything follows from a [`Plan`] and a seed. The model is stated in [`model`], and printed with every figure.
+//!
+//! What is not modelled: processes that compete for one machine, switches that reorder, and TCP's search for its share
+//! where several senders meet in one link (they are served in turn, whole pieces at a time).
+
+mod agenda;
+mod member;
+pub mod model;
+mod outcome;
+mod papers;
+mod pipes;
+mod plan;
+mod run;
+pub mod scenario;
+
+pub use member::Manner;
+pub use model::Model;
+pub use outcome::Outcome;
+pub use plan::{Mishap, Plan};
+pub use run::run;

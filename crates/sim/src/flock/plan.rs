@@ -1,0 +1,106 @@
+//! What a flock is made of, what it is given to spread, and what goes wrong.
+
+use super::member::Manner;
+use super::model::Model;
+use std::time::Duration;
+
+/// A flock and its day.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// How many agents; one origin comes on top, with the publisher on its machine.
+    pub agents: u32,
+    /// What each link carries in a second, either way, in bytes.
+    pub rate: u64,
+    /// What is published, in bytes.
+    pub bytes: u64,
+    /// The length of its pieces.
+    pub piece_bytes: u64,
+    /// What everything costs.
+    pub model: Model,
+    /// Racks: of so many machines, whose common uplink carries so many bytes in a second, either way.
+    pub racks: Option<(u32, u64)>,
+    /// How many neighbours the tracker gives.
+    pub neighbours: usize,
+    /// Payload bytes that may be under way to one node.
+    pub window_bytes: u64,
+    /// Within what time the agents start.
+    pub joining: Duration,
+    /// Whether agents are enrolled when they start, with a token, as the first time.
+    pub enrols: bool,
+    /// What goes wrong.
+    pub mishaps: Vec<Mishap>,
+    /// When it is given up.
+    pub limit: Duration,
+}
+
+impl Plan {
+    /// So many agents on links of so many bits in a second, and so many bytes in pieces of 64 KiB.
+    pub fn new(agents: u32, bits: u64, bytes: u64) -> Self {
+        Self {
+            agents,
+            rate: bits / 8,
+            bytes,
+            piece_bytes: 64 << 10,
+            model: Model::DATACENTER,
+            racks: None,
+            neighbours: 16,
+            window_bytes: 8 << 20,
+            joining: Duration::from_millis(500 + u64::from(agents)),
+            enrols: false,
+            mishaps: Vec::new(),
+            limit: Duration::from_secs(60) + Duration::from_secs(20 * 8 * bytes / bits),
+        }
+    }
+
+    /// One unicast of the content at full rate, without any overhead.
+    pub fn unicast(&self) -> Duration {
+        Duration::from_secs_f64(self.bytes as f64 / self.rate as f64)
+    }
+
+    /// The bound for equal links: a unicast, and what the pipeline takes to fill, in pieces of 64 KiB.
+    pub fn bound(&self) -> Duration {
+        let pieces = (self.bytes as f64 / 65_536.0).max(1.0);
+        let depth = f64::from(self.agents + 1).log2().ceil();
+        self.unicast().mul_f64(1.0 + (depth - 1.0) / pieces)
+    }
+}
+
+/// Something that goes wrong, or is not as with the others.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Mishap {
+    /// So many agents have links so many times slower.
+    Slow {
+        /// How many.
+        agents: u32,
+        /// How much slower.
+        times: u64,
+    },
+    /// So many agents are not honest.
+    Bad {
+        /// How many.
+        agents: u32,
+        /// In which way.
+        manner: Manner,
+    },
+    /// So many agents die, so long after the publication.
+    Die {
+        /// How many.
+        agents: u32,
+        /// When.
+        after: Duration,
+        /// Whether their machines lose their power: then nobody is told.
+        power: bool,
+    },
+    /// So many agents start only after the publication, within that time.
+    Late {
+        /// How many.
+        agents: u32,
+        /// Within what time.
+        within: Duration,
+    },
+    /// The origin dies when it has sent so much of the content.
+    OriginDies {
+        /// A thousand are one copy.
+        copies_per_mille: u64,
+    },
+}

@@ -1,0 +1,216 @@
+//! Scenarios by name, and what each promises.
+//!
+//! A promise is a measure of an [`Outcome`] with two bounds: what it must keep to, and what it aims at. Some measures compare
+//! with the same flock on a day on which nothing goes wrong ([`Scenario::beside`]).
+
+use super::member::Manner;
+use super::model::Model;
+use super::outcome::Outcome;
+use super::plan::{Mishap, Plan};
+use std::time::Duration;
+
+/// A named flock, and what it promises.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// Its name, for people and for the file of expected figures.
+    pub name: &'static str,
+    /// Whether it is small enough for every test run.
+    pub is_small: bool,
+    /// What happens.
+    pub plan: Plan,
+    /// The scenario that it is compared with, on the same seed.
+    pub beside: Option<&'static str>,
+    /// What it promises; the first is the figure that may not get worse.
+    pub promises: Vec<Promise>,
+}
+
+/// A measure and its bounds.
+#[derive(Debug, Clone, Copy)]
+pub struct Promise {
+    /// What is measured.
+    pub what: &'static str,
+    /// How.
+    pub measure: fn(&Outcome, Option<&Outcome>) -> f64,
+    /// It must not be above this.
+    pub must: f64,
+    /// It aims at this.
+    pub aim: f64,
+}
+
+/// The scenario of that name.
+pub fn named(name: &str) -> Option<Scenario> {
+    all().into_iter().find(|scenario| scenario.name == name)
+}
+
+/// Every scenario.
+pub fn all() -> Vec<Scenario> {
+    [laboratory(), mesh(), hard_days(), special()].concat()
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const MBIT: u64 = 1_000_000;
+const GBIT: u64 = 1_000_000_000;
+
+fn promise(what: &'static str, measure: fn(&Outcome, Option<&Outcome>) -> f64, must: f64, aim: f64) -> Promise {
+    Promise { what, measure, must, aim }
+}
+
+fn by_unicast(must: f64, aim: f64) -> Promise {
+    promise("last / B", |outcome, _| outcome.last_by_unicast(), must, aim)
+}
+
+fn by_bound(must: f64, aim: f64) -> Promise {
+    promise("last / T*", |outcome, _| outcome.last_by_bound(), must, aim)
+}
+
+/// How much later the last is than on a good day.
+fn by_good_day(must: f64, aim: f64) -> Promise {
+    let ratio = |outcome: &Outcome, good: Option<&Outcome>| outcome.last() / good.map_or(f64::NAN, Outcome::last);
+    promise("last / last on a good day", ratio, must, aim)
+}
+
+fn origin_copies(must: f64, aim: f64) -> Promise {
+    promise("sent by the origin / F", |outcome, _| outcome.origin_copies, must, aim)
+}
+
+fn received_copies() -> Promise {
+    promise("received by each / F", |outcome, _| outcome.received_copies, 1.05, 1.02)
+}
+
+/// The cells of the laboratory of shaped network namespaces.
+fn laboratory() -> Vec<Scenario> {
+    let cell = |name, hosts: u32, mbit: u64, bytes, (must, aim)| Scenario {
+        name,
+        is_small: true,
+        plan: Plan { model: Model::LABORATORY, ..Plan::new(hosts - 1, mbit * MBIT, bytes) },
+        beside: None,
+        promises: vec![by_unicast(must, aim), origin_copies(1.2, 1.05), received_copies()],
+    };
+    let with = |mut scenario: Scenario, mishap| {
+        scenario.plan.mishaps.push(mishap);
+        scenario
+    };
+    let one_dies = Mishap::Die { agents: 1, after: Duration::from_secs(2), power: false };
+    vec![
+        cell("lab-16-50", 16, 50, 32 * MIB, (1.15, 1.07)),
+        cell("lab-32-25", 32, 25, 32 * MIB, (1.15, 1.08)),
+        cell("lab-64-10", 64, 10, 16 * MIB, (1.20, 1.10)),
+        with(cell("lab-slow", 16, 50, 32 * MIB, (1.30, 1.10)), Mishap::Slow { agents: 1, times: 5 }),
+        with(cell("lab-killed", 16, 50, 32 * MIB, (1.30, 1.10)), one_dies),
+        cell("lab-100MiB", 16, 50, 100 * MIB, (1.10, 1.06)),
+        cell("lab-1MiB", 16, 50, MIB, (1.5, 1.25)),
+    ]
+}
+
+/// Good days of large flocks.
+fn mesh() -> Vec<Scenario> {
+    let spread = promise("p99.9 / p50", |outcome, _| outcome.quantile(0.999) / outcome.quantile(0.5), 1.10, 1.03);
+    let hundred_thousand = Plan {
+        // Pieces of 256 KiB at half scale: no piece of ours may have more than 128 KiB, so all bytes and rates are halved.
+        piece_bytes: 128 * KIB,
+        window_bytes: 4 * MIB,
+        joining: Duration::from_secs(100),
+        ..Plan::new(100_000, GBIT / 2, 50 * MIB)
+    };
+    let good = |name, is_small, plan, promises: &[Promise]| Scenario {
+        name,
+        is_small,
+        plan,
+        beside: None,
+        promises: promises.to_vec(),
+    };
+    vec![
+        good("hundred", true, Plan::new(100, GBIT, 8 * MIB), &[by_bound(1.15, 1.05), origin_copies(1.2, 1.05)]),
+        good(
+            "thousand-4MiB",
+            true,
+            Plan::new(1000, GBIT, 4 * MIB),
+            &[by_bound(1.5, 1.2), origin_copies(1.2, 1.05), received_copies()],
+        ),
+        good(
+            "thousand",
+            false,
+            Plan::new(1000, GBIT, 1024 * MIB),
+            &[by_bound(1.06, 1.02), origin_copies(1.2, 1.05), received_copies()],
+        ),
+        good(
+            "ten-thousand",
+            false,
+            Plan::new(10_000, GBIT, 100 * MIB),
+            &[by_bound(1.10, 1.05), spread, origin_copies(1.2, 1.05), received_copies()],
+        ),
+        good("hundred-thousand", false, hundred_thousand, &[by_bound(1.2, 1.1), spread, origin_copies(1.2, 1.05)]),
+    ]
+}
+
+/// Days on which something goes wrong, each in a large flock and in a small one.
+fn hard_days() -> Vec<Scenario> {
+    let large = || Plan::new(10_000, GBIT, 100 * MIB);
+    let small = || Plan::new(100, GBIT, 8 * MIB);
+    let of = |name, (plan, beside): (Plan, &'static str), mishaps: &[Mishap], promises: &[Promise]| Scenario {
+        name,
+        is_small: beside == "hundred",
+        plan: Plan { mishaps: mishaps.to_vec(), ..plan },
+        beside: Some(beside),
+        promises: promises.to_vec(),
+    };
+    let die = |agents: u32, after, power| Mishap::Die { agents, after, power };
+    let bad = |agents: u32| {
+        [Mishap::Bad { agents: agents / 2, manner: Manner::Stalls }, Mishap::Bad {
+            agents: agents / 2,
+            manner: Manner::Corrupts,
+        }]
+    };
+    let slow = |agents| [Mishap::Slow { agents, times: 10 }];
+    let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
+    let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
+    let (ten, hundred) = (|| (large(), "ten-thousand"), || (small(), "hundred"));
+    let (middle, soon) = (large().unicast() / 2, small().unicast() / 2);
+    let halves = |agents: u32, after| [die(agents / 2, after, false), die(agents / 2, after, true)];
+    vec![
+        of("dying", ten(), &halves(500, middle), &[by_good_day(1.10, 1.03)]),
+        of("liars-10", ten(), &bad(1000), &[by_good_day(1.2, 1.05)]),
+        of("liars-30", ten(), &bad(3000), &[by_good_day(2.0, 1.3)]),
+        of("slow-tenth", ten(), &slow(1000), &[by_good_day(1.05, 1.01)]),
+        of("origin-dies", ten(), &gone, &[all, by_good_day(2.0, 1.1)]),
+        of("dying-hundred", hundred(), &halves(6, soon), &[by_good_day(1.10, 1.03)]),
+        of("liars-10-hundred", hundred(), &bad(10), &[by_good_day(1.2, 1.05)]),
+        of("liars-30-hundred", hundred(), &bad(30), &[by_good_day(2.0, 1.3)]),
+        of("slow-tenth-hundred", hundred(), &slow(10), &[by_good_day(1.05, 1.01)]),
+        of("origin-dies-hundred", hundred(), &gone, &[all, by_good_day(2.0, 1.1)]),
+    ]
+}
+
+/// What is none of the others.
+fn special() -> Vec<Scenario> {
+    let millis = |what, must, aim| promise(what, |outcome: &Outcome, _| outcome.last() * 1000.0, must, aim);
+    let joined = promise("p99 of joining, s", |outcome, _| outcome.joined(0.99), 60.0, 20.0);
+    let dials = |outcome: &Outcome, _: Option<&Outcome>| outcome.dials as f64 / f64::from(outcome.measured);
+    let storm = |agents| Plan {
+        joining: Duration::from_secs(10),
+        enrols: true,
+        limit: Duration::from_secs(300),
+        ..Plan::new(agents, GBIT, MIB)
+    };
+    let one = |name, is_small, plan, promises: &[Promise]| Scenario {
+        name,
+        is_small,
+        plan,
+        beside: None,
+        promises: promises.to_vec(),
+    };
+    let racks = Plan { racks: Some((40, 10 * GBIT / 8)), ..Plan::new(1000, GBIT, 100 * MIB) };
+    let lossy = |ppm| Plan {
+        model: Model { loss_ppm: ppm, ..Model::DATACENTER },
+        ..Plan::new(15, 50 * MBIT, 32 * MIB)
+    };
+    vec![
+        one("small", true, Plan::new(1000, GBIT, KIB), &[millis("publish to last, ms", 20.0, 5.0)]),
+        one("racks", false, racks, &[by_bound(4.5, 1.5), origin_copies(1.2, 1.05)]),
+        one("lossy", true, lossy(20_000), &[by_unicast(2.0, 1.2)]),
+        one("join-storm", false, storm(10_000), &[joined, promise("dials / agent", dials, 40.0, 10.0)]),
+        one("join-storm-thousand", true, storm(1000), &[joined, promise("dials / agent", dials, 40.0, 10.0)]),
+        one("plain-road", true, Plan { neighbours: 0, ..Plan::new(4, GBIT, MIB) }, &[by_unicast(5.0, 4.2)]),
+    ]
+}
