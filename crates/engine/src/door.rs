@@ -503,6 +503,12 @@ pub enum Message {
         /// Who and where.
         peers: Vec<Introduction>,
     },
+    /// Origin to agent: from whom each stripe of every content comes, and to whom to pass it on, unasked. Replaces what it
+    /// said before.
+    Relay {
+        /// One for each stripe.
+        stripes: [Stripe; STRIPES],
+    },
     /// Origin to agent: stage this release; orders for it may follow. Publisher to origin: see `Submit`.
     Announce {
         /// The signed release.
@@ -617,6 +623,18 @@ pub struct Hello {
     pub listen: Option<SocketAddr>,
     /// The highest epoch it has accepted of each application.
     pub floors: Vec<(AppName, u64)>,
+}
+
+/// The pieces of every content are dealt out to so many stripes, by their number; each has a given order of its own.
+pub const STRIPES: usize = 2;
+
+/// A node's part in the given order of a stripe.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Stripe {
+    /// From whom it comes; `None` is the origin.
+    pub from: Option<NodeId>,
+    /// To whom it is passed on.
+    pub to: Vec<NodeId>,
 }
 
 /// A peer and where to find it.

@@ -427,6 +427,7 @@ impl Engine {
     fn may_say(&self, role: Role, message: &Message) -> bool {
         match message {
             Message::Introduce { .. }
+            | Message::Relay { .. }
             | Message::Announce { .. }
             | Message::Command { .. }
             | Message::Head { .. }

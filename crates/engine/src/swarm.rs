@@ -13,6 +13,7 @@ mod asking;
 mod needy;
 mod partner;
 mod push;
+mod relay;
 mod serving;
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ mod transfer;
 
 use crate::alarm::Alarms;
 use crate::chance::Chance;
-use crate::door::{BufferId, Event, JobError, Message, Misbehaviour, Time};
+use crate::door::{BufferId, Event, JobError, Message, Misbehaviour, STRIPES, Stripe, Time};
 use asking::Asking;
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use partner::Partner;
@@ -92,6 +93,10 @@ enum Alarm {
     TellNear(ContentId),
     /// Tell sources what came.
     TellSource(ContentId),
+    /// A source looks after what it pushed.
+    LookAfter(ContentId),
+    /// A stripe may have fallen silent.
+    Behind(ContentId),
     /// Something should have come.
     Stalled(ContentId),
     /// Try to open it again.
@@ -116,6 +121,8 @@ pub(crate) struct Swarm {
     publishers: BTreeSet<NodeId>,
     contents: BTreeMap<ContentId, Transfer>,
     alarms: Alarms<Alarm>,
+    /// The given order, as it was told last.
+    stripes: Option<[Stripe; STRIPES]>,
     /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
     window: u64,
     /// Peers that wait to be sent something.
@@ -134,6 +141,7 @@ impl Swarm {
             publishers: BTreeSet::new(),
             contents: BTreeMap::new(),
             alarms: Alarms::default(),
+            stripes: None,
             window: 0,
             ring: VecDeque::new(),
             sending: 0,
@@ -154,6 +162,7 @@ impl Swarm {
     /// Takes over a content that is durable here.
     pub(crate) fn hold(&mut self, spec: ContentSpec, now: Time) {
         let mut transfer = Transfer::new(spec, self.settings.role, now);
+        transfer.order = self.given_order(now);
         transfer.take_over(Bitmap::full(spec.total()), Stage::Complete);
         self.contents.insert(spec.id(), transfer);
     }
@@ -169,7 +178,9 @@ impl Swarm {
             }
             Some(_) => {}
             None => {
-                self.contents.insert(id, Transfer::new(spec, self.settings.role, now));
+                let mut transfer = Transfer::new(spec, self.settings.role, now);
+                transfer.order = self.given_order(now);
+                self.contents.insert(id, transfer);
                 self.out.push_back(Action::Open(spec));
             }
         }
@@ -187,9 +198,14 @@ impl Swarm {
             self.window -= gone as u64 * transfer.piece_bytes;
             peer.serving.forget(content);
         }
-        for alarm in
-            [Alarm::TellNear(content), Alarm::TellSource(content), Alarm::Stalled(content), Alarm::Retry(content)]
-        {
+        for alarm in [
+            Alarm::TellNear(content),
+            Alarm::TellSource(content),
+            Alarm::LookAfter(content),
+            Alarm::Behind(content),
+            Alarm::Stalled(content),
+            Alarm::Retry(content),
+        ] {
             self.alarms.clear(&alarm);
         }
         self.ask_all(now);
@@ -244,6 +260,7 @@ impl Swarm {
         }
         let ids: Vec<ContentId> = self.contents.keys().copied().collect();
         ids.into_iter().for_each(|content| self.part(content, peer));
+        self.watch_all(now);
         self.ask_all(now);
         self.send_more(now);
     }
@@ -316,6 +333,8 @@ impl Swarm {
         if !known || lost {
             self.tell_holding(content, from);
         }
+        self.catch_up(content, from);
+        self.watch(now, content, false);
         self.refresh_push(now, content);
         self.ask(now, from);
         self.send_more(now);
@@ -330,6 +349,7 @@ impl Swarm {
         if transfer.wants() {
             self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
         }
+        self.watch(now, content, false);
         self.refresh_push(now, content);
         self.ask(now, from);
         self.send_more(now);
@@ -356,6 +376,9 @@ impl Swarm {
         }
         self.line_up(from);
         self.send_more(now);
+        // Whoever has to ask should know what else it could ask for.
+        self.alarms.clear(&Alarm::TellNear(content));
+        self.tell_near(content);
     }
 
     fn convict(&mut self, peer: NodeId, of: Misbehaviour) {
@@ -393,8 +416,13 @@ impl Swarm {
             Ok(()) => {
                 transfer.tries = 0;
                 transfer.add(piece);
+                let is_page = piece.0 < transfer.pages;
+                self.pass_on(content, piece);
                 self.spread(now, content, piece);
                 self.go_on(now, content);
+                if is_page {
+                    self.unpark(now, content);
+                }
                 self.refresh_push(now, content);
                 self.send_more(now);
             }
@@ -482,6 +510,7 @@ impl Swarm {
                 self.out.push_back(Action::LastByte(content));
                 self.out.push_back(Action::Complete(content));
                 self.tell_sources(now, content);
+                self.tell_near(content);
             }
             Some(Stage::Complete) => self.out.push_back(Action::Completed(content)),
             _ => {}
@@ -536,6 +565,8 @@ impl Swarm {
                 Alarm::Stuck(peer) => self.stuck(now, peer),
                 Alarm::TellNear(content) => self.tell_near(content),
                 Alarm::TellSource(content) => self.tell_sources(now, content),
+                Alarm::LookAfter(content) => self.look_after(now, content),
+                Alarm::Behind(content) => self.watch(now, content, false),
                 Alarm::Stalled(content) => self.stalled(now, content),
                 Alarm::Retry(content) => {
                     let paused = self.contents.get(&content).is_some_and(|t| t.stage == Stage::Paused);
@@ -554,9 +585,11 @@ impl Swarm {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let is_page = piece.0 < transfer.pages;
         let (near, source) = transfer.note_news(piece);
-        let at_once = near && (is_page || !transfer.is_busy());
+        let is_relayed = transfer.order.is_known();
+        let at_once = near && !is_relayed && (is_page || !transfer.is_busy());
         if near {
-            self.alarms.ensure(Alarm::TellNear(content), now.after(TELL_NEAR));
+            let soon = if is_relayed { TELL_RELAYED } else { TELL_NEAR };
+            self.alarms.ensure(Alarm::TellNear(content), now.after(soon));
         }
         match source {
             0 => {}
@@ -593,6 +626,8 @@ impl Swarm {
 const TRIES: u32 = 5;
 /// How long news for neighbours are collected while much is coming.
 const TELL_NEAR: Duration = Duration::from_millis(1);
+/// And while everything is passed on in the given order: then they only serve to notice who falls behind.
+const TELL_RELAYED: Duration = Duration::from_millis(100);
 /// How long news for a source are collected, and how many at most.
 const TELL_SOURCE: Duration = Duration::from_millis(50);
 const TELL_SOURCE_PIECES: usize = 64;

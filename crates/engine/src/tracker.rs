@@ -4,9 +4,11 @@
 //! origin [`Tracker`] chooses neighbours; at an agent [`Mesh`] dials them and [`Origins`] keeps one connection to an origin.
 //! Neighbourhood is symmetric, and of two agents the one with the lower id dials.
 
+mod trees;
+
 use crate::alarm::Alarms;
 use crate::chance::Chance;
-use crate::door::{Introduction, Time};
+use crate::door::{Introduction, STRIPES, Stripe, Time};
 use content::NodeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -33,6 +35,17 @@ struct Member {
     address: SocketAddr,
     neighbours: BTreeSet<NodeId>,
     place: usize,
+    /// Its part in the given order, as it was told; nothing yet.
+    stripes: Option<[Stripe; STRIPES]>,
+}
+
+/// What is to be said after someone came or went.
+#[derive(Debug, Default)]
+pub(crate) struct Changes {
+    /// Who is to be introduced to whom.
+    pub(crate) introductions: Vec<(NodeId, Introduction)>,
+    /// Whose part in the given order is another now.
+    pub(crate) stripes: Vec<(NodeId, [Stripe; STRIPES])>,
 }
 
 impl Tracker {
@@ -40,35 +53,86 @@ impl Tracker {
         Self { neighbours, members: BTreeMap::new(), order: Vec::new() }
     }
 
-    /// A member is here: who is to be introduced to whom.
-    pub(crate) fn join(
-        &mut self,
-        node: NodeId,
-        address: SocketAddr,
-        chance: &mut Chance,
-    ) -> Vec<(NodeId, Introduction)> {
-        self.remove(node);
-        self.members.insert(node, Member { address, neighbours: BTreeSet::new(), place: self.order.len() });
+    /// A member is here.
+    pub(crate) fn join(&mut self, node: NodeId, address: SocketAddr, chance: &mut Chance) -> Changes {
+        let mut touched = self.remove(node).1;
+        touched.extend(trees::touched(self.order.len()));
+        let (place, stripes) = (self.order.len(), None);
+        self.members.insert(node, Member { address, neighbours: BTreeSet::new(), place, stripes });
         self.order.push(node);
-        self.befriend(node, chance)
+        touched.extend(trees::touched(self.order.len()));
+        let introductions = self.befriend(node, chance);
+        self.replant(touched, introductions)
     }
 
-    /// A member is gone: who is to be introduced to whom in its stead.
-    pub(crate) fn leave(&mut self, node: NodeId, chance: &mut Chance) -> Vec<(NodeId, Introduction)> {
-        let lonely: Vec<NodeId> = self.remove(node).into_iter().filter(|other| self.is_lonely(*other)).collect();
-        lonely.into_iter().flat_map(|other| self.befriend(other, chance)).collect()
+    /// A member is gone.
+    pub(crate) fn leave(&mut self, node: NodeId, chance: &mut Chance) -> Changes {
+        let (parted, touched) = self.remove(node);
+        let lonely: Vec<NodeId> = parted.into_iter().filter(|other| self.is_lonely(*other)).collect();
+        let introductions = lonely.into_iter().flat_map(|other| self.befriend(other, chance)).collect();
+        self.replant(touched, introductions)
     }
 
-    fn remove(&mut self, node: NodeId) -> BTreeSet<NodeId> {
-        let Some(gone) = self.members.remove(&node) else { return BTreeSet::new() };
+    /// To whom an origin gives each stripe: the root, and those after it for when the root cannot keep up.
+    pub(crate) fn roots(&self) -> [Stripe; STRIPES] {
+        let members = self.order.len();
+        std::array::from_fn(|stripe| {
+            let root = trees::root(stripe, members);
+            let places = std::iter::once(root).chain(trees::children(stripe, root, members));
+            Stripe { from: None, to: places.filter_map(|place| self.order.get(place).copied()).collect() }
+        })
+    }
+
+    /// Finds out the parts in the given order of the members at these places anew; those that pass on to each other meet.
+    fn replant(&mut self, mut places: Vec<usize>, introductions: Vec<(NodeId, Introduction)>) -> Changes {
+        places.sort_unstable();
+        places.dedup();
+        let mut changes = Changes { introductions, stripes: Vec::new() };
+        places.retain(|place| *place < self.order.len());
+        for place in places {
+            let (node, stripes) = (self.order[place], self.stripes(place));
+            // Whoever came again is a stranger to those who pass on to it, although their part is what it was.
+            for child in stripes.iter().flat_map(|stripe| &stripe.to) {
+                changes.introductions.extend(self.introduce(node, *child));
+            }
+            let member = self.members.get_mut(&node).expect("the order names members");
+            if member.stripes.as_ref() == Some(&stripes) {
+                continue;
+            }
+            member.stripes = Some(stripes.clone());
+            changes.stripes.push((node, stripes));
+        }
+        changes
+    }
+
+    fn stripes(&self, place: usize) -> [Stripe; STRIPES] {
+        let members = self.order.len();
+        std::array::from_fn(|stripe| Stripe {
+            from: trees::parent(stripe, place, members).map(|parent| self.order[parent]),
+            to: trees::children(stripe, place, members).into_iter().map(|child| self.order[child]).collect(),
+        })
+    }
+
+    /// Takes a member out: who were its neighbours, and the places that are touched by it.
+    fn remove(&mut self, node: NodeId) -> (BTreeSet<NodeId>, Vec<usize>) {
+        let Some(gone) = self.members.remove(&node) else { return (BTreeSet::new(), Vec::new()) };
+        let mut touched = trees::touched(self.order.len());
         self.order.swap_remove(gone.place);
+        let members = self.order.len();
+        touched.extend(trees::touched(members));
+        touched.push(gone.place);
+        // Whoever took the place of the one that is gone has its edges.
+        for stripe in (0..STRIPES).filter(|_| gone.place < members) {
+            touched.extend(trees::parent(stripe, gone.place, members));
+            touched.extend(trees::children(stripe, gone.place, members));
+        }
         if let Some(moved) = self.order.get(gone.place) {
             self.members.get_mut(moved).expect("the order names members").place = gone.place;
         }
         for other in &gone.neighbours {
             self.members.get_mut(other).expect("neighbours are members").neighbours.remove(&node);
         }
-        gone.neighbours
+        (gone.neighbours, touched)
     }
 
     fn is_lonely(&self, node: NodeId) -> bool {
@@ -304,15 +368,38 @@ mod tests {
     fn large_fleets_have_some_neighbours_each_and_holes_are_mended() {
         let (mut tracker, mut chance) = joined(400);
         let mean = tracker.members.values().map(|m| m.neighbours.len()).sum::<usize>() / 400;
-        assert!((14..=18).contains(&mean) && is_symmetric(&tracker), "{mean}");
+        // Sixteen, and those of the given order.
+        assert!((14..=22).contains(&mean) && is_symmetric(&tracker), "{mean}");
         (0..200).for_each(|nr| drop(tracker.leave(node(nr), &mut chance)));
         assert!(tracker.members.values().all(|m| m.neighbours.len() >= 8) && is_symmetric(&tracker));
     }
 
     #[test]
+    fn everyone_knows_its_part_in_the_given_order_whoever_comes_and_goes() {
+        let (mut tracker, mut chance) = joined(0);
+        let mut told: BTreeMap<NodeId, [Stripe; STRIPES]> = BTreeMap::new();
+        for step in 0..2000_u32 {
+            let nr = chance.below(40) as u16;
+            let changes = match step % 3 {
+                0 => tracker.leave(node(nr), &mut chance),
+                _ => tracker.join(node(nr), address(nr), &mut chance),
+            };
+            told.extend(changes.stripes);
+            for (place, member) in tracker.order.iter().enumerate() {
+                let stripes = tracker.stripes(place);
+                assert_eq!(told.get(member), Some(&stripes), "step {step}, place {place} of {}", tracker.order.len());
+                let children = stripes.iter().flat_map(|stripe| &stripe.to);
+                children.for_each(|child| {
+                    assert!(tracker.members[member].neighbours.contains(child), "they know each other")
+                });
+            }
+        }
+    }
+
+    #[test]
     fn an_introduction_goes_to_both_and_the_lower_one_dials() {
         let (mut tracker, mut chance) = joined(1);
-        let made = tracker.join(node(1), address(1), &mut chance);
+        let made = tracker.join(node(1), address(1), &mut chance).introductions;
         assert_eq!(made.len(), 2);
         let dials = made.into_iter().filter(|(to, introduction)| {
             let mut mesh = Mesh::new(*to, Duration::from_millis(50));

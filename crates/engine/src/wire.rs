@@ -10,7 +10,9 @@
 //!
 //! Reading never panics and never takes memory beyond a small multiple of what has arrived.
 
-use crate::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Submitted, Timeline, VerifyReport};
+use crate::door::{
+    AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, STRIPES, Stripe, Submitted, Timeline, VerifyReport,
+};
 use content::cut::MAX_PIECE;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::{AppName, Bitmap, ContentId, Digest, PieceNo};
@@ -30,6 +32,8 @@ const LENGTH: usize = 4;
 const PIECE: u8 = 1;
 const MAX_TEXT: usize = 4096;
 const MAX_LIST: usize = 1 << 20;
+/// To how many a node passes a stripe on at most.
+const MAX_CHILDREN: usize = 16;
 
 /// Why bytes are no message. The connection they came on is of no use any more.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -188,12 +192,14 @@ mod kind {
     pub(super) const LEAVE: u8 = 16;
     pub(super) const PING: u8 = 17;
     pub(super) const PONG: u8 = 18;
+    pub(super) const RELAY: u8 = 19;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
     match message {
         Message::Hello(hello) => to.byte(kind::HELLO).value(hello),
         Message::Introduce { peers } => to.byte(kind::INTRODUCE).list(peers.iter()),
+        Message::Relay { stripes } => to.byte(kind::RELAY).list(stripes.iter()),
         Message::Announce { release } => to.byte(kind::ANNOUNCE).value(release),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
@@ -232,6 +238,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
     let message = match sort {
         kind::HELLO => Message::Hello(from.value()?),
         kind::INTRODUCE => Message::Introduce { peers: from.list("the number of peers", MAX_LIST, 38)? },
+        kind::RELAY => Message::Relay { stripes: take_stripes(from)? },
         kind::ANNOUNCE => Message::Announce { release: from.value()? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
@@ -411,6 +418,23 @@ impl Encode for Introduction {
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
         Ok(Self { node: from.value()?, address: from.value::<Address>()?.0 })
     }
+}
+
+impl Encode for Stripe {
+    const WHAT: &'static str = "stripe";
+
+    fn put(&self, to: &mut Encoder) {
+        to.option(self.from.as_ref()).list(self.to.iter());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { from: from.option()?, to: from.list("the number of children", MAX_CHILDREN, 32)? })
+    }
+}
+
+fn take_stripes(from: &mut Decoder<'_>) -> Result<[Stripe; STRIPES], Malformed> {
+    let stripes: Vec<Stripe> = from.list("the number of stripes", STRIPES, 2)?;
+    stripes.try_into().map_err(|other: Vec<Stripe>| from.wrong(format!("there are {} stripes", other.len())))
 }
 
 impl Encode for Gate {

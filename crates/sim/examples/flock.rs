@@ -14,7 +14,8 @@ fn number(flag: &str, otherwise: u64) -> u64 {
 }
 
 fn main() {
-    let names: Vec<String> = std::env::args().skip(1).filter(|w| w.parse::<u64>().is_err() && !w.starts_with('-')).collect();
+    let names: Vec<String> =
+        std::env::args().skip(1).filter(|w| w.parse::<u64>().is_err() && !w.starts_with('-')).collect();
     for name in names {
         let Some(mut scenario) = scenario::named(&name) else {
             println!("there is no scenario {name}");
@@ -39,8 +40,24 @@ fn main() {
 fn told(o: &Outcome, took: f64) -> String {
     format!(
         "first {:.4} p10 {:.4} p50 {:.4} p99 {:.4} last {:.4} s; B {:.4}; {} of {} complete; origin {:.3}, received {:.3}; {} late, {} plain, {} convicted; join p99 {:.3}; dials {}; {} deliveries, {} messages, {} events in {took:.1} s: {:.0} deliveries/s",
-        o.quantile(0.0), o.quantile(0.1), o.quantile(0.5), o.quantile(0.99), o.last(), o.unicast.as_secs_f64(), o.complete.len(), o.measured,
-        o.origin_copies, o.received_copies, o.late, o.plain, o.convicted, o.joined(0.99), o.dials,
-        o.deliveries, o.messages, o.events, o.deliveries as f64 / took
+        o.quantile(0.0),
+        o.quantile(0.1),
+        o.quantile(0.5),
+        o.quantile(0.99),
+        o.last(),
+        o.unicast.as_secs_f64(),
+        o.complete.len(),
+        o.measured,
+        o.origin_copies,
+        o.received_copies,
+        o.late,
+        o.plain,
+        o.convicted,
+        o.joined(0.99),
+        o.dials,
+        o.deliveries,
+        o.messages,
+        o.events,
+        o.deliveries as f64 / took
     )
 }

@@ -78,6 +78,7 @@ impl Engine {
                 let me = self.me;
                 peers.into_iter().filter(|to| to.node != me).for_each(|to| self.introduced(now, to));
             }
+            Message::Relay { stripes } => self.swarm.relay(now, stripes),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.verify(request, from, app),

@@ -6,7 +6,7 @@ use crate::door::{
     Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::rollout::{Presence, Rollout};
-use crate::tracker::Tracker;
+use crate::tracker::{Changes, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
@@ -222,19 +222,23 @@ impl Engine {
         (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
-        let introductions = match (hello.listen, seen) {
+        let changes = match (hello.listen, seen) {
             (Some(listen), Some(seen)) => origin.tracker.join(peer, reachable(listen, seen), &mut self.chance),
-            _ => Vec::new(),
+            _ => Changes::default(),
         };
-        self.introduce(introductions);
+        self.arrange(now, changes);
         self.bring_up_to_date(now, peer);
     }
 
-    /// Sends introductions, all of one node in one message.
-    fn introduce(&mut self, introductions: Vec<(NodeId, crate::door::Introduction)>) {
+    /// Tells whom it concerns who is to meet and who passes on to whom: introductions first, all of one node in one message.
+    fn arrange(&mut self, now: Time, changes: Changes) {
         let mut by_node: BTreeMap<NodeId, Vec<crate::door::Introduction>> = BTreeMap::new();
-        introductions.into_iter().for_each(|(node, to)| by_node.entry(node).or_default().push(to));
+        changes.introductions.into_iter().for_each(|(node, to)| by_node.entry(node).or_default().push(to));
         by_node.into_iter().for_each(|(node, peers)| self.send(node, Message::Introduce { peers }));
+        changes.stripes.into_iter().for_each(|(node, stripes)| self.send(node, Message::Relay { stripes }));
+        if let Some(roots) = self.origin().map(|origin| origin.tracker.roots()) {
+            self.swarm.relay(now, roots);
+        }
     }
 
     /// Tells a node all that it needs to converge without an operator.
@@ -260,7 +264,7 @@ impl Engine {
         if let Some(known) = origin.nodes.get_mut(&peer) {
             (known.is_up, known.since) = (false, now);
         }
-        let introductions = origin.tracker.leave(peer, &mut self.chance);
+        let changes = origin.tracker.leave(peer, &mut self.chance);
         origin.told.remove(&peer);
         for spread in origin.spreads.values_mut().filter(|spread| spread.publisher == Some(peer)) {
             spread.publisher = None;
@@ -272,7 +276,7 @@ impl Engine {
             .filter(|(_, audit)| audit.waiting.contains(&peer))
             .map(|(request, _)| *request)
             .collect();
-        self.introduce(introductions);
+        self.arrange(now, changes);
         apps.into_iter().for_each(|app| self.conduct_soon(now, app));
         waiting.into_iter().for_each(|request| self.audited(request, peer, Err("it went away".to_owned())));
     }

@@ -121,6 +121,7 @@ impl Swarm {
         let mut pieces = Vec::new();
         while let Some(piece) = self.next_ask(peer, content) {
             self.reserve(now, peer, content, piece);
+            self.decline(content, piece, peer);
             pieces.push(piece);
         }
         if !pieces.is_empty() {
@@ -286,7 +287,7 @@ impl Swarm {
             Some(Misbehaviour::NoSuchPiece)
         } else if !transfer.fits(piece, len) {
             Some(Misbehaviour::WrongLength)
-        } else if !asked && role != Role::Origin {
+        } else if !asked && role != Role::Origin && !transfer.order.is_parent(from, piece) {
             transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)
         } else {
             None
@@ -302,7 +303,9 @@ impl Swarm {
             return Some(Taken::Never);
         }
         let room = (transfer.parked.len() as u64) * transfer.piece_bytes < self.settings.window_bytes;
-        let parkable = transfer.stage == Stage::Indexing && !transfer.parked.iter().any(|parked| parked.piece == piece);
+        // What is passed on may come before the pages that say how it must be.
+        let is_early = matches!(transfer.stage, Stage::Pages | Stage::Indexing);
+        let parkable = is_early && !transfer.parked.iter().any(|parked| parked.piece == piece);
         Some(match (transfer.can_take(piece), parkable && room) {
             (true, _) => Taken::Now,
             (false, true) => Taken::Soon,
@@ -315,6 +318,7 @@ impl Swarm {
         let other = transfer.reserved.remove(&piece);
         transfer.writing.insert(piece, from);
         transfer.last_arrival = now;
+        transfer.order.came(now, piece);
         let progress = &mut transfer.progress;
         if progress.from_origin + progress.from_peers == 0 {
             self.out.push_back(Action::FirstByte(content));
@@ -350,7 +354,10 @@ impl Swarm {
     /// Payloads that came while the manifest was read can be verified now.
     pub(super) fn unpark(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        for Parked { piece, buffer, from, len } in std::mem::take(&mut transfer.parked) {
+        let (ready, early): (Vec<Parked>, Vec<Parked>) =
+            std::mem::take(&mut transfer.parked).into_iter().partition(|parked| transfer.can_take(parked.piece));
+        transfer.parked = early;
+        for Parked { piece, buffer, from, len } in ready {
             let transfer = self.contents.get(&content);
             match transfer.is_some_and(|t| !t.have.contains(piece) && !t.writing.contains_key(&piece)) {
                 true => self.take(now, from, content, piece, buffer, len),
@@ -433,6 +440,8 @@ impl Swarm {
             return self.ask_all(now);
         }
         transfer.is_plain = true;
+        transfer.order.pull_all();
+        transfer.reconsider();
         let missing = transfer.missing(AHEAD);
         self.ask_sources(now, content, &missing, "nothing came from any neighbour in time");
         self.ask_all(now);

@@ -1,5 +1,7 @@
 //! A peer, as far as one content is concerned: what it says it holds, and what of that is of use.
 
+use super::relay::stripe_of;
+use crate::door::STRIPES;
 use content::{Bitmap, PieceNo, Role};
 
 /// How often a peer may send what nobody asked for, or claim what it has not, before it is convicted.
@@ -22,6 +24,12 @@ pub(super) struct Partner {
     pub(super) pushed: u32,
     /// It cannot take pushes now.
     pub(super) full: bool,
+    /// It keeps to itself what it is pushed.
+    pub(super) is_mute: bool,
+    /// How many pieces of each stripe it holds.
+    pub(super) counts: [u32; STRIPES],
+    /// Up to which piece it was passed what it lacked when it came.
+    pub(super) caught_up: u32,
     /// How many pages it holds.
     pub(super) pages: u32,
     /// The first few pages, a bit each, that were pushed to it.
@@ -35,11 +43,21 @@ pub(super) struct Partner {
     pub(super) false_haves: Vec<PieceNo>,
 }
 
+/// How many pieces of each stripe are among these.
+pub(super) fn count(have: &Bitmap) -> [u32; STRIPES] {
+    let mut counts = [0; STRIPES];
+    have.iter().for_each(|piece| counts[stripe_of(piece)] += 1);
+    counts
+}
+
 impl Partner {
     pub(super) fn new(role: Role, have: Bitmap, wants: bool, tie: u64) -> Self {
         Self {
             role,
             wants: wants && !have.is_full(),
+            is_mute: false,
+            counts: count(&have),
+            caught_up: 0,
             have,
             useful: Vec::new(),
             news: Vec::new(),
@@ -62,6 +80,6 @@ impl Partner {
 
     /// Whether it would like to be pushed something.
     pub(super) fn takes_pushes(&self) -> bool {
-        self.role == Role::Agent && self.wants && !self.full && self.pushing < super::push::AHEAD
+        self.role == Role::Agent && self.wants && !self.full && !self.is_mute && self.pushing < super::push::AHEAD
     }
 }

@@ -7,17 +7,23 @@
 
 use super::needy::Needy;
 use super::partner::Partner;
+use super::relay::stripe_of;
 use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
-use crate::door::{Message, Time};
+use crate::door::{Message, STRIPES, Time};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
 pub(super) const AHEAD: u32 = 2;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;
+/// How often a source looks whether what landed was passed on: twice that is more than news of it take.
+const LOOK: Duration = Duration::from_millis(250);
+/// So many pieces more than of the other stripe wait when a root cannot keep up.
+const SPILL: usize = 8;
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
 const FAILURES: u32 = 8;
 
@@ -28,7 +34,9 @@ pub(super) struct Push {
     total: u32,
     /// Pieces that came and went to nobody, pages first.
     unsent_pages: VecDeque<PieceNo>,
-    unsent: VecDeque<PieceNo>,
+    unsent: [VecDeque<PieceNo>; STRIPES],
+    /// Which stripe has its turn.
+    turn: usize,
     /// Pieces that went to a neighbour that has not said that it has them.
     under_way: BTreeMap<PieceNo, NodeId>,
     /// Pieces that some neighbour said it had.
@@ -37,6 +45,9 @@ pub(super) struct Push {
     failures: u32,
     /// Whether something landed since it was last asked.
     has_landed: bool,
+    /// What landed where since the last look, and before it.
+    recent: Vec<(PieceNo, NodeId)>,
+    older: Vec<(PieceNo, NodeId)>,
 }
 
 impl Push {
@@ -46,11 +57,14 @@ impl Push {
             pages: spec.pages(),
             total,
             unsent_pages: VecDeque::new(),
-            unsent: VecDeque::new(),
+            unsent: Default::default(),
+            turn: 0,
             under_way: BTreeMap::new(),
             out: Bitmap::empty(total),
             failures: 0,
             has_landed: false,
+            recent: Vec::new(),
+            older: Vec::new(),
         }
     }
 
@@ -62,7 +76,10 @@ impl Push {
     }
 
     fn queue(&mut self, piece: PieceNo) -> &mut VecDeque<PieceNo> {
-        if piece.0 < self.pages { &mut self.unsent_pages } else { &mut self.unsent }
+        match piece.0 < self.pages {
+            true => &mut self.unsent_pages,
+            false => &mut self.unsent[stripe_of(piece)],
+        }
     }
 
     /// A neighbour says that it has a piece.
@@ -71,6 +88,7 @@ impl Push {
             self.under_way.remove(&piece);
             self.out.insert(piece);
             self.has_landed = true;
+            self.recent.push((piece, at));
         }
     }
 
@@ -117,7 +135,7 @@ impl Push {
     /// Forgets unsent pieces that are out or under way by now, those that `is_known` says are held by many, and those that
     /// were lost since: they are queued again when they come again.
     fn skip(&mut self, is_here: impl Fn(PieceNo) -> bool, is_known: impl Fn(PieceNo) -> bool) {
-        for queue in [&mut self.unsent_pages, &mut self.unsent] {
+        for queue in std::iter::once(&mut self.unsent_pages).chain(&mut self.unsent) {
             while let Some(&piece) = queue.front() {
                 if is_known(piece) && !self.under_way.contains_key(&piece) {
                     self.out.insert(piece);
@@ -128,6 +146,14 @@ impl Push {
                 queue.pop_front();
             }
         }
+    }
+
+    /// What may go out next: a page, else a piece of each stripe, that first whose turn it is.
+    fn heads(&self) -> [Option<PieceNo>; 1 + STRIPES] {
+        std::array::from_fn(|nth| match nth.checked_sub(1) {
+            None => self.unsent_pages.front().copied(),
+            Some(nth) => self.unsent[(self.turn + nth) % STRIPES].front().copied(),
+        })
     }
 
     /// Whether everything has been out.
@@ -155,6 +181,23 @@ impl Transfer {
         push.is_done()
     }
 
+    /// Looks for those that keep to themselves what they were given: what only they have goes out again, and they get no more.
+    fn find_mute(&mut self) -> bool {
+        let (holders, alone) = (&self.holders, self.agents < 2);
+        let Some(push) = &mut self.push else { return false };
+        let older = std::mem::replace(&mut push.older, std::mem::take(&mut push.recent));
+        let kept: Vec<_> = older.into_iter().filter(|(piece, _)| !alone && holders[piece.0 as usize] < 2).collect();
+        for (piece, _) in &kept {
+            if push.out.remove(*piece) {
+                push.queue(*piece).push_back(*piece);
+            }
+        }
+        for (_, mute) in &kept {
+            self.change(*mute, |partner| partner.is_mute = true);
+        }
+        !kept.is_empty()
+    }
+
     fn end_push(&mut self) {
         (self.push, self.needy) = (None, Needy::default());
     }
@@ -163,12 +206,13 @@ impl Transfer {
     fn next_push(&mut self) -> Option<(PieceNo, NodeId)> {
         self.has_been_out();
         let push = self.push.as_mut()?;
-        let heads = [push.unsent_pages.front().copied(), push.unsent.front().copied()];
+        let heads = push.heads();
         let (piece, to) = match self.cheap_page() {
             Some(copy) => copy,
-            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.neediest(piece)?)))?,
+            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.receiver(piece)?)))?,
         };
         let push = self.push.as_mut()?;
+        push.turn = (stripe_of(piece) + 1) % STRIPES;
         push.under_way.entry(piece).or_insert(to);
         self.change(to, |partner| (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1))?;
         Some((piece, to))
@@ -177,7 +221,7 @@ impl Transfer {
     /// A page that someone lacks, when so few and small ones may go to everyone.
     fn cheap_page(&mut self) -> Option<(PieceNo, NodeId)> {
         let all = u64::from(self.agents);
-        if self.pages > CHEAP_PAGES || self.spec.blob.len * all * CHEAP > self.spec.bytes {
+        if self.order.is_known() || self.pages > CHEAP_PAGES || self.spec.blob.len * all * CHEAP > self.spec.bytes {
             return None;
         }
         self.needy.behind().next()?;
@@ -190,6 +234,27 @@ impl Transfer {
             copies.find_map(|page| needy().find(|(_, partner)| lacks(partner, page)).map(|(peer, _)| (page, *peer)))?;
         self.partners.get_mut(&to)?.pages_pushed |= 1 << page;
         Some((PieceNo(page), to))
+    }
+
+    /// Who gets a piece: the root of its stripe, as soon as it has room. When that is not there, or the stripe is far behind
+    /// the other because its root cannot keep up, another next to it.
+    fn receiver(&self, piece: PieceNo) -> Option<NodeId> {
+        let stripe = stripe_of(piece);
+        let Some((root, others)) = self.order.roots(stripe).split_first() else { return self.neediest(piece) };
+        let takes = |peer: &NodeId| {
+            let partner = self.partners.get(peer)?;
+            (partner.takes_pushes() && !partner.have.contains(piece)).then_some(*peer)
+        };
+        let waits = |peer: &NodeId| {
+            self.partners.get(peer).is_some_and(|partner| partner.wants && !partner.full && !partner.is_mute)
+        };
+        let backlog = |stripe: usize| self.push.as_ref().map_or(0, |push| push.unsent[stripe].len());
+        let is_late = backlog(stripe) > backlog((stripe + 1) % STRIPES) + SPILL;
+        match takes(root) {
+            Some(root) => Some(root),
+            None if waits(root) && !is_late => None,
+            None => others.iter().find_map(takes).or_else(|| self.neediest(piece)),
+        }
     }
 
     /// Who needs a piece most, of those that could verify it.
@@ -209,6 +274,14 @@ impl Transfer {
 }
 
 impl Swarm {
+    /// Looks at what became of what landed, as long as there is something to push.
+    pub(super) fn look_after(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
+        transfer.find_mute();
+        self.alarms.set(Alarm::LookAfter(content), now.after(LOOK));
+        self.send_more(now);
+    }
+
     /// Ends pushing when all has been out: then a source is a holder like any other.
     pub(super) fn refresh_push(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
@@ -217,6 +290,7 @@ impl Swarm {
             return self.tell_all(content);
         }
         let Some(push) = &mut transfer.push else { return };
+        self.alarms.ensure(Alarm::LookAfter(content), now.after(LOOK));
         if transfer.stage != Stage::Complete || push.under_way.is_empty() {
             return;
         }

@@ -12,17 +12,29 @@ const SENDS_TO_ONE: usize = 2;
 /// Pieces that one peer may have asked for at once.
 pub(super) const QUEUED: usize = 256;
 
+/// So few pieces that wait for a child are topped up with older ones that it lacks.
+const REFILL: usize = 16;
+
 /// Pieces in a row that a publisher may fail to read.
 const UNREAD: u32 = 32;
 
 /// What is being sent to one peer, and what it waits for.
 #[derive(Debug, Default)]
 pub(super) struct Serving {
-    queue: VecDeque<(ContentId, PieceNo)>,
+    queue: VecDeque<Due>,
     sending: VecDeque<(ContentId, PieceNo)>,
     /// Its link is stuck; what is on it holds up nobody else.
     is_stuck: bool,
-    is_lined_up: bool,
+    pub(super) is_lined_up: bool,
+}
+
+/// A piece that a peer is to get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Due {
+    content: ContentId,
+    piece: PieceNo,
+    /// It did not ask: it need not be sent if it has it by then.
+    is_passed_on: bool,
 }
 
 impl Serving {
@@ -32,23 +44,34 @@ impl Serving {
 
     /// Takes a request; false when it asked for too much already.
     pub(super) fn queue(&mut self, content: ContentId, piece: PieceNo) -> bool {
-        let asked = (content, piece);
-        if self.queue.contains(&asked) || self.sending.contains(&asked) {
+        if let Some(due) = self.queue.iter_mut().find(|due| (due.content, due.piece) == (content, piece)) {
+            due.is_passed_on = false;
+            return true;
+        }
+        if self.sending.contains(&(content, piece)) {
             return true;
         }
         let room = self.queue.len() < QUEUED;
         if room {
-            self.queue.push_back(asked);
+            self.queue.push_back(Due { content, piece, is_passed_on: false });
         }
         room
     }
 
+    /// Adds what is passed on unasked.
+    pub(super) fn push(&mut self, content: ContentId, piece: PieceNo) {
+        let is_known = self.queue.iter().any(|due| (due.content, due.piece) == (content, piece));
+        if !is_known && !self.sending.contains(&(content, piece)) {
+            self.queue.push_back(Due { content, piece, is_passed_on: true });
+        }
+    }
+
     pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) {
-        self.queue.retain(|asked| *asked != (content, piece));
+        self.queue.retain(|due| (due.content, due.piece) != (content, piece));
     }
 
     pub(super) fn forget(&mut self, content: ContentId) {
-        self.queue.retain(|(of, _)| *of != content);
+        self.queue.retain(|due| due.content != content);
     }
 
     /// What counts against the link.
@@ -83,17 +106,35 @@ impl Swarm {
     fn next_request(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
         for _ in 0..self.ring.len() {
             let peer = self.ring.pop_front()?;
+            let next = self.next_due(peer);
             let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) else { continue };
-            let next = if serving.has_room() { serving.queue.pop_front() } else { None };
             serving.is_lined_up = !serving.queue.is_empty();
             if serving.is_lined_up {
                 self.ring.push_back(peer);
             }
-            if let Some((content, piece)) = next {
-                return Some((content, piece, peer));
+            if let Some(due) = next {
+                return Some((due.content, due.piece, peer));
             }
         }
         None
+    }
+
+    /// The next piece for a peer that it still needs.
+    fn next_due(&mut self, peer: NodeId) -> Option<Due> {
+        loop {
+            let serving =
+                self.peers.get_mut(&peer).map(|peer| &mut peer.serving).filter(|serving| serving.has_room())?;
+            let due = serving.queue.pop_front()?;
+            if due.is_passed_on && serving.queue.len() < REFILL {
+                self.catch_up(due.content, peer);
+            }
+            let has_it = |transfer: &super::Transfer| {
+                transfer.partners.get(&peer).is_none_or(|partner| partner.have.contains(due.piece))
+            };
+            if !due.is_passed_on || !self.contents.get(&due.content).is_none_or(has_it) {
+                return Some(due);
+            }
+        }
     }
 
     fn send_piece(&mut self, now: Time, content: ContentId, piece: PieceNo, to: NodeId) {

@@ -2,10 +2,11 @@
 
 use super::Progress;
 use super::needy::{Needy, Place};
-use super::partner::Partner;
+use super::partner::{Partner, count};
 use super::push::Push;
+use super::relay::{Order, stripe_of};
 use crate::chance::Chance;
-use crate::door::{BufferId, Time};
+use crate::door::{BufferId, STRIPES, Time};
 use content::blob::Shape;
 use content::{Bitmap, ContentSpec, NodeId, PieceNo, Role};
 use std::collections::BTreeMap;
@@ -71,6 +72,10 @@ pub(super) struct Transfer {
     pub(super) last_arrival: Time,
     /// Until when a source may be asked for anything, because nothing came.
     pub(super) is_plain: bool,
+    /// From whom pieces come unasked, and to whom they are passed on.
+    pub(super) order: Order,
+    /// How many pieces of each stripe are here.
+    pub(super) counts: [u32; STRIPES],
     /// Failures of the host in a row.
     pub(super) tries: u32,
     /// Pieces in a row that could not be read when they should have been sent.
@@ -102,6 +107,8 @@ impl Transfer {
             push: (role == Role::Origin).then(|| Push::new(spec)),
             last_arrival: now,
             is_plain: false,
+            order: Order::default(),
+            counts: [0; STRIPES],
             tries: 0,
             unread: 0,
             progress: Progress { total, bytes, ..Progress::default() },
@@ -135,6 +142,7 @@ impl Transfer {
         if let Some(push) = &mut self.push {
             have.iter().for_each(|piece| push.came(piece));
         }
+        self.counts = count(&have);
         self.have = have;
         self.stage = stage;
     }
@@ -170,6 +178,7 @@ impl Transfer {
             have.iter().filter(|piece| !self.have.contains(*piece)).for_each(|piece| push.came(piece));
         }
         if have.len() == self.total {
+            self.counts = count(&have);
             self.have = have;
         }
         self.reconsider();
@@ -198,7 +207,9 @@ impl Transfer {
 
     /// A piece was verified and written.
     pub(super) fn add(&mut self, piece: PieceNo) {
-        self.have.insert(piece);
+        if self.have.insert(piece) {
+            self.counts[stripe_of(piece)] += 1;
+        }
         if let Some(push) = &mut self.push {
             push.came(piece);
         }
@@ -217,6 +228,7 @@ impl Transfer {
     /// A piece is not here any more; whether it was.
     pub(super) fn lose(&mut self, piece: PieceNo) -> bool {
         let was = self.have.remove(piece);
+        self.counts[stripe_of(piece)] -= u32::from(was);
         if was && piece.0 < self.pages {
             self.is_indexed = self.spec.pieces == 0;
         }
@@ -267,6 +279,8 @@ impl Transfer {
             partner.false_haves = std::mem::take(&mut old.false_haves);
             partner.false_haves.retain(|piece| partner.have.contains(*piece));
             partner.pages_pushed = old.pages_pushed;
+            partner.caught_up = old.caught_up;
+            partner.is_mute = old.is_mute;
         }
         self.discount(peer);
         partner.pages = partner.have.iter().take_while(|piece| piece.0 < self.pages).count() as u32;
@@ -315,6 +329,7 @@ impl Transfer {
             if !partner.have.insert(piece) {
                 return false;
             }
+            partner.counts[stripe_of(piece)] += 1;
             partner.pages += u32::from(piece.0 < pages);
             partner.wants &= !partner.have.is_full();
             if may_ask {
@@ -335,6 +350,7 @@ impl Transfer {
         let pages = self.pages;
         let changed = self.change(peer, |partner| {
             let had = partner.have.remove(piece);
+            partner.counts[stripe_of(piece)] -= u32::from(had);
             partner.pages -= u32::from(had && piece.0 < pages);
             had && partner.role == Role::Agent
         });
@@ -377,6 +393,7 @@ impl Transfer {
         !self.have.contains(piece)
             && !self.reserved.contains_key(&piece)
             && !self.writing.contains_key(&piece)
+            && self.order.is_pulled(piece)
             && self.can_take(piece)
     }
 
@@ -452,9 +469,10 @@ impl Transfer {
             // Only a source pushes; it has no source of its own, and says nothing of what it holds to the others.
             return (near, source);
         }
-        for partner in self.partners.values_mut() {
+        let children = self.order.children(piece);
+        for (peer, partner) in &mut self.partners {
             match partner.role {
-                Role::Agent if !partner.wants || partner.have.contains(piece) => {}
+                Role::Agent if !partner.wants || partner.have.contains(piece) || children.contains(peer) => {}
                 Role::Agent => {
                     partner.news.push(piece);
                     near = true;

@@ -131,6 +131,11 @@ fn content_id() -> impl Strategy<Value = ContentId> {
     digest().prop_map(ContentId)
 }
 
+fn stripe() -> impl Strategy<Value = Stripe> {
+    let node = || digest().prop_map(content::NodeId);
+    (prop::option::of(node()), prop::collection::vec(node(), 0..3)).prop_map(|(from, to)| Stripe { from, to })
+}
+
 /// Every message there is. [`every_kind_is_drawn`] fails when one is added and not drawn here.
 fn message() -> impl Strategy<Value = Message> {
     let gate = prop::sample::select(vec![Gate::Hold, Gate::Open, Gate::FallBack]);
@@ -140,6 +145,7 @@ fn message() -> impl Strategy<Value = Message> {
     prop_oneof![
         hello().prop_map(Message::Hello),
         prop::collection::vec(introduction, 0..5).prop_map(|peers| Message::Introduce { peers }),
+        [stripe(), stripe()].prop_map(|stripes| Message::Relay { stripes }),
         signed().prop_map(|release| Message::Announce { release }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
@@ -166,7 +172,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::PONG;
+const KINDS: u8 = kind::RELAY;
 
 #[test]
 fn every_kind_is_drawn() {
@@ -294,6 +300,7 @@ fn h4_no_message_has_a_field_for_a_path_a_url_or_a_command() {
         "pub enum Message",
         "pub struct Hello",
         "pub struct Introduction",
+        "pub struct Stripe",
         "pub struct AppStatus",
         "pub struct Timeline",
         "pub struct VerifyReport",

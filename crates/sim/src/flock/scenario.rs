@@ -157,10 +157,10 @@ fn hard_days() -> Vec<Scenario> {
     };
     let die = |agents: u32, after, power| Mishap::Die { agents, after, power };
     let bad = |agents: u32| {
-        [Mishap::Bad { agents: agents / 2, manner: Manner::Stalls }, Mishap::Bad {
-            agents: agents / 2,
-            manner: Manner::Corrupts,
-        }]
+        [
+            Mishap::Bad { agents: agents / 2, manner: Manner::Stalls },
+            Mishap::Bad { agents: agents / 2, manner: Manner::Corrupts },
+        ]
     };
     let slow = |agents| [Mishap::Slow { agents, times: 10 }];
     let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
@@ -201,10 +201,8 @@ fn special() -> Vec<Scenario> {
         promises: promises.to_vec(),
     };
     let racks = Plan { racks: Some((40, 10 * GBIT / 8)), ..Plan::new(1000, GBIT, 100 * MIB) };
-    let lossy = |ppm| Plan {
-        model: Model { loss_ppm: ppm, ..Model::DATACENTER },
-        ..Plan::new(15, 50 * MBIT, 32 * MIB)
-    };
+    let lossy =
+        |ppm| Plan { model: Model { loss_ppm: ppm, ..Model::DATACENTER }, ..Plan::new(15, 50 * MBIT, 32 * MIB) };
     vec![
         one("small", true, Plan::new(1000, GBIT, KIB), &[millis("publish to last, ms", 20.0, 5.0)]),
         one("racks", false, racks, &[by_bound(4.5, 1.5), origin_copies(1.2, 1.05)]),

@@ -1,0 +1,259 @@
+//! The given order: pieces that are passed on as they come, unasked, so that a broadcast costs no question and no answer for
+//! each piece; and when to stop relying on it.
+//!
+//! The pieces of a content are dealt out to stripes. For each stripe a node is told from whom it comes and to whom to pass it
+//! on. What comes that way is not asked for, until the stripe falls behind: then whatever neighbours hold of it is pulled
+//! from them, while the order goes on as well as it can. Who is late, slow or dead so costs itself, and those after it a
+//! moment.
+
+use super::transfer::Transfer;
+use super::{Action, Alarm, Swarm};
+use crate::door::{Message, STRIPES, Stripe, Time};
+use content::{ContentId, NodeId, PieceNo, Role};
+use std::time::Duration;
+
+/// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind; so few that it is back.
+const BEHIND: u32 = 24;
+const BACK: u32 = 2;
+/// A stripe of which nothing came for so many times its pace, and at least so long, is silent.
+const PACES: u32 = 8;
+const SILENCE: Duration = Duration::from_millis(150);
+/// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
+const AHEAD: usize = 64;
+
+/// The stripe of a piece.
+pub(super) fn stripe_of(piece: PieceNo) -> usize {
+    piece.0 as usize % STRIPES
+}
+
+/// A stripe of one content, as it comes here.
+#[derive(Debug, Clone)]
+pub(super) struct Lane {
+    stripe: Stripe,
+    /// Whether it is asked for, because it does not come by itself or fell behind.
+    is_pulled: bool,
+    /// When something of it came, and how long that takes on average.
+    last: Time,
+    pace: Option<Duration>,
+}
+
+impl Lane {
+    fn new(stripe: Stripe, is_pulled: bool, now: Time) -> Self {
+        Self { stripe, is_pulled, last: now, pace: None }
+    }
+
+    fn silence(&self) -> Duration {
+        self.pace.map_or(SILENCE, |pace| (pace * PACES).max(SILENCE))
+    }
+
+    fn came(&mut self, now: Time) {
+        let took = now.since(self.last);
+        self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
+        self.last = now;
+    }
+}
+
+/// What a content knows of the given order; nothing as long as none was told.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Order(Option<[Lane; STRIPES]>);
+
+impl Order {
+    pub(super) fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Whether a piece is to be asked for rather than waited for.
+    pub(super) fn is_pulled(&self, piece: PieceNo) -> bool {
+        self.0.as_ref().is_none_or(|lanes| lanes[stripe_of(piece)].is_pulled)
+    }
+
+    /// Whether a peer is the one from whom a piece comes unasked.
+    pub(super) fn is_parent(&self, peer: NodeId, piece: PieceNo) -> bool {
+        self.0.as_ref().is_some_and(|lanes| lanes[stripe_of(piece)].stripe.from == Some(peer))
+    }
+
+    /// From which node a piece comes unasked, if it is not an origin.
+    pub(super) fn parent(&self, piece: PieceNo) -> Option<NodeId> {
+        self.0.as_ref().and_then(|lanes| lanes[stripe_of(piece)].stripe.from)
+    }
+
+    /// To whom a piece is passed on.
+    pub(super) fn children(&self, piece: PieceNo) -> &[NodeId] {
+        self.0.as_ref().map_or(&[], |lanes| &lanes[stripe_of(piece)].stripe.to)
+    }
+
+    /// Whom a source gives a piece, the root of its stripe first; nobody when no order is known.
+    pub(super) fn roots(&self, stripe: usize) -> &[NodeId] {
+        self.0.as_ref().map_or(&[], |lanes| &lanes[stripe].stripe.to)
+    }
+
+    fn is_child(&self, peer: NodeId) -> bool {
+        self.0.as_ref().is_some_and(|lanes| lanes.iter().any(|lane| lane.stripe.to.contains(&peer)))
+    }
+
+    pub(super) fn came(&mut self, now: Time, piece: PieceNo) {
+        if let Some(lanes) = &mut self.0 {
+            lanes[stripe_of(piece)].came(now);
+        }
+    }
+
+    /// Nothing comes by itself any more.
+    pub(super) fn pull_all(&mut self) {
+        self.0.iter_mut().flatten().for_each(|lane| lane.is_pulled = true);
+    }
+
+    /// A new order: what came of a stripe from the same node as before goes on as it was.
+    fn replace(&mut self, stripes: &[Stripe; STRIPES], waits: bool, now: Time) {
+        let old = self.0.take();
+        self.0 = Some(std::array::from_fn(|index| {
+            let stripe = stripes[index].clone();
+            match old.as_ref().map(|lanes| &lanes[index]).filter(|lane| lane.stripe.from == stripe.from) {
+                Some(lane) => Lane { stripe, ..lane.clone() },
+                None => Lane::new(stripe, !waits, now),
+            }
+        }));
+    }
+}
+
+impl Transfer {
+    /// How many pieces of a stripe some neighbour has more than we.
+    fn lag(&self, stripe: usize) -> u32 {
+        let agents = self.partners.values().filter(|partner| partner.role == Role::Agent);
+        agents.map(|partner| partner.counts[stripe]).max().unwrap_or(0).saturating_sub(self.counts[stripe])
+    }
+
+    /// Decides which stripes are pulled; whether that changed, and when to decide again if nothing comes.
+    fn decide_lanes(&mut self, now: Time, is_up: impl Fn(Option<NodeId>) -> bool) -> (bool, Option<Time>) {
+        let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
+        let (mut changed, mut again) = (false, None);
+        for (lane, lag) in self.order.0.iter_mut().flatten().zip(lags) {
+            let is_silent = now.since(lane.last) >= lane.silence();
+            let is_behind = match lane.is_pulled {
+                true => lag > BACK,
+                false => lag >= BEHIND,
+            };
+            let pulled = !is_up(lane.stripe.from) || is_behind || (lag > 0 && is_silent);
+            changed |= pulled != lane.is_pulled;
+            lane.is_pulled = pulled;
+            if lag > 0 && !is_silent {
+                let due = lane.last.after(lane.silence());
+                again = Some(again.map_or(due, |other: Time| other.min(due)));
+            }
+        }
+        (changed, again)
+    }
+}
+
+impl Swarm {
+    /// The given order has changed.
+    pub(crate) fn relay(&mut self, now: Time, stripes: [Stripe; STRIPES]) {
+        let waits = self.settings.role == Role::Agent;
+        self.contents.values_mut().for_each(|transfer| transfer.order.replace(&stripes, waits, now));
+        self.stripes = Some(stripes);
+        let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
+        for content in open {
+            if waits {
+                let partners: Vec<NodeId> = self.contents[&content].partners.keys().copied().collect();
+                partners.into_iter().for_each(|peer| {
+                    self.start_over(content, peer);
+                    self.catch_up(content, peer);
+                });
+                self.watch(now, content, true);
+            }
+        }
+        self.send_more(now);
+    }
+
+    /// What a new content knows of the given order.
+    pub(super) fn given_order(&self, now: Time) -> Order {
+        let mut order = Order::default();
+        if let Some(stripes) = &self.stripes {
+            order.replace(stripes, self.settings.role == Role::Agent, now);
+        }
+        order
+    }
+
+    /// Passes a piece on to those that get it from us.
+    pub(super) fn pass_on(&mut self, content: ContentId, piece: PieceNo) {
+        let Some(transfer) = self.contents.get(&content).filter(|_| self.settings.role == Role::Agent) else { return };
+        let lacks = |peer: &&NodeId| {
+            transfer.partners.get(peer).is_some_and(|partner| partner.wants && !partner.have.contains(piece))
+        };
+        for peer in transfer.order.children(piece).iter().filter(lacks) {
+            if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
+                && serving.len() < AHEAD
+            {
+                serving.push(content, piece);
+                if !serving.is_lined_up {
+                    serving.is_lined_up = true;
+                    self.ring.push_back(*peer);
+                }
+            }
+        }
+    }
+
+    fn start_over(&mut self, content: ContentId, peer: NodeId) {
+        let transfer = self.contents.get_mut(&content);
+        if let Some(partner) = transfer.and_then(|transfer| transfer.partners.get_mut(&peer)) {
+            partner.caught_up = 0;
+        }
+    }
+
+    /// Passes on to a child what it lacks of what we have, as far as there is room; the rest when there is room again.
+    pub(super) fn catch_up(&mut self, content: ContentId, child: NodeId) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|_| self.settings.role == Role::Agent) else {
+            return;
+        };
+        if !transfer.order.is_child(child) {
+            return;
+        }
+        let (Some(partner), Some(peer)) = (transfer.partners.get_mut(&child), self.peers.get_mut(&child)) else {
+            return;
+        };
+        while partner.wants && partner.caught_up < transfer.total && peer.serving.len() < AHEAD {
+            let piece = PieceNo(partner.caught_up);
+            partner.caught_up += 1;
+            let is_its = transfer.order.children(piece).contains(&child);
+            if is_its && transfer.have.contains(piece) && !partner.have.contains(piece) {
+                peer.serving.push(content, piece);
+            }
+        }
+        self.line_up(child);
+    }
+
+    /// Decides anew which stripes are pulled.
+    pub(super) fn watch(&mut self, now: Time, content: ContentId, anyway: bool) {
+        let (peers, is_agent) = (&self.peers, self.settings.role == Role::Agent);
+        let Some(transfer) = self.contents.get_mut(&content).filter(|t| is_agent && t.order.is_known() && t.wants())
+        else {
+            return;
+        };
+        let is_up = |from: Option<NodeId>| match from {
+            Some(peer) => peers.contains_key(&peer),
+            None => peers.values().any(|peer| peer.role == Role::Origin),
+        };
+        let (changed, again) = transfer.decide_lanes(now, is_up);
+        match again {
+            Some(due) => self.alarms.set(Alarm::Behind(content), due),
+            None => self.alarms.clear(&Alarm::Behind(content)),
+        }
+        if changed || anyway {
+            transfer.reconsider();
+            self.ask_all(now);
+        }
+    }
+
+    /// Decides for all contents: someone came or went.
+    pub(super) fn watch_all(&mut self, now: Time) {
+        let contents: Vec<ContentId> = self.contents.keys().copied().collect();
+        contents.into_iter().for_each(|content| self.watch(now, content, false));
+    }
+
+    /// Tells the one that would pass a piece on to us that it need not: we ask another for it.
+    pub(super) fn decline(&mut self, content: ContentId, piece: PieceNo, asked: NodeId) {
+        let parent = self.contents.get(&content).and_then(|transfer| transfer.order.parent(piece));
+        if let Some(parent) = parent.filter(|parent| *parent != asked && self.peers.contains_key(parent)) {
+            self.out.push_back(Action::Send(parent, Message::Cancel { content, piece }));
+        }
+    }
+}

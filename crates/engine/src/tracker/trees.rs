@@ -1,0 +1,141 @@
+//! The given order: two trees over the members' places, so that each piece has one way to everyone.
+//!
+//! The even pieces go down one tree and the odd ones down the other. In the first the even places are inside and the odd ones
+//! are leaves, in the second it is the other way round: whoever passes on half of the pieces to two others only receives
+//! the other half, and everyone's links are full both ways. Who is inside stands in heap order; a leaf stands where the
+//! next one inside will stand and then moves down, so that a member more or less changes a few edges and not the trees.
+
+use crate::door::STRIPES;
+
+/// How many places are inside a tree, and how many are leaves.
+fn sizes(stripe: usize, members: usize) -> (usize, usize) {
+    let inside = members.saturating_sub(stripe).div_ceil(STRIPES);
+    (inside, members - inside)
+}
+
+fn inside_place(stripe: usize, inner: usize) -> usize {
+    STRIPES * inner + stripe
+}
+
+fn leaf_place(stripe: usize, leaf: usize) -> usize {
+    STRIPES * leaf + (1 - stripe)
+}
+
+/// Where a leaf stands among the children of all that are inside: it began at its own slot, or (when the tree has a leaf
+/// more than slots of their own) at the one that is left over, and moved down whenever its slot was needed.
+fn slot(leaf: usize, inside: usize) -> usize {
+    let mut slot = if leaf < inside { 2 * leaf + 2 } else { 1 };
+    while slot < inside {
+        slot = 2 * slot + 1;
+    }
+    slot
+}
+
+/// The leaf that stands at a slot.
+fn leaf_at(slot_nr: usize, (inside, leaves): (usize, usize)) -> Option<usize> {
+    let mut first = slot_nr;
+    while first % 2 == 1 {
+        first = (first - 1) / 2;
+    }
+    let leaf = if first == 0 { inside } else { (first - 2) / 2 };
+    (leaf < leaves && slot(leaf, inside) == slot_nr).then_some(leaf)
+}
+
+/// The place that receives a stripe from the origin.
+pub(super) fn root(stripe: usize, members: usize) -> usize {
+    if members > stripe { stripe } else { 0 }
+}
+
+/// The place from which another receives a stripe; `None` is the origin.
+pub(super) fn parent(stripe: usize, place: usize, members: usize) -> Option<usize> {
+    let (inside, _) = sizes(stripe, members);
+    let child = match place % STRIPES == stripe {
+        true => place / STRIPES,
+        false if inside == 0 => return None,
+        false => slot(place / STRIPES, inside),
+    };
+    (child > 0).then(|| inside_place(stripe, (child - 1) / 2))
+}
+
+/// The places to which another passes a stripe on.
+pub(super) fn children(stripe: usize, place: usize, members: usize) -> Vec<usize> {
+    if place % STRIPES != stripe {
+        return Vec::new();
+    }
+    let (inside, leaves) = sizes(stripe, members);
+    let first = 2 * (place / STRIPES) + 1;
+    let child = |slot: usize| match slot < inside {
+        true => Some(inside_place(stripe, slot)),
+        false => leaf_at(slot, (inside, leaves)).map(|leaf| leaf_place(stripe, leaf)),
+    };
+    [first, first + 1].into_iter().filter_map(child).collect()
+}
+
+/// The places whose edges may differ when there is a member more or less: the last place, the leaf that is left over, and
+/// those next to them.
+pub(super) fn touched(members: usize) -> Vec<usize> {
+    let Some(last) = members.checked_sub(1) else { return Vec::new() };
+    let mut places = vec![last];
+    for stripe in 0..STRIPES {
+        let (inside, leaves) = sizes(stripe, members);
+        let left_over = (leaves > inside).then(|| leaf_place(stripe, inside));
+        let parent_of = |place: usize| parent(stripe, place, members);
+        places.extend(left_over.into_iter().chain(left_over.and_then(parent_of)));
+        places.extend(parent_of(last).into_iter().chain(children(stripe, last, members)));
+    }
+    places
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_place_is_reached_once_in_each_tree_by_a_short_way() {
+        for members in 1..200 {
+            for stripe in 0..STRIPES {
+                let mut reached = vec![(root(stripe, members), 1)];
+                let mut at = 0;
+                while let Some(&(place, depth)) = reached.get(at) {
+                    for child in children(stripe, place, members) {
+                        assert_eq!(parent(stripe, child, members), Some(place), "{members} {stripe} {child}");
+                        reached.push((child, depth + 1));
+                    }
+                    at += 1;
+                }
+                assert_eq!(parent(stripe, root(stripe, members), members), None);
+                let deepest = reached.iter().map(|(_, depth)| *depth).max().unwrap_or(0);
+                let mut places: Vec<usize> = reached.into_iter().map(|(place, _)| place).collect();
+                places.sort_unstable();
+                assert_eq!(places, (0..members).collect::<Vec<_>>(), "{members} {stripe}");
+                assert!(deepest <= members.ilog2() as usize + 2, "{members} {stripe} {deepest}");
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_passes_on_more_than_it_receives() {
+        for members in 1..100 {
+            for place in 0..members {
+                let passed: usize = (0..STRIPES).map(|stripe| children(stripe, place, members).len()).sum();
+                assert!(passed <= STRIPES);
+            }
+        }
+    }
+
+    #[test]
+    fn a_member_more_touches_only_few() {
+        let edges = |place: usize, members: usize| {
+            let of = |stripe| (parent(stripe, place, members), children(stripe, place, members));
+            [of(0), of(1)]
+        };
+        for members in 1..300 {
+            let (before, after) = (touched(members), touched(members + 1));
+            for place in 0..members {
+                let differs = edges(place, members) != edges(place, members + 1);
+                assert!(!differs || before.contains(&place) || after.contains(&place), "{members} {place}");
+            }
+            assert!(before.len() < 20);
+        }
+    }
+}
