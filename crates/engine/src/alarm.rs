@@ -131,7 +131,10 @@ mod tests {
         alarms.ensure("moving", Time(50));
         assert_eq!(alarms.queue.len(), 2);
         assert_eq!([alarms.due(Time(49)), alarms.due(Time(49))], [Some("other"), None]);
-        assert_eq!((alarms.next(), alarms.due(Time(50)), alarms.due(Time(100))), (Some(Time(50)), Some("moving"), None));
+        assert_eq!(
+            (alarms.next(), alarms.due(Time(50)), alarms.due(Time(100))),
+            (Some(Time(50)), Some("moving"), None)
+        );
         assert!(alarms.moments.is_empty() && alarms.queue.is_empty());
     }
 

@@ -275,7 +275,8 @@ impl<'a> Flock<'a> {
     }
 
     fn published_contents(&self) -> Vec<Held> {
-        let held = |content: content::ContentSpec| Held { content, have: Bitmap::full(content.total()), complete: true };
+        let held =
+            |content: content::ContentSpec| Held { content, have: Bitmap::full(content.total()), complete: true };
         self.papers.contents.map(held).to_vec()
     }
 
@@ -386,7 +387,10 @@ impl<'a> Flock<'a> {
     fn message_came(&mut self, node: u32, lane: u32, slot: u32, paid: bool) {
         let cost = nanos(self.plan.model.cpu_input);
         let is_up = self.pipes.lanes[lane as usize].is_up && self.members[node as usize].engine.is_some();
-        if is_up && !paid && let Err(later) = self.turn(node, cost) {
+        if is_up
+            && !paid
+            && let Err(later) = self.turn(node, cost)
+        {
             return self.agenda.push(later, node, What::Message { lane, slot, paid: true });
         }
         let message = self.messages[slot as usize].take();

@@ -123,9 +123,9 @@ fn mesh() -> Vec<Scenario> {
     vec![
         good("hundred", true, Plan::new(100, GBIT, 8 * MIB), &[by_bound(1.15, 1.05), origin_copies(1.2, 1.05)]),
         good(
-            "thousand-4MiB",
+            "thousand-2MiB",
             true,
-            Plan::new(1000, GBIT, 4 * MIB),
+            Plan::new(1000, GBIT, 2 * MIB),
             &[by_bound(1.5, 1.2), origin_copies(1.2, 1.05), received_copies()],
         ),
         good(
@@ -157,10 +157,10 @@ fn hard_days() -> Vec<Scenario> {
     };
     let die = |agents: u32, after, power| Mishap::Die { agents, after, power };
     let bad = |agents: u32| {
-        [Mishap::Bad { agents: agents / 2, manner: Manner::Stalls }, Mishap::Bad {
-            agents: agents / 2,
-            manner: Manner::Corrupts,
-        }]
+        [
+            Mishap::Bad { agents: agents / 2, manner: Manner::Stalls },
+            Mishap::Bad { agents: agents / 2, manner: Manner::Corrupts },
+        ]
     };
     let slow = |agents| [Mishap::Slow { agents, times: 10 }];
     let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
@@ -202,7 +202,7 @@ fn special() -> Vec<Scenario> {
     };
     let racks = Plan { racks: Some((40, 10 * GBIT / 8)), ..Plan::new(1000, GBIT, 100 * MIB) };
     let lossy = |ppm| Plan {
-        model: Model { loss_ppm: ppm, ..Model::DATACENTER },
+        model: Model { loss_ppm: ppm, delay: Duration::from_millis(5), ..Model::DATACENTER },
         ..Plan::new(15, 50 * MBIT, 32 * MIB)
     };
     vec![
