@@ -1,6 +1,7 @@
 //! Measures scenarios of flocks: `cargo run --release -p tiding-sim --example flock -- [NAME ...] [--seeds N] [--threads T]`.
 //! Without names the small ones are run, with `--large` the large ones; `--list` names them. `--expect` prints the file of
-//! expected figures. `--one SEED` tells more of one run: times, counts, speed. `--mib N` publishes another length.
+//! expected figures. `--one SEED` tells more of one run: times, counts, speed. `--mib N` publishes another
+//! length, `--agents N` has another number of agents.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -42,6 +43,9 @@ fn main() -> ExitCode {
     }
     if let Some(mib) = after("--mib") {
         scenarios.iter_mut().for_each(|scenario| scenario.plan.bytes = mib << 20);
+    }
+    if let Some(agents) = after("--agents") {
+        scenarios.iter_mut().for_each(|scenario| scenario.plan.agents = agents as u32);
     }
     if let Some(seed) = after("--one") {
         scenarios.iter().for_each(|scenario| one(scenario, seed));

@@ -56,6 +56,7 @@ pub(super) enum How {
     Switched,
     Confirmed,
     Collected,
+    Shunned,
     Refused,
 }
 
