@@ -21,6 +21,8 @@ cargo xtask COMMAND
   test [--quick]              everything CI runs; --quick leaves out the release build, the sweep and the mutants
   tidy                        the walls between crates and modules, and other rules that no compiler checks
   sim [--seed N | --seeds N]  one world, or a sweep of worlds, in the simulator
+  sim figures [NAME ...]      how fast broadcasts are there: median and worst beside what is promised (--large, --seeds N)
+  sim --expect                rewrites the figures that the tests expect
   mutants [--all]             plants known faults and sees whether the sweep catches them
   hashes                      a seed gives the same events in two processes, in debug and in release
   trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum

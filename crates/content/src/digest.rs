@@ -12,9 +12,8 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// The first eight bytes as a number, which nearly always decides an order.
-    const fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+    fn prefix(&self) -> u64 {
+        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
     }
 }
 

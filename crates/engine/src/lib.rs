@@ -72,7 +72,8 @@ enum Side {
 struct Peer {
     role: Role,
     seen: IpAddr,
-    hello: Option<Hello>,
+    /// Whether it has said who it is.
+    is_known: bool,
     /// When something came from it last.
     heard: Time,
     /// Messages in the second that began then.
@@ -333,7 +334,7 @@ impl Engine {
         if self.peers.contains_key(&peer) {
             self.peer_gone(now, peer);
         }
-        self.peers.insert(peer, Peer { role, seen, hello: None, heard: now, second: now, messages: 0 });
+        self.peers.insert(peer, Peer { role, seen, is_known: false, heard: now, second: now, messages: 0 });
         self.alarms.set(Alarm::Silence(peer), now.after(PING));
         if let Some(of) = self.verdicts.on(peer) {
             self.event(Event::Shunned { peer });
@@ -371,7 +372,7 @@ impl Engine {
     fn peer_gone(&mut self, now: Time, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.alarms.clear(&Alarm::Silence(peer));
-        if gone.hello.is_some() {
+        if gone.is_known {
             self.event(Event::PeerDown { peer });
         }
         self.swarm.peer_down(now, peer);
@@ -389,20 +390,20 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let role = peer.role;
-        peer.hello = Some(hello.clone());
+        peer.is_known = true;
         self.event(Event::PeerUp { peer: from });
         self.swarm.peer_up(now, from, role);
         self.side_ready(now, from, role, &hello);
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message) {
-        self.heard(now, from);
         let Some(peer) = self.peers.get_mut(&from) else { return };
+        peer.heard = now;
         if now.since(peer.second) >= Duration::from_secs(1) {
             (peer.second, peer.messages) = (now, 0);
         }
         peer.messages += 1;
-        let (role, is_known) = (peer.role, peer.hello.is_some());
+        let (role, is_known) = (peer.role, peer.is_known);
         if peer.messages > FLOOD {
             return self.convict(now, from, Misbehaviour::Flood);
         }

@@ -1,18 +1,21 @@
-//! Runs scenarios of flocks: `cargo run --release -p tiding-sim --example flock -- [NAME ...] [--seeds N] [--threads T] [-v]`.
-//! Without names all are run, with `--small` the small ones. Every figure is printed with its bounds and the model it was
-//! had from.
+//! Measures scenarios of flocks: `cargo run --release -p tiding-sim --example flock -- [NAME ...] [--seeds N] [--threads T]`.
+//! Without names the small ones are run, with `--large` the large ones; `--list` names them. `--expect` prints the file of
+//! expected figures. `--one SEED` tells more of one run: times, counts, speed. `--mib N` publishes another
+//! length, `--agents N` has another number of agents.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
+use std::process::ExitCode;
 use std::time::Instant;
-use tiding_sim::flock::{Outcome, run, scenario};
+use tiding_sim::flock::figures::measure;
+use tiding_sim::flock::scenario::{self, Scenario};
+use tiding_sim::flock::{Outcome, run};
 
-/// The number after a flag.
-fn number(flag: &str, otherwise: u64) -> u64 {
-    let after = std::env::args().skip_while(|word| word != flag).nth(1);
-    after.and_then(|word| word.parse().ok()).unwrap_or(otherwise)
+fn after(flag: &str) -> Option<u64> {
+    std::env::args().skip_while(|word| word != flag).nth(1)?.parse().ok()
 }
 
+<<<<<<< HEAD
 fn main() {
     let names: Vec<String> =
         std::env::args().skip(1).filter(|w| w.parse::<u64>().is_err() && !w.starts_with('-')).collect();
@@ -33,10 +36,56 @@ fn main() {
                 println!("  seed {seed} {} {figure:.4} (must {}, aim {})", promise.what, promise.must, promise.aim);
             }
             println!("    {}", told(&outcome, took));
-        }
-    }
+=======
+fn is_given(flag: &str) -> bool {
+    std::env::args().any(|word| word == flag)
 }
 
+/// The scenarios that are asked for; or the first word that names none.
+fn chosen() -> Result<Vec<Scenario>, String> {
+    let words = std::env::args().skip(1).filter(|word| word.parse::<u64>().is_err() && !word.starts_with('-'));
+    let named: Result<Vec<Scenario>, String> = words.map(|name| scenario::named(&name).ok_or(name)).collect();
+    let named = named?;
+    let large = is_given("--large");
+    let rest = scenario::all().into_iter().filter(|scenario| scenario.is_small != large);
+    Ok(if named.is_empty() { rest.collect() } else { named })
+}
+
+fn main() -> ExitCode {
+    let mut scenarios = match chosen() {
+        Ok(scenarios) => scenarios,
+        Err(name) => {
+            println!("there is no scenario {name}; --list names them");
+            return ExitCode::FAILURE;
+>>>>>>> t-sim
+        }
+    };
+    if is_given("--list") {
+        scenario::all().iter().for_each(|scenario| println!("{}", scenario.name));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(mib) = after("--mib") {
+        scenarios.iter_mut().for_each(|scenario| scenario.plan.bytes = mib << 20);
+    }
+    if let Some(agents) = after("--agents") {
+        scenarios.iter_mut().for_each(|scenario| scenario.plan.agents = agents as u32);
+    }
+    if let Some(seed) = after("--one") {
+        scenarios.iter().for_each(|scenario| one(scenario, seed));
+        return ExitCode::SUCCESS;
+    }
+    let threads =
+        after("--threads").unwrap_or_else(|| std::thread::available_parallelism().map_or(1, |n| n.get() as u64));
+    let figures = measure(&scenarios, after("--seeds").unwrap_or(5), threads as usize);
+    if is_given("--expect") {
+        print!("{}", figures.to_expect())
+    } else {
+        print!("{figures}")
+    }
+    ExitCode::SUCCESS
+}
+
+<<<<<<< HEAD
 fn told(o: &Outcome, took: f64) -> String {
     format!(
         "first {:.4} p10 {:.4} p50 {:.4} p99 {:.4} last {:.4} s; B {:.4}; {} of {} complete; origin {:.3}, received {:.3}; {} late, {} plain, {} convicted; join p99 {:.3}; dials {}; {} deliveries, {} messages, {} events in {took:.1} s: {:.0} deliveries/s",
@@ -60,4 +109,44 @@ fn told(o: &Outcome, took: f64) -> String {
         o.events,
         o.deliveries as f64 / took
     )
+=======
+fn one(scenario: &Scenario, seed: u64) {
+    let begun = Instant::now();
+    let outcome = run(&scenario.plan, seed);
+    let took = begun.elapsed().as_secs_f64();
+    println!("{} on seed {seed}: {}", scenario.name, scenario.plan.model);
+    times(&outcome);
+    let Outcome { late, plain, convicted, dials, .. } = outcome;
+    println!("  {late} deadlines missed, {plain} times the plain road, {convicted} convictions, {dials} dials");
+    let Outcome { deliveries, messages, events, .. } = outcome;
+    let speed = deliveries as f64 / took;
+    println!(
+        "  {deliveries} deliveries, {messages} messages, {events} events in {took:.1} s: {speed:.0} deliveries a second"
+    );
+}
+
+fn times(outcome: &Outcome) {
+    let at = |part| outcome.quantile(part);
+    println!(
+        "  first {:.4} s, p10 {:.4}, p50 {:.4}, p99 {:.4}, p99.9 {:.4}, last {:.4}; {} of {} have all; B {:.4} s, T* {:.4} s",
+        at(0.0),
+        at(0.1),
+        at(0.5),
+        at(0.99),
+        at(0.999),
+        at(1.0),
+        outcome.complete.len(),
+        outcome.measured,
+        outcome.unicast.as_secs_f64(),
+        outcome.bound.as_secs_f64()
+    );
+    println!(
+        "  last / B {:.4}, last / T* {:.4}; the origin sent {:.3} copies, each received {:.3}; joined p99 {:.3} s",
+        outcome.last_by_unicast(),
+        outcome.last_by_bound(),
+        outcome.origin_copies,
+        outcome.received_copies,
+        outcome.joined(0.99)
+    );
+>>>>>>> t-sim
 }

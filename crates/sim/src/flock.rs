@@ -8,6 +8,7 @@
 //! where several senders meet in one link (they are served in turn, whole pieces at a time).
 
 mod agenda;
+pub mod figures;
 mod member;
 pub mod model;
 mod outcome;

@@ -5,6 +5,8 @@
 //! goes wrong and when; [`Outcome::hash`] covers every input and output of every engine, so two runs of a seed can be
 //! compared.
 //!
+//! [`flock`] is another kind of world: engines by the thousand and no stores, to measure and not to break.
+//!
 //! What is *not* simulated: certificates (who is connected is who it says it is), the wall clock, owners of files, and
 //! programs that run from the live tree.
 

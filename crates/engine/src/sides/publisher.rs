@@ -41,7 +41,7 @@ impl Engine {
         let message = submission.message();
         publisher.waiting.push(submission);
         let origins: Vec<NodeId> = publisher.origins.connected().collect();
-        let known = |origin: &&NodeId| self.peers.get(origin).is_some_and(|peer| peer.hello.is_some());
+        let known = |origin: &&NodeId| self.peers.get(origin).is_some_and(|peer| peer.is_known);
         if let Some(origin) = origins.iter().find(known) {
             self.send(*origin, message);
         }

@@ -56,6 +56,7 @@ pub(super) enum How {
     Switched,
     Confirmed,
     Collected,
+    Shunned,
     Refused,
 }
 
@@ -80,21 +81,72 @@ impl PartialEq for Entry {
 
 impl Eq for Entry {}
 
+/// The width of a slot: 4,096 ns.
+const WIDTH: u32 = 12;
+/// How many slots there are before what is far away: 67 ms. A power of two.
+const SLOTS: u64 = 1 << 14;
+
 /// All that is to happen.
-#[derive(Debug, Default)]
+///
+/// A calendar (Brown, CACM 1988): what is near lies unsorted in the slot of its time, and is sorted when its slot has come.
+/// So a million events under way cost as little as a few.
+#[derive(Debug)]
 pub(super) struct Agenda {
-    heap: BinaryHeap<Entry>,
+    /// The slot that has come: what is in it and before it.
+    now: BinaryHeap<Entry>,
+    slot: u64,
+    slots: Vec<Vec<Entry>>,
+    /// How many entries lie in slots.
+    near: usize,
+    far: BinaryHeap<Entry>,
     made: u64,
+}
+
+impl Default for Agenda {
+    fn default() -> Self {
+        let slots = vec![Vec::new(); SLOTS as usize];
+        Self { now: BinaryHeap::new(), slot: 0, slots, near: 0, far: BinaryHeap::new(), made: 0 }
+    }
 }
 
 impl Agenda {
     pub(super) fn push(&mut self, at: u64, node: u32, what: What) {
         self.made += 1;
-        self.heap.push(Entry { at, made: self.made, node, what });
+        self.put(Entry { at, made: self.made, node, what });
+    }
+
+    fn put(&mut self, entry: Entry) {
+        let slot = entry.at >> WIDTH;
+        if slot <= self.slot {
+            self.now.push(entry);
+        } else if slot < self.slot + SLOTS {
+            self.slots[(slot % SLOTS) as usize].push(entry);
+            self.near += 1;
+        } else {
+            self.far.push(entry);
+        }
     }
 
     pub(super) fn pop(&mut self) -> Option<Entry> {
-        self.heap.pop()
+        while self.now.is_empty() {
+            match self.near {
+                0 => self.slot = self.far.peek()?.at >> WIDTH,
+                _ => self.slot += 1,
+            }
+            self.turn_page();
+        }
+        self.now.pop()
+    }
+
+    /// A slot has come, and another one is near now.
+    fn turn_page(&mut self) {
+        while self.far.peek().is_some_and(|entry| entry.at >> WIDTH < self.slot + SLOTS) {
+            let Some(entry) = self.far.pop() else { return };
+            self.put(entry);
+        }
+        let slot = &mut self.slots[(self.slot % SLOTS) as usize];
+        self.near -= slot.len();
+        self.now.extend(slot.drain(..));
     }
 
     /// How many events there have been.
@@ -116,5 +168,31 @@ mod tests {
         let order: Vec<u32> = std::iter::from_fn(|| agenda.pop()).map(|entry| entry.node).collect();
         assert_eq!(order, [2, 4, 1, 3]);
         assert!(size_of::<Entry>() <= 40);
+    }
+
+    #[test]
+    fn a_calendar_is_as_a_list_that_is_sorted() {
+        let (mut agenda, mut list, mut dice) = (Agenda::default(), Vec::new(), crate::dice::Dice::new(5));
+        let mut now = 0;
+        for nr in 0..3_000 {
+            let reach = [10, 10_000, 1_000_000, 10_000_000_000][dice.below(4) as usize];
+            let at = now + dice.below(reach);
+            agenda.push(at, nr, What::Tick);
+            list.push((at, nr));
+            if dice.chance(2, 5) {
+                now = agenda.pop().map_or(now, |entry| take(&mut list, entry));
+            }
+        }
+        while let Some(entry) = agenda.pop() {
+            take(&mut list, entry);
+        }
+        assert!(list.is_empty());
+    }
+
+    /// Takes the first out of the list, which must be that one.
+    fn take(list: &mut Vec<(u64, u32)>, entry: Entry) -> u64 {
+        let first = (0..list.len()).min_by_key(|at| list[*at]).expect("there is one");
+        assert_eq!(list.swap_remove(first), (entry.at, entry.node));
+        entry.at
     }
 }

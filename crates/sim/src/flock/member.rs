@@ -42,6 +42,8 @@ pub(super) struct Member {
     pub(super) next_free: u64,
     pub(super) cpu_free: u64,
     pub(super) disk_free: u64,
+    /// When the store's thread is free, which takes the steps that change names or state.
+    pub(super) store_free: u64,
     pub(super) tick_at: u64,
     pub(super) is_enrolled: bool,
     pub(super) asked_to_join: u64,
@@ -70,6 +72,7 @@ impl Member {
             next_free: NEVER,
             cpu_free: 0,
             disk_free: 0,
+            store_free: 0,
             tick_at: NEVER,
             asked_to_join: 0,
             joined: NEVER,

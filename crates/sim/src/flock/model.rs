@@ -13,7 +13,8 @@
 //! [`Model::retransmit`].
 //!
 //! **Machines.** One processor decides, in order; payloads cost it less the more [`Model::cores`] there are. Writes go to the
-//! disk one after the other; what must be durable costs [`Model::sync`].
+//! disk one after the other; another thread takes the steps that change names or state, in order: what must be durable costs
+//! [`Model::sync`] there, and holds up what comes after it.
 
 use std::fmt;
 use std::time::Duration;

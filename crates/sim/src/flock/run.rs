@@ -263,6 +263,7 @@ impl<'a> Flock<'a> {
             apps: Vec::new(),
             held: if member.role == Role::Operator { self.published_contents() } else { Vec::new() },
             facts: if node == ORIGIN { first_facts() } else { Vec::new() },
+            shunned: Vec::new(),
         };
         let (id, seed) = (member.id, self.dice.next_u64());
         let engine = Engine::new(id, config, recovered, seed, Time(self.now));
@@ -560,7 +561,7 @@ impl<'a> Flock<'a> {
             Output::Answer { client, answer } => self.answered(node, client, &answer),
             Output::Append { id, expect, facts, .. } => {
                 let index = expect.index as u32 + facts.len() as u32;
-                let at = self.disk(node, done, self.plan.model.sync);
+                let at = self.store(node, done, self.plan.model.sync);
                 self.agenda.push(at, node, What::Appended { append: id.0 as u32, index });
             }
             Output::Event(event) => self.note(&event),
@@ -604,11 +605,18 @@ impl<'a> Flock<'a> {
 
     // The host.
 
-    /// When the disk is through with something that is given to it then.
+    /// When a write is through that is given to the disk then.
     fn disk(&mut self, node: u32, from: u64, cost: Duration) -> u64 {
         let member = &mut self.members[node as usize];
         member.disk_free = member.disk_free.max(from) + nanos(cost);
         member.disk_free
+    }
+
+    /// When the store's thread is through with a step that is given to it then.
+    fn store(&mut self, node: u32, from: u64, cost: Duration) -> u64 {
+        let member = &mut self.members[node as usize];
+        member.store_free = member.store_free.max(from) + nanos(cost);
+        member.store_free
     }
 
     fn job(&mut self, node: u32, done: u64, id: JobId, job: &Job) {
@@ -631,9 +639,13 @@ impl<'a> Flock<'a> {
             Job::Switch { .. } => (model.job + model.sync * 2, How::Switched),
             Job::Confirm { .. } => (model.job + model.sync, How::Confirmed),
             Job::Collect { .. } => (model.job, How::Collected),
+            Job::Shun { .. } => (model.job + model.sync, How::Shunned),
             Job::Verify { .. } => (model.job, How::Refused),
         };
-        let at = self.disk(node, done, cost);
+        let at = match job {
+            Job::Write { .. } => self.disk(node, done, cost),
+            _ => self.store(node, done, cost),
+        };
         self.agenda.push(at, node, What::Job { job: id.0 as u32, how });
     }
 
@@ -674,6 +686,7 @@ impl<'a> Flock<'a> {
             How::Switched => JobDone::Switched { previous: None },
             How::Confirmed => JobDone::Confirmed,
             How::Collected => JobDone::Collected { freed: 0 },
+            How::Shunned => JobDone::Shunned,
             How::Corrupt => return Err(JobError::Corrupt),
             How::Refused => return Err(JobError::Refused { why: "not here".to_owned() }),
         })

@@ -123,9 +123,9 @@ fn mesh() -> Vec<Scenario> {
     vec![
         good("hundred", true, Plan::new(100, GBIT, 8 * MIB), &[by_bound(1.15, 1.05), origin_copies(1.2, 1.05)]),
         good(
-            "thousand-4MiB",
+            "thousand-2MiB",
             true,
-            Plan::new(1000, GBIT, 4 * MIB),
+            Plan::new(1000, GBIT, 2 * MIB),
             &[by_bound(1.5, 1.2), origin_copies(1.2, 1.05), received_copies()],
         ),
         good(
@@ -201,8 +201,10 @@ fn special() -> Vec<Scenario> {
         promises: promises.to_vec(),
     };
     let racks = Plan { racks: Some((40, 10 * GBIT / 8)), ..Plan::new(1000, GBIT, 100 * MIB) };
-    let lossy =
-        |ppm| Plan { model: Model { loss_ppm: ppm, ..Model::DATACENTER }, ..Plan::new(15, 50 * MBIT, 32 * MIB) };
+    let lossy = |ppm| Plan {
+        model: Model { loss_ppm: ppm, delay: Duration::from_millis(5), ..Model::DATACENTER },
+        ..Plan::new(15, 50 * MBIT, 32 * MIB)
+    };
     vec![
         one("small", true, Plan::new(1000, GBIT, KIB), &[millis("publish to last, ms", 20.0, 5.0)]),
         one("racks", false, racks, &[by_bound(4.5, 1.5), origin_copies(1.2, 1.05)]),
