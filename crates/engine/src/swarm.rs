@@ -417,7 +417,7 @@ impl Swarm {
                 transfer.tries = 0;
                 transfer.add(piece);
                 let is_page = piece.0 < transfer.pages;
-                self.pass_on(content, piece);
+                self.pass_on(content, piece, from);
                 self.spread(now, content, piece);
                 self.go_on(now, content);
                 if is_page {

@@ -287,7 +287,7 @@ impl Swarm {
             Some(Misbehaviour::NoSuchPiece)
         } else if !transfer.fits(piece, len) {
             Some(Misbehaviour::WrongLength)
-        } else if !asked && role != Role::Origin && !transfer.order.is_parent(from, piece) {
+        } else if !asked && role != Role::Origin && !transfer.order.is_next_to(from, piece) {
             transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)
         } else {
             None

@@ -12,16 +12,13 @@ use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
 use crate::door::{Message, STRIPES, Time};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
-use std::collections::{BTreeMap, VecDeque};
-use std::time::Duration;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 /// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
 pub(super) const AHEAD: u32 = 2;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;
-/// How often a source looks whether what landed was passed on: twice that is more than news of it take.
-const LOOK: Duration = Duration::from_millis(250);
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
@@ -181,12 +178,14 @@ impl Transfer {
         push.is_done()
     }
 
-    /// Looks for those that keep to themselves what they were given: what only they have goes out again, and they get no more.
+    /// Looks for those that keep to themselves all that they were given: what only they have goes out again, and they get no more.
     fn find_mute(&mut self) -> bool {
         let (holders, alone) = (&self.holders, self.agents < 2);
         let Some(push) = &mut self.push else { return false };
         let older = std::mem::replace(&mut push.older, std::mem::take(&mut push.recent));
-        let kept: Vec<_> = older.into_iter().filter(|(piece, _)| !alone && holders[piece.0 as usize] < 2).collect();
+        let is_passed_on = |(piece, _): &&(PieceNo, NodeId)| holders[piece.0 as usize] >= 2;
+        let generous: BTreeSet<NodeId> = older.iter().filter(is_passed_on).map(|(_, at)| *at).collect();
+        let kept: Vec<_> = older.into_iter().filter(|(_, at)| !alone && !generous.contains(at)).collect();
         for (piece, _) in &kept {
             if push.out.remove(*piece) {
                 push.queue(*piece).push_back(*piece);
@@ -278,7 +277,7 @@ impl Swarm {
     pub(super) fn look_after(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
         transfer.find_mute();
-        self.alarms.set(Alarm::LookAfter(content), now.after(LOOK));
+        self.alarms.set(Alarm::LookAfter(content), now.after(self.settings.patience));
         self.send_more(now);
     }
 
@@ -290,7 +289,7 @@ impl Swarm {
             return self.tell_all(content);
         }
         let Some(push) = &mut transfer.push else { return };
-        self.alarms.ensure(Alarm::LookAfter(content), now.after(LOOK));
+        self.alarms.ensure(Alarm::LookAfter(content), now.after(self.settings.patience));
         if transfer.stage != Stage::Complete || push.under_way.is_empty() {
             return;
         }

@@ -12,12 +12,17 @@ use crate::door::{Message, STRIPES, Stripe, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
 use std::time::Duration;
 
-/// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind; so few that it is back.
-const BEHIND: u32 = 24;
+/// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind, if it also comes more slowly
+/// than the other; so many that it has, however it comes; so few that it is back.
+const BEHIND: u32 = 12;
+const FAR_BEHIND: u32 = 256;
 const BACK: u32 = 2;
 /// A stripe of which nothing came for so many times its pace, and at least so long, is silent.
 const PACES: u32 = 8;
 const SILENCE: Duration = Duration::from_millis(150);
+/// After so many pieces the pace of a stripe is known at all, and well enough to compare it with another.
+const KNOWN: u32 = 4;
+const SETTLED: u32 = 16;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
 
@@ -35,20 +40,42 @@ pub(super) struct Lane {
     /// When something of it came, and how long that takes on average.
     last: Time,
     pace: Option<Duration>,
+    /// When the first came, and how many have.
+    first: Time,
+    came: u32,
 }
 
 impl Lane {
     fn new(stripe: Stripe, is_pulled: bool, now: Time) -> Self {
-        Self { stripe, is_pulled, last: now, pace: None }
+        Self { stripe, is_pulled, last: now, pace: None, first: now, came: 0 }
     }
 
-    fn silence(&self) -> Duration {
-        self.pace.map_or(SILENCE, |pace| (pace * PACES).max(SILENCE))
+    /// How long nothing may come of it. As long as hardly anything has come its pace is not known.
+    fn silence(&self, patience: Duration) -> Duration {
+        match self.came < KNOWN {
+            true => patience,
+            false => (self.usual() * PACES).max(SILENCE),
+        }
+    }
+
+    /// How long a piece of it takes: lately or on the whole, whichever is longer, since some come in bursts.
+    fn usual(&self) -> Duration {
+        let whole = self.last.since(self.first) / self.came.max(1);
+        self.pace.unwrap_or_default().max(whole)
+    }
+
+    /// Whether it comes much more slowly than another.
+    fn is_slower_than(&self, other: Duration) -> bool {
+        self.came >= SETTLED && self.pace.is_some_and(|pace| pace * 2 > other * 3)
     }
 
     fn came(&mut self, now: Time) {
         let took = now.since(self.last);
-        self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
+        match self.came {
+            0 => self.first = now,
+            _ => self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8)),
+        }
+        self.came += 1;
         self.last = now;
     }
 }
@@ -67,9 +94,10 @@ impl Order {
         self.0.as_ref().is_none_or(|lanes| lanes[stripe_of(piece)].is_pulled)
     }
 
-    /// Whether a peer is the one from whom a piece comes unasked.
-    pub(super) fn is_parent(&self, peer: NodeId, piece: PieceNo) -> bool {
-        self.0.as_ref().is_some_and(|lanes| lanes[stripe_of(piece)].stripe.from == Some(peer))
+    /// Whether a peer is one from whom a piece may come unasked: the one before, or (see [`Swarm::pass_on`]) one after us.
+    pub(super) fn is_next_to(&self, peer: NodeId, piece: PieceNo) -> bool {
+        let Some(stripe) = self.0.as_ref().map(|lanes| &lanes[stripe_of(piece)].stripe) else { return false };
+        stripe.from == Some(peer) || stripe.to.contains(&peer)
     }
 
     /// From which node a piece comes unasked, if it is not an origin.
@@ -123,20 +151,27 @@ impl Transfer {
     }
 
     /// Decides which stripes are pulled; whether that changed, and when to decide again if nothing comes.
-    fn decide_lanes(&mut self, now: Time, is_up: impl Fn(Option<NodeId>) -> bool) -> (bool, Option<Time>) {
+    fn decide_lanes(
+        &mut self,
+        now: Time,
+        patience: Duration,
+        is_up: impl Fn(Option<NodeId>) -> bool,
+    ) -> (bool, Option<Time>) {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
+        let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
+        let quickest = paces.min().unwrap_or_default();
         let (mut changed, mut again) = (false, None);
         for (lane, lag) in self.order.0.iter_mut().flatten().zip(lags) {
-            let is_silent = now.since(lane.last) >= lane.silence();
+            let is_silent = now.since(lane.last) >= lane.silence(patience);
             let is_behind = match lane.is_pulled {
                 true => lag > BACK,
-                false => lag >= BEHIND,
+                false => lag >= FAR_BEHIND || (lag >= BEHIND && lane.is_slower_than(quickest)),
             };
             let pulled = !is_up(lane.stripe.from) || is_behind || (lag > 0 && is_silent);
             changed |= pulled != lane.is_pulled;
             lane.is_pulled = pulled;
             if lag > 0 && !is_silent {
-                let due = lane.last.after(lane.silence());
+                let due = lane.last.after(lane.silence(patience));
                 again = Some(again.map_or(due, |other: Time| other.min(due)));
             }
         }
@@ -174,12 +209,15 @@ impl Swarm {
     }
 
     /// Passes a piece on to those that get it from us.
-    pub(super) fn pass_on(&mut self, content: ContentId, piece: PieceNo) {
+    pub(super) fn pass_on(&mut self, content: ContentId, piece: PieceNo, from: NodeId) {
         let Some(transfer) = self.contents.get(&content).filter(|_| self.settings.role == Role::Agent) else { return };
         let lacks = |peer: &&NodeId| {
             transfer.partners.get(peer).is_some_and(|partner| partner.wants && !partner.have.contains(piece))
         };
-        for peer in transfer.order.children(piece).iter().filter(lacks) {
+        // What a source gave to another than the root of the stripe reaches the root and the rest by going up as well.
+        let is_from_source = self.peers.get(&from).is_some_and(|peer| peer.role == Role::Origin);
+        let up = transfer.order.parent(piece).filter(|_| is_from_source);
+        for peer in transfer.order.children(piece).iter().chain(&up).filter(lacks) {
             if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
                 && serving.len() < AHEAD
             {
@@ -232,7 +270,7 @@ impl Swarm {
             Some(peer) => peers.contains_key(&peer),
             None => peers.values().any(|peer| peer.role == Role::Origin),
         };
-        let (changed, again) = transfer.decide_lanes(now, is_up);
+        let (changed, again) = transfer.decide_lanes(now, self.settings.patience, is_up);
         match again {
             Some(due) => self.alarms.set(Alarm::Behind(content), due),
             None => self.alarms.clear(&Alarm::Behind(content)),

@@ -64,7 +64,7 @@ impl Model {
         delay: Duration::from_micros(200),
         wire_ppm: 1_047_000,
         queue_bytes: 256 << 10,
-        kernel_bytes: 128 << 10,
+        kernel_bytes: 48 << 10,
         idle: Duration::from_millis(200),
         first_window: 14_480,
         loss_ppm: 0,
