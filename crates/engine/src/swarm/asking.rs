@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Pieces that may be asked of a neighbour, and of a publisher, before one comes.
 const AHEAD: usize = 4;
 const AHEAD_OF_PUBLISHER: usize = 64;
+/// And in all, and of one neighbour, while there is a given order.
+const MENDING: usize = 8;
+const MENDING_OF_ONE: usize = 2;
 /// No deadline is shorter than this: less than what a busy machine may sleep makes false alarms.
 const SHORTEST: Duration = Duration::from_millis(200);
 const SLACK: Duration = Duration::from_millis(50);
@@ -132,6 +135,10 @@ impl Swarm {
     fn next_ask(&mut self, peer: NodeId, content: ContentId) -> Option<PieceNo> {
         let transfer = self.contents.get(&content)?;
         let asked = self.peers.get(&peer).filter(|peer| peer.asking.has_room())?;
+        // Beside a given order pulling only mends: more of it would hold up what is passed on, and so make more to mend.
+        if transfer.order.is_known() && (transfer.reserved.len() >= MENDING || asked.asking.len() >= MENDING_OF_ONE) {
+            return None;
+        }
         let taken = self.window + self.unwritten();
         if taken > 0 && taken + transfer.piece_bytes > self.settings.window_bytes {
             return None;

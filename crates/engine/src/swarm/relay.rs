@@ -14,12 +14,12 @@ use std::time::Duration;
 
 /// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind, if it also comes more slowly
 /// than the other; so many that it has, however it comes; so few that it is back.
-const BEHIND: u32 = 12;
+const BEHIND: u32 = 16;
 const FAR_BEHIND: u32 = 256;
 const BACK: u32 = 2;
 /// A stripe of which nothing came for so many times its pace, and at least so long, is silent.
 const PACES: u32 = 8;
-const SILENCE: Duration = Duration::from_millis(150);
+const SILENCE: Duration = Duration::from_millis(400);
 /// After so many pieces the pace of a stripe is known at all, and well enough to compare it with another.
 const KNOWN: u32 = 4;
 const SETTLED: u32 = 16;
