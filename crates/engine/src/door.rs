@@ -1000,6 +1000,17 @@ pub enum Event {
         /// Which.
         piece: PieceNo,
     },
+    /// A stripe does not come as it should, and is pulled from any neighbour that has it; or comes by itself again.
+    Mending {
+        /// Which content.
+        content: ContentId,
+        /// Which stripe.
+        stripe: usize,
+        /// Whether it is pulled now; false when it comes by itself again.
+        is_pulled: bool,
+        /// How many pieces of it some neighbour has more.
+        lag: u32,
+    },
     /// Peers are of no help: the origin is asked directly. Why, in words.
     PlainRoad {
         /// For which content.

@@ -347,7 +347,11 @@ impl Driver {
             // It may come as often as it likes.
             Event::Shunned { .. } => tracing::debug!(?event, "trust"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
-            Event::PeerUp { .. } | Event::PeerDown { .. } | Event::Late { .. } | Event::Appended { .. } => {
+            Event::Mending { .. }
+            | Event::PeerUp { .. }
+            | Event::PeerDown { .. }
+            | Event::Late { .. }
+            | Event::Appended { .. } => {
                 tracing::debug!(?event, "event");
             }
         }

@@ -8,13 +8,13 @@
 
 use super::transfer::Transfer;
 use super::{Action, Alarm, Swarm};
-use crate::door::{Message, STRIPES, Stripe, Time};
+use crate::door::{Event, Message, STRIPES, Stripe, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
 use std::time::Duration;
 
 /// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind, if it also comes more slowly
 /// than the other; so many that it has, however it comes; so few that it is back.
-const BEHIND: u32 = 16;
+const BEHIND: u32 = 24;
 const FAR_BEHIND: u32 = 256;
 const BACK: u32 = 2;
 /// A stripe of which nothing came for so many times its pace, and at least so long, is silent.
@@ -64,16 +64,16 @@ impl Lane {
         self.pace.unwrap_or_default().max(whole)
     }
 
-    /// Whether it comes much more slowly than another.
+    /// Whether it comes so much more slowly than another that it is no mere jitter.
     fn is_slower_than(&self, other: Duration) -> bool {
-        self.came >= SETTLED && self.pace.is_some_and(|pace| pace * 2 > other * 3)
+        self.came >= SETTLED && self.pace.is_some_and(|pace| pace * 2 > other * 5)
     }
 
     fn came(&mut self, now: Time) {
         let took = now.since(self.last);
         match self.came {
             0 => self.first = now,
-            _ => self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8)),
+            _ => self.pace = Some(self.pace.map_or(took, |pace| (pace * 15 + took) / 16)),
         }
         self.came += 1;
         self.last = now;
@@ -150,26 +150,28 @@ impl Transfer {
         agents.map(|partner| partner.counts[stripe]).max().unwrap_or(0).saturating_sub(self.counts[stripe])
     }
 
-    /// Decides which stripes are pulled; whether that changed, and when to decide again if nothing comes.
+    /// Decides which stripes are pulled; which changed (to what, with what lag), and when to decide again if nothing comes.
     fn decide_lanes(
         &mut self,
         now: Time,
         patience: Duration,
         is_up: impl Fn(Option<NodeId>) -> bool,
-    ) -> (bool, Option<Time>) {
+    ) -> (Vec<(usize, bool, u32)>, Option<Time>) {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
         let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
         let quickest = paces.min().unwrap_or_default();
-        let (mut changed, mut again) = (false, None);
-        for (lane, lag) in self.order.0.iter_mut().flatten().zip(lags) {
+        let (mut changed, mut again) = (Vec::new(), None);
+        for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
             let is_silent = now.since(lane.last) >= lane.silence(patience);
             let is_behind = match lane.is_pulled {
                 true => lag > BACK,
                 false => lag >= FAR_BEHIND || (lag >= BEHIND && lane.is_slower_than(quickest)),
             };
             let pulled = !is_up(lane.stripe.from) || is_behind || (lag > 0 && is_silent);
-            changed |= pulled != lane.is_pulled;
-            lane.is_pulled = pulled;
+            if pulled != lane.is_pulled {
+                lane.is_pulled = pulled;
+                changed.push((stripe, pulled, lag));
+            }
             if lag > 0 && !is_silent {
                 let due = lane.last.after(lane.silence(patience));
                 again = Some(again.map_or(due, |other: Time| other.min(due)));
@@ -275,7 +277,10 @@ impl Swarm {
             Some(due) => self.alarms.set(Alarm::Behind(content), due),
             None => self.alarms.clear(&Alarm::Behind(content)),
         }
-        if changed || anyway {
+        for &(stripe, is_pulled, lag) in &changed {
+            self.out.push_back(Action::Event(Event::Mending { content, stripe, is_pulled, lag }));
+        }
+        if !changed.is_empty() || anyway {
             transfer.reconsider();
             self.ask_all(now);
         }
