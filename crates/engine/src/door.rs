@@ -70,6 +70,9 @@ pub struct Config {
     pub patience: Duration,
     /// How long until a lost connection is dialled again at first; doubles up to 5 s, with jitter (50 ms).
     pub redial: Duration,
+    /// At an origin: whether agents are told from whom each stripe comes and to whom to pass it on. Off by default: it brings a
+    /// broadcast near the bound, but neighbours that keep what they get to themselves cost seconds.
+    pub given_order: bool,
 }
 
 /// How many peers a node remembers at most that it does not deal with.

@@ -25,6 +25,8 @@ const REDIALS: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Tracker {
     neighbours: usize,
+    /// Whether there is a given order.
+    gives_order: bool,
     members: BTreeMap<NodeId, Member>,
     /// The members in some order, for drawing.
     order: Vec<NodeId>,
@@ -49,8 +51,8 @@ pub(crate) struct Changes {
 }
 
 impl Tracker {
-    pub(crate) fn new(neighbours: usize) -> Self {
-        Self { neighbours, members: BTreeMap::new(), order: Vec::new() }
+    pub(crate) fn new(neighbours: usize, gives_order: bool) -> Self {
+        Self { neighbours, gives_order, members: BTreeMap::new(), order: Vec::new() }
     }
 
     /// A member is here.
@@ -74,12 +76,14 @@ impl Tracker {
     }
 
     /// To whom an origin gives each stripe: the root, and those after it for when the root cannot keep up.
-    pub(crate) fn roots(&self) -> [Stripe; STRIPES] {
+    pub(crate) fn roots(&self) -> Option<[Stripe; STRIPES]> {
         let members = self.order.len();
-        std::array::from_fn(|stripe| {
-            let root = trees::root(stripe, members);
-            let places = std::iter::once(root).chain(trees::children(stripe, root, members));
-            Stripe { from: None, to: places.filter_map(|place| self.order.get(place).copied()).collect() }
+        self.gives_order.then(|| {
+            std::array::from_fn(|stripe| {
+                let root = trees::root(stripe, members);
+                let places = std::iter::once(root).chain(trees::children(stripe, root, members));
+                Stripe { from: None, to: places.filter_map(|place| self.order.get(place).copied()).collect() }
+            })
         })
     }
 
@@ -88,7 +92,7 @@ impl Tracker {
         places.sort_unstable();
         places.dedup();
         let mut changes = Changes { introductions, stripes: Vec::new() };
-        places.retain(|place| *place < self.order.len());
+        places.retain(|place| self.gives_order && *place < self.order.len());
         for place in places {
             let (node, stripes) = (self.order[place], self.stripes(place));
             // Whoever came again is a stranger to those who pass on to it, although their part is what it was.
@@ -348,7 +352,7 @@ mod tests {
     }
 
     fn joined(members: u16) -> (Tracker, Chance) {
-        let (mut tracker, mut chance) = (Tracker::new(16), Chance::new(1));
+        let (mut tracker, mut chance) = (Tracker::new(16, true), Chance::new(1));
         (0..members).for_each(|nr| drop(tracker.join(node(nr), address(nr), &mut chance)));
         (tracker, chance)
     }

@@ -75,7 +75,7 @@ impl OriginSide {
     pub(crate) fn new(config: &Config) -> Self {
         Self {
             catalog: Catalog::new(config.datacenter.clone()),
-            tracker: Tracker::new(config.neighbours),
+            tracker: Tracker::new(config.neighbours, config.given_order),
             rollouts: BTreeMap::new(),
             spreads: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -236,7 +236,7 @@ impl Engine {
         changes.introductions.into_iter().for_each(|(node, to)| by_node.entry(node).or_default().push(to));
         by_node.into_iter().for_each(|(node, peers)| self.send(node, Message::Introduce { peers }));
         changes.stripes.into_iter().for_each(|(node, stripes)| self.send(node, Message::Relay { stripes }));
-        if let Some(roots) = self.origin().map(|origin| origin.tracker.roots()) {
+        if let Some(roots) = self.origin().and_then(|origin| origin.tracker.roots()) {
             self.swarm.relay(now, roots);
         }
     }

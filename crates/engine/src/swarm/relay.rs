@@ -50,10 +50,12 @@ impl Lane {
         Self { stripe, is_pulled, last: now, pace: None, first: now, came: 0 }
     }
 
-    /// How long nothing may come of it. As long as hardly anything has come its pace is not known.
-    fn silence(&self, patience: Duration) -> Duration {
+    /// How long nothing may come of it. As long as hardly anything has come its pace is not known, and the way may be long and
+    /// slow; unless someone has much of it already.
+    fn silence(&self, patience: Duration, lag: u32) -> Duration {
         match self.came < KNOWN {
-            true => patience,
+            true if lag < BEHIND => patience,
+            true => SILENCE,
             false => (self.usual() * PACES).max(SILENCE),
         }
     }
@@ -162,7 +164,7 @@ impl Transfer {
         let quickest = paces.min().unwrap_or_default();
         let (mut changed, mut again) = (Vec::new(), None);
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
-            let is_silent = now.since(lane.last) >= lane.silence(patience);
+            let is_silent = now.since(lane.last) >= lane.silence(patience, lag);
             let is_behind = match lane.is_pulled {
                 true => lag > BACK,
                 false => lag >= FAR_BEHIND || (lag >= BEHIND && lane.is_slower_than(quickest)),
@@ -173,7 +175,7 @@ impl Transfer {
                 changed.push((stripe, pulled, lag));
             }
             if lag > 0 && !is_silent {
-                let due = lane.last.after(lane.silence(patience));
+                let due = lane.last.after(lane.silence(patience, lag));
                 again = Some(again.map_or(due, |other: Time| other.min(due)));
             }
         }

@@ -257,6 +257,7 @@ impl<'a> Flock<'a> {
             window_bytes: self.plan.window_bytes,
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
+            given_order: false,
         };
         let recovered = Recovered {
             root: Some(self.papers.root.clone()),
