@@ -14,8 +14,8 @@ use crate::door::{Message, STRIPES, Time};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// How many pushes may be under way to one neighbour: more would let a slow one have the whole link.
-pub(super) const AHEAD: u32 = 1;
+/// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
+pub(super) const AHEAD: u32 = 2;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;

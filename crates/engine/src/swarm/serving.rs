@@ -6,9 +6,9 @@ use content::{ContentId, NodeId, PieceNo, Role};
 use std::collections::VecDeque;
 
 /// Pieces that the driver may have for sending at once: more would split the link between many.
-const SENDS: usize = 2;
+const SENDS: usize = 4;
 /// And for one peer: the one that is being sent, and the next.
-const SENDS_TO_ONE: usize = 1;
+const SENDS_TO_ONE: usize = 2;
 /// Pieces that one peer may have asked for at once.
 pub(super) const QUEUED: usize = 256;
 
