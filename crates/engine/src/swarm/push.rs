@@ -289,7 +289,9 @@ impl Swarm {
             return self.tell_all(content);
         }
         let Some(push) = &mut transfer.push else { return };
-        self.alarms.ensure(Alarm::LookAfter(content), now.after(self.settings.patience));
+        if transfer.order.is_known() {
+            self.alarms.ensure(Alarm::LookAfter(content), now.after(self.settings.patience));
+        }
         if transfer.stage != Stage::Complete || push.under_way.is_empty() {
             return;
         }
