@@ -10,6 +10,7 @@
 //! host at most once at a time; what a peer says is a hint until the host verified the payload.
 
 mod asking;
+mod kept;
 mod needy;
 mod partner;
 mod push;
@@ -22,7 +23,7 @@ mod transfer;
 use crate::alarm::Alarms;
 use crate::chance::Chance;
 use crate::door::{BufferId, Event, JobError, Message, Misbehaviour, STRIPES, Stripe, Time};
-use asking::Asking;
+use asking::{Answers, Asking};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use partner::Partner;
 use serving::Serving;
@@ -123,6 +124,8 @@ pub(crate) struct Swarm {
     alarms: Alarms<Alarm>,
     /// The given order, as it was told last.
     stripes: Option<[Stripe; STRIPES]>,
+    /// How long everyone takes to answer.
+    answers: Answers,
     /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
     window: u64,
     /// Peers that wait to be sent something.
@@ -142,6 +145,7 @@ impl Swarm {
             contents: BTreeMap::new(),
             alarms: Alarms::default(),
             stripes: None,
+            answers: Answers::default(),
             window: 0,
             ring: VecDeque::new(),
             sending: 0,
@@ -303,9 +307,7 @@ impl Swarm {
             Message::Have { content, pieces } => self.have(now, from, content, &pieces),
             Message::Want { content, pieces } => self.wanted(now, from, content, &pieces),
             Message::Cancel { content, piece } => {
-                if let Some(peer) = self.peers.get_mut(&from) {
-                    peer.serving.cancel(content, piece);
-                }
+                self.cancelled(now, from, content, piece);
             }
             Message::Cannot { content, piece } => self.cannot(now, from, content, piece),
             Message::Leave { content } => {
@@ -328,7 +330,7 @@ impl Swarm {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         let known = transfer.partners.contains_key(&from) || !transfer.is_open();
-        let lost = transfer.put_partner(from, Partner::new(role, have, wants, self.chance.next()));
+        let lost = transfer.put_partner(now, from, Partner::new(role, have, wants, self.chance.next()));
         // Whoever lost something has not heard of it from those that knew it there.
         if !known || lost {
             self.tell_holding(content, from);
@@ -345,7 +347,7 @@ impl Swarm {
         if pieces.iter().any(|piece| piece.0 >= transfer.total) {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
-        pieces.iter().for_each(|piece| transfer.partner_has(from, *piece));
+        pieces.iter().for_each(|piece| transfer.partner_has(now, from, *piece));
         if transfer.wants() {
             self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
         }
@@ -417,8 +419,8 @@ impl Swarm {
                 transfer.tries = 0;
                 transfer.add(piece);
                 let is_page = piece.0 < transfer.pages;
-                self.pass_on(content, piece, from);
-                self.spread(now, content, piece);
+                let given = self.pass_on(content, piece, from);
+                self.spread(now, content, piece, &given);
                 self.go_on(now, content);
                 if is_page {
                     self.unpark(now, content);
@@ -580,13 +582,16 @@ impl Swarm {
 
     // News of pieces.
 
-    /// A piece is here: whoever lacks it shall know soon.
-    fn spread(&mut self, now: Time, content: ContentId, piece: PieceNo) {
+    /// A piece is here: whoever lacks it and is not given it shall know soon.
+    fn spread(&mut self, now: Time, content: ContentId, piece: PieceNo, given: &[NodeId]) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let is_page = piece.0 < transfer.pages;
-        let (near, source) = transfer.note_news(piece);
+        let (near, source) = transfer.note_news(piece, given);
         let is_relayed = transfer.order.is_known();
-        let at_once = near && !is_relayed && (is_page || !transfer.is_busy());
+        let at_once = near && match is_relayed {
+            true => transfer.counts.iter().sum::<u32>() % TELL_RELAYED_PIECES == 0,
+            false => is_page || !transfer.is_busy(),
+        };
         if near {
             let soon = if is_relayed { TELL_RELAYED } else { TELL_NEAR };
             self.alarms.ensure(Alarm::TellNear(content), now.after(soon));
@@ -628,6 +633,7 @@ const TRIES: u32 = 5;
 const TELL_NEAR: Duration = Duration::from_millis(1);
 /// And while everything is passed on in the given order: then they only serve to notice who falls behind.
 const TELL_RELAYED: Duration = Duration::from_millis(100);
+const TELL_RELAYED_PIECES: u32 = 32;
 /// How long news for a source are collected, and how many at most.
 const TELL_SOURCE: Duration = Duration::from_millis(50);
 const TELL_SOURCE_PIECES: usize = 64;

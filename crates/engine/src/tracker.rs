@@ -18,6 +18,8 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long an answer to a dial may take before it counts as unreachable.
 const DIAL: Duration = Duration::from_secs(15);
+/// To how many an origin may give a stripe: it goes down from each of them, and up.
+const ENTRIES: usize = 7;
 /// How often a neighbour is redialled before it is forgotten.
 const REDIALS: u32 = 8;
 
@@ -75,14 +77,13 @@ impl Tracker {
         self.replant(touched, introductions)
     }
 
-    /// To whom an origin gives each stripe: the root, and those after it for when the root cannot keep up.
+    /// To whom an origin may give each stripe: the root first, then those below it.
     pub(crate) fn roots(&self) -> Option<[Stripe; STRIPES]> {
         let members = self.order.len();
         self.gives_order.then(|| {
             std::array::from_fn(|stripe| {
-                let root = trees::root(stripe, members);
-                let places = std::iter::once(root).chain(trees::children(stripe, root, members));
-                Stripe { from: None, to: places.filter_map(|place| self.order.get(place).copied()).collect() }
+                let places = trees::top(stripe, members, ENTRIES);
+                Stripe { from: None, to: places.iter().filter_map(|place| self.order.get(*place).copied()).collect() }
             })
         })
     }

@@ -379,7 +379,7 @@ fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError>
         window_bytes: 8 << 20,
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
-        given_order: false,
+        given_order: true,
     })
 }
 

@@ -485,7 +485,7 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
         window_bytes: 8 << 20,
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
-        given_order: false,
+        given_order: true,
     }
 }
 

@@ -231,7 +231,7 @@ impl World {
             window_bytes: WINDOW_BYTES,
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
-            given_order: false,
+            given_order: true,
         };
         Engine::new(host.id, config, recovered, self.dice.next_u64(), Time(self.now))
     }

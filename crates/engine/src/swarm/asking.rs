@@ -1,6 +1,6 @@
 //! Whom to ask for what: windows, reservations, deadlines, and the plain road when peers are of no help.
 
-use super::partner::{Partner, STRIKES};
+use super::partner::{Partner, STRIKES, STRIKES_BESIDE_ORDER};
 use super::transfer::{Parked, Stage};
 use super::{Action, Alarm, Swarm};
 use crate::door::{BufferId, Event, Message, Misbehaviour, Time};
@@ -15,7 +15,13 @@ const AHEAD_OF_PUBLISHER: usize = 64;
 const MENDING: usize = 8;
 const MENDING_OF_ONE: usize = 2;
 /// No deadline is shorter than this: less than what a busy machine may sleep makes false alarms.
-const SHORTEST: Duration = Duration::from_millis(200);
+const SHORTEST: Duration = Duration::from_millis(50);
+/// And none than so many times the longest anyone took lately.
+const GAPS: u32 = 2;
+/// Whoever let a deadline pass is not asked for so many times as long, and twice that for every further one in a row.
+const BLOCKS: u32 = 2;
+/// As long as nobody has answered: such a part of the patience.
+const UNKNOWN: u32 = 4;
 const SLACK: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -75,19 +81,42 @@ impl Asking {
     }
 
     /// A piece came that had been asked for.
-    fn delivered(&mut self, now: Time) {
+    fn delivered(&mut self, now: Time) -> Duration {
         let took = now.since(self.since);
         self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
         self.since = now;
         self.lates = 0;
         self.allowed = (self.allowed + 1).min(self.most);
+        took
+    }
+
+    /// How long something may take, by what it and the others took so far.
+    fn usual(&self, answers: &Answers) -> Duration {
+        let ahead = self.asked.len().max(1) as u32;
+        let by = |pace: Duration| (pace * 3 * ahead + SLACK).max(SHORTEST).max(answers.longest * GAPS);
+        self.pace.or(answers.pace).map_or(self.patience / UNKNOWN, by)
     }
 
     /// Until when something must come.
-    fn due(&self, now: Time) -> Option<Time> {
-        let ahead = self.asked.len() as u32;
-        let usual = self.pace.map_or(self.patience, |pace| (pace * 3 * ahead + SLACK).max(SHORTEST));
-        (ahead > 0).then(|| now.after((usual * (1 << self.lates.min(5))).min(LONGEST)))
+    fn due(&self, now: Time, answers: &Answers) -> Option<Time> {
+        let allowed = self.usual(answers) * (1 << self.lates.min(5));
+        (!self.asked.is_empty()).then(|| now.after(allowed.min(LONGEST)))
+    }
+}
+
+/// How everyone answers.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// How long a piece took on average lately, whoever sent it.
+    pace: Option<Duration>,
+    /// And the longest; it is forgotten slowly.
+    longest: Duration,
+}
+
+impl Answers {
+    fn note(&mut self, took: Duration) {
+        self.pace = Some(self.pace.map_or(took, |pace| (pace * 15 + took) / 16));
+        self.longest = took.max(self.longest - self.longest / 32);
     }
 }
 
@@ -209,7 +238,7 @@ impl Swarm {
             asked.asking.since = now;
         }
         asked.asking.asked.push_back((content, piece));
-        if let Some(due) = asked.asking.due(now) {
+        if let Some(due) = asked.asking.due(now, &self.answers) {
             self.alarms.ensure(Alarm::Due(peer), due);
         }
     }
@@ -234,7 +263,7 @@ impl Swarm {
     /// Sets the next deadline of a peer, or none.
     fn rearm(&mut self, now: Time, peer: NodeId) {
         let Some(asked) = self.peers.get(&peer) else { return };
-        match asked.asking.due(now.max(asked.asking.since)) {
+        match asked.asking.due(now.max(asked.asking.since), &self.answers) {
             Some(due) => self.alarms.set(Alarm::Due(peer), due),
             None => self.alarms.clear(&Alarm::Due(peer)),
         }
@@ -255,6 +284,9 @@ impl Swarm {
             self.out.push_back(Action::Drop(buffer));
             return self.ask(now, from);
         };
+        if let Some(transfer) = self.contents.get_mut(&content).filter(|_| !asked) {
+            transfer.passed(now, piece);
+        }
         match verdict {
             Taken::Now => self.take(now, from, content, piece, buffer, len),
             Taken::Soon => {
@@ -276,7 +308,8 @@ impl Swarm {
         if !peer.asking.remove(content, piece) {
             return false;
         }
-        peer.asking.delivered(now);
+        let took = peer.asking.delivered(now);
+        self.answers.note(took);
         if let Some(transfer) = self.contents.get_mut(&content) {
             transfer.reserved.remove(&piece);
             self.window = self.window.saturating_sub(transfer.piece_bytes);
@@ -325,7 +358,6 @@ impl Swarm {
         let other = transfer.reserved.remove(&piece);
         transfer.writing.insert(piece, from);
         transfer.last_arrival = now;
-        transfer.order.came(now, piece);
         let progress = &mut transfer.progress;
         if progress.from_origin + progress.from_peers == 0 {
             self.out.push_back(Action::FirstByte(content));
@@ -334,6 +366,7 @@ impl Swarm {
             true => {
                 progress.from_peers += u64::from(len);
                 transfer.is_plain = false;
+                transfer.partner_has(now, from, piece);
             }
             false => progress.from_origin += u64::from(len),
         }
@@ -405,7 +438,7 @@ impl Swarm {
         asked.asking.lates += 1;
         asked.asking.allowed = 1;
         asked.asking.is_blocked = true;
-        let wait = (self.settings.patience / 4 * (1 << asked.asking.lates.min(7))).min(LONGEST);
+        let wait = (asked.asking.usual(&self.answers) * BLOCKS * (1 << asked.asking.lates.min(7))).min(LONGEST);
         self.alarms.set(Alarm::Unblock(peer), now.after(wait));
         for (content, piece) in given_up {
             if let Some(transfer) = self.contents.get_mut(&content) {
@@ -490,7 +523,9 @@ impl super::Transfer {
             0 => partner.unasked += 1,
             _ => partner.spared -= 1,
         }
-        partner.unasked > STRIKES
+        // Whoever was told of another order than we, or earlier, may pass on as much as waits for one neighbour.
+        let most = if self.order.is_known() { STRIKES_BESIDE_ORDER } else { STRIKES };
+        partner.unasked > most
     }
 
     /// Notes a piece that a peer claimed and has not; whether that is too often.

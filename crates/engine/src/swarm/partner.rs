@@ -3,9 +3,12 @@
 use super::relay::stripe_of;
 use crate::door::STRIPES;
 use content::{Bitmap, PieceNo, Role};
+use std::collections::BTreeSet;
 
 /// How often a peer may send what nobody asked for, or claim what it has not, before it is convicted.
 pub(super) const STRIKES: u32 = 16;
+/// And how many pieces it may send that nobody asked for while there is a given order.
+pub(super) const STRIKES_BESIDE_ORDER: u32 = 256;
 
 /// A peer of a content.
 #[derive(Debug)]
@@ -30,6 +33,8 @@ pub(super) struct Partner {
     pub(super) counts: [u32; STRIPES],
     /// Up to which piece it was passed what it lacked when it came.
     pub(super) caught_up: u32,
+    /// What it said that we need not pass on to it when we get it.
+    pub(super) declined: BTreeSet<PieceNo>,
     /// How many pages it holds.
     pub(super) pages: u32,
     /// The first few pages, a bit each, that were pushed to it.
@@ -58,6 +63,7 @@ impl Partner {
             is_mute: false,
             counts: count(&have),
             caught_up: 0,
+            declined: BTreeSet::new(),
             have,
             useful: Vec::new(),
             news: Vec::new(),

@@ -5,6 +5,7 @@
 //! them may be true (they had it in another release, or this source was restarted) or a lie: it counts when every second one
 //! says so.
 
+use super::kept::Kept;
 use super::needy::Needy;
 use super::partner::Partner;
 use super::relay::stripe_of;
@@ -12,15 +13,18 @@ use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
 use crate::door::{Message, STRIPES, Time};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 /// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
-pub(super) const AHEAD: u32 = 2;
+pub(super) const AHEAD: u32 = 1;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
+/// How often a source looks after what it pushed.
+const LOOK: Duration = Duration::from_millis(50);
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
 const FAILURES: u32 = 8;
 
@@ -42,9 +46,8 @@ pub(super) struct Push {
     failures: u32,
     /// Whether something landed since it was last asked.
     has_landed: bool,
-    /// What landed where since the last look, and before it.
-    recent: Vec<(PieceNo, NodeId)>,
-    older: Vec<(PieceNo, NodeId)>,
+    /// What landed at one neighbour and nobody else has shown yet.
+    pub(super) kept: Kept,
 }
 
 impl Push {
@@ -60,8 +63,7 @@ impl Push {
             out: Bitmap::empty(total),
             failures: 0,
             has_landed: false,
-            recent: Vec::new(),
-            older: Vec::new(),
+            kept: Kept::default(),
         }
     }
 
@@ -79,23 +81,19 @@ impl Push {
         }
     }
 
-    /// A neighbour says that it has a piece.
-    pub(super) fn landed(&mut self, piece: PieceNo, at: NodeId) {
-        if self.is_under_way(piece, at) {
+    /// A neighbour says that it has a piece; whether it is one that went to it.
+    pub(super) fn landed(&mut self, piece: PieceNo, at: NodeId) -> bool {
+        let is_its = self.is_under_way(piece, at);
+        if is_its {
             self.under_way.remove(&piece);
             self.out.insert(piece);
             self.has_landed = true;
-            self.recent.push((piece, at));
         }
+        is_its
     }
 
-    /// A neighbour says what it has, all at once.
-    pub(super) fn arrived(&mut self, peer: NodeId, have: &Bitmap) {
-        have.iter().for_each(|piece| self.landed(piece, peer));
-        self.give_back(peer);
-    }
-
-    fn give_back(&mut self, peer: NodeId) {
+    /// What went to a neighbour and did not arrive there, since it says what it has, all at once.
+    pub(super) fn give_back(&mut self, peer: NodeId) {
         let back: Vec<PieceNo> =
             self.under_way.iter().filter(|(_, to)| **to == peer).map(|(piece, _)| *piece).collect();
         back.into_iter().for_each(|piece| self.came_back(piece));
@@ -115,6 +113,7 @@ impl Push {
                 self.queue(piece).push_back(piece);
             }
         }
+        self.kept.retain(|_, at| at != peer);
         self.give_back(peer);
     }
 
@@ -153,9 +152,9 @@ impl Push {
         })
     }
 
-    /// Whether everything has been out.
+    /// Whether everything has been out, and was not kept by those who got it.
     fn is_done(&self) -> bool {
-        self.out.count() == self.total
+        self.out.count() == self.total && self.kept.is_empty()
     }
 }
 
@@ -178,23 +177,33 @@ impl Transfer {
         push.is_done()
     }
 
-    /// Looks for those that keep to themselves all that they were given: what only they have goes out again, and they get no more.
-    fn find_mute(&mut self) -> bool {
-        let (holders, alone) = (&self.holders, self.agents < 2);
-        let Some(push) = &mut self.push else { return false };
-        let older = std::mem::replace(&mut push.older, std::mem::take(&mut push.recent));
-        let is_passed_on = |(piece, _): &&(PieceNo, NodeId)| holders[piece.0 as usize] >= 2;
-        let generous: BTreeSet<NodeId> = older.iter().filter(is_passed_on).map(|(_, at)| *at).collect();
-        let kept: Vec<_> = older.into_iter().filter(|(_, at)| !alone && !generous.contains(at)).collect();
-        for (piece, _) in &kept {
-            if push.out.remove(*piece) {
-                push.queue(*piece).push_back(*piece);
+    /// A neighbour has a piece: whether that shows that another is generous, or is the only copy beside ours.
+    pub(super) fn push_landed(&mut self, now: Time, piece: PieceNo, at: NodeId) {
+        let holders = self.holders[piece.0 as usize];
+        let is_watched = self.order.is_known() && self.agents > 1;
+        let Some(push) = &mut self.push else { return };
+        let is_its = push.landed(piece, at);
+        if is_its && is_watched {
+            push.kept.landed(now, piece, at);
+        }
+        let generous = if holders > 1 { push.kept.seen(now, piece) } else { None };
+        if let Some(generous) = generous {
+            self.change(generous, |partner| partner.is_mute = false);
+        }
+    }
+
+    /// Looks for those that keep to themselves all that they were given: it goes out again, and they get no more.
+    fn find_mute(&mut self, now: Time, patience: Duration) {
+        let Some(push) = &mut self.push else { return };
+        let (pieces, mute) = push.kept.take_mute(now, patience);
+        for piece in pieces {
+            if push.out.remove(piece) {
+                push.queue(piece).push_front(piece);
             }
         }
-        for (_, mute) in &kept {
-            self.change(*mute, |partner| partner.is_mute = true);
+        for peer in mute {
+            self.change(peer, |partner| partner.is_mute = true);
         }
-        !kept.is_empty()
     }
 
     fn end_push(&mut self) {
@@ -235,24 +244,27 @@ impl Transfer {
         Some((PieceNo(page), to))
     }
 
-    /// Who gets a piece: the root of its stripe, as soon as it has room. When that is not there, or the stripe is far behind
-    /// the other because its root cannot keep up, another next to it.
+    /// Who gets a piece: of those near the root of its stripe the first that is known to pass on, as soon as it has room; as long
+    /// as none is known, each a little. When none is there, or the stripe is far behind the other, anyone else.
     fn receiver(&self, piece: PieceNo) -> Option<NodeId> {
-        let stripe = stripe_of(piece);
-        let Some((root, others)) = self.order.roots(stripe).split_first() else { return self.neediest(piece) };
-        let takes = |peer: &NodeId| {
-            let partner = self.partners.get(peer)?;
-            (partner.takes_pushes() && !partner.have.contains(piece)).then_some(*peer)
+        let (stripe, push) = (stripe_of(piece), self.push.as_ref()?);
+        let partner = |peer: &NodeId| Some((*peer, self.partners.get(peer)?));
+        let well = |(_, partner): &(NodeId, &Partner)| {
+            partner.wants && !partner.full && !partner.is_mute && !partner.have.contains(piece)
         };
-        let waits = |peer: &NodeId| {
-            self.partners.get(peer).is_some_and(|partner| partner.wants && !partner.full && !partner.is_mute)
+        let near: Vec<(NodeId, &Partner)> = self.order.roots(stripe).iter().filter_map(partner).filter(well).collect();
+        let takes = |(_, partner): &&(NodeId, &Partner)| partner.takes_pushes();
+        let is_fit = |(peer, partner): &&(NodeId, &Partner)| {
+            push.kept.is_generous(*peer) || push.kept.may_be_tried(*peer, partner.pushing)
         };
-        let backlog = |stripe: usize| self.push.as_ref().map_or(0, |push| push.unsent[stripe].len());
+        let least = || near.iter().filter(takes).min_by_key(|(peer, _)| push.kept.unseen_at(*peer));
+        let chosen = near.iter().find(is_fit).map_or_else(least, |fit| Some(fit).filter(takes));
+        let backlog = |stripe: usize| push.unsent[stripe].len();
         let is_late = backlog(stripe) > backlog((stripe + 1) % STRIPES) + SPILL;
-        match takes(root) {
-            Some(root) => Some(root),
-            None if waits(root) && !is_late => None,
-            None => others.iter().find_map(takes).or_else(|| self.neediest(piece)),
+        match chosen {
+            Some((peer, _)) => Some(*peer),
+            None if !near.is_empty() && !is_late => None,
+            None => near.iter().find(takes).map(|(peer, _)| *peer).or_else(|| self.neediest(piece)),
         }
     }
 
@@ -276,8 +288,9 @@ impl Swarm {
     /// Looks at what became of what landed, as long as there is something to push.
     pub(super) fn look_after(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
-        transfer.find_mute();
-        self.alarms.set(Alarm::LookAfter(content), now.after(self.settings.patience));
+        transfer.find_mute(now, self.settings.patience);
+        self.alarms.set(Alarm::LookAfter(content), now.after(LOOK));
+        self.refresh_push(now, content);
         self.send_more(now);
     }
 
@@ -290,7 +303,7 @@ impl Swarm {
         }
         let Some(push) = &mut transfer.push else { return };
         if transfer.order.is_known() {
-            self.alarms.ensure(Alarm::LookAfter(content), now.after(self.settings.patience));
+            self.alarms.ensure(Alarm::LookAfter(content), now.after(LOOK));
         }
         if transfer.stage != Stage::Complete || push.under_way.is_empty() {
             return;

@@ -10,19 +10,31 @@ use super::transfer::Transfer;
 use super::{Action, Alarm, Swarm};
 use crate::door::{Event, Message, STRIPES, Stripe, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
+use std::ops::Range;
 use std::time::Duration;
 
 /// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind, if it also comes more slowly
 /// than the other; so many that it has, however it comes; so few that it is back.
 const BEHIND: u32 = 24;
+const BEHIND_AGAIN: u32 = 4;
 const FAR_BEHIND: u32 = 256;
 const BACK: u32 = 2;
-/// A stripe of which nothing came for so many times its pace, and at least so long, is silent.
+/// A stripe of which nothing came for so many times its pace, and so many times its longest gap lately, and at least so long, is
+/// silent.
 const PACES: u32 = 8;
-const SILENCE: Duration = Duration::from_millis(400);
+const GAPS: u32 = 2;
+const SILENCE: Duration = Duration::from_millis(50);
+/// How slowly a long gap is forgotten: by that part with every piece.
+const FORGETS: u32 = 32;
+/// Someone as many pieces ahead is no nearer to the root: the first of a stripe should have come as well.
+const DEEP: u32 = 12;
 /// After so many pieces the pace of a stripe is known at all, and well enough to compare it with another.
 const KNOWN: u32 = 4;
 const SETTLED: u32 = 16;
+/// What is missing so many piece numbers before the last that was passed on has been left out: it is asked for.
+const LEFT_OUT: u32 = 32;
+/// Whoever lacks less than this part of a content when it comes asks for what it lacks.
+const LATE: u32 = 8;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
 
@@ -37,27 +49,39 @@ pub(super) struct Lane {
     stripe: Stripe,
     /// Whether it is asked for, because it does not come by itself or fell behind.
     is_pulled: bool,
-    /// When something of it came, and how long that takes on average.
+    /// When something of it came, how long that takes on average, and the longest lately.
     last: Time,
     pace: Option<Duration>,
+    gap: Duration,
+    /// Since when others have some of it and we none.
+    lags: Option<Time>,
     /// When the first came, and how many have.
     first: Time,
     came: u32,
+    /// Pieces before this one are asked for: later ones have been passed on.
+    left_out: u32,
+    /// Whether it fell behind before.
+    was_behind: bool,
 }
 
 impl Lane {
     fn new(stripe: Stripe, is_pulled: bool, now: Time) -> Self {
-        Self { stripe, is_pulled, last: now, pace: None, first: now, came: 0 }
+        Self { stripe, is_pulled, last: now, pace: None, gap: Duration::ZERO, lags: None, first: now, came: 0, left_out: 0, was_behind: false }
     }
 
     /// How long nothing may come of it. As long as hardly anything has come its pace is not known, and the way may be long and
     /// slow; unless someone has much of it already.
     fn silence(&self, patience: Duration, lag: u32) -> Duration {
         match self.came < KNOWN {
-            true if lag < BEHIND => patience,
+            true if lag < DEEP => patience,
             true => SILENCE,
-            false => (self.usual() * PACES).max(SILENCE),
+            false => (self.usual() * PACES).max(self.gap * GAPS).max(SILENCE).min(patience),
         }
+    }
+
+    /// Since when something of it could have come.
+    fn since(&self) -> Time {
+        self.last.max(self.lags.unwrap_or(Time(0)))
     }
 
     /// How long a piece of it takes: lately or on the whole, whichever is longer, since some come in bursts.
@@ -75,7 +99,10 @@ impl Lane {
         let took = now.since(self.last);
         match self.came {
             0 => self.first = now,
-            _ => self.pace = Some(self.pace.map_or(took, |pace| (pace * 15 + took) / 16)),
+            _ => {
+                self.pace = Some(self.pace.map_or(took, |pace| (pace * 15 + took) / 16));
+                self.gap = took.max(self.gap - self.gap / FORGETS);
+            }
         }
         self.came += 1;
         self.last = now;
@@ -93,7 +120,8 @@ impl Order {
 
     /// Whether a piece is to be asked for rather than waited for.
     pub(super) fn is_pulled(&self, piece: PieceNo) -> bool {
-        self.0.as_ref().is_none_or(|lanes| lanes[stripe_of(piece)].is_pulled)
+        let lane = self.0.as_ref().map(|lanes| &lanes[stripe_of(piece)]);
+        lane.is_none_or(|lane| lane.is_pulled || piece.0 < lane.left_out)
     }
 
     /// Whether a peer is one from whom a piece may come unasked: the one before, or (see [`Swarm::pass_on`]) one after us.
@@ -117,14 +145,19 @@ impl Order {
         self.0.as_ref().map_or(&[], |lanes| &lanes[stripe].stripe.to)
     }
 
-    fn is_child(&self, peer: NodeId) -> bool {
-        self.0.as_ref().is_some_and(|lanes| lanes.iter().any(|lane| lane.stripe.to.contains(&peer)))
+    /// Whether any piece may come unasked from a peer, or go to it.
+    fn is_near(&self, peer: NodeId) -> bool {
+        let mut lanes = self.0.iter().flatten();
+        lanes.any(|lane| lane.stripe.from == Some(peer) || lane.stripe.to.contains(&peer))
     }
 
-    pub(super) fn came(&mut self, now: Time, piece: PieceNo) {
-        if let Some(lanes) = &mut self.0 {
-            lanes[stripe_of(piece)].came(now);
-        }
+    /// A piece was passed on to us; which ones before it seem to have been left out since.
+    fn came(&mut self, now: Time, piece: PieceNo) -> Range<u32> {
+        let Some(lane) = self.0.as_mut().map(|lanes| &mut lanes[stripe_of(piece)]) else { return 0..0 };
+        lane.came(now);
+        let before = lane.left_out;
+        lane.left_out = before.max(piece.0.saturating_sub(LEFT_OUT));
+        before..lane.left_out
     }
 
     /// Nothing comes by itself any more.
@@ -146,6 +179,19 @@ impl Order {
 }
 
 impl Transfer {
+    /// Whether a piece of a stripe is missing.
+    fn lacks(&self, stripe: usize) -> bool {
+        let all = (self.total as usize + STRIPES - 1 - stripe) / STRIPES;
+        (self.counts[stripe] as usize) < all
+    }
+
+    /// A piece was passed on to us: what was left out before it may be asked for now.
+    pub(super) fn passed(&mut self, now: Time, piece: PieceNo) {
+        let range = self.order.came(now, piece);
+        let left_out = range.map(PieceNo).filter(|other| stripe_of(*other) == stripe_of(piece));
+        left_out.for_each(|piece| self.offer(piece));
+    }
+
     /// How many pieces of a stripe some neighbour has more than we.
     fn lag(&self, stripe: usize) -> u32 {
         let agents = self.partners.values().filter(|partner| partner.role == Role::Agent);
@@ -160,22 +206,27 @@ impl Transfer {
         is_up: impl Fn(Option<NodeId>) -> bool,
     ) -> (Vec<(usize, bool, u32)>, Option<Time>) {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
+        let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
         let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
         let quickest = paces.min().unwrap_or_default();
         let (mut changed, mut again) = (Vec::new(), None);
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
-            let is_silent = now.since(lane.last) >= lane.silence(patience, lag);
+            let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
+            lane.lags = could_come.then(|| lane.lags.unwrap_or(now));
+            let is_silent = now.since(lane.since()) >= lane.silence(patience, lag);
             let is_behind = match lane.is_pulled {
                 true => lag > BACK,
+                false if lane.was_behind => lag >= BEHIND_AGAIN && lane.is_slower_than(quickest),
                 false => lag >= FAR_BEHIND || (lag >= BEHIND && lane.is_slower_than(quickest)),
             };
-            let pulled = !is_up(lane.stripe.from) || is_behind || (lag > 0 && is_silent);
+            lane.was_behind |= !lane.is_pulled && is_behind;
+            let pulled = !is_up(lane.stripe.from) || is_behind || (could_come && is_silent);
             if pulled != lane.is_pulled {
                 lane.is_pulled = pulled;
                 changed.push((stripe, pulled, lag));
             }
-            if lag > 0 && !is_silent {
-                let due = lane.last.after(lane.silence(patience, lag));
+            if could_come && !is_silent {
+                let due = lane.since().after(lane.silence(patience, lag));
                 again = Some(again.map_or(due, |other: Time| other.min(due)));
             }
         }
@@ -193,10 +244,7 @@ impl Swarm {
         for content in open {
             if waits {
                 let partners: Vec<NodeId> = self.contents[&content].partners.keys().copied().collect();
-                partners.into_iter().for_each(|peer| {
-                    self.start_over(content, peer);
-                    self.catch_up(content, peer);
-                });
+                partners.into_iter().for_each(|peer| self.catch_up(content, peer));
                 self.watch(now, content, true);
             }
         }
@@ -212,55 +260,73 @@ impl Swarm {
         order
     }
 
-    /// Passes a piece on to those that get it from us.
-    pub(super) fn pass_on(&mut self, content: ContentId, piece: PieceNo, from: NodeId) {
-        let Some(transfer) = self.contents.get(&content).filter(|_| self.settings.role == Role::Agent) else { return };
+    /// Passes a piece on to those that get it from us; who they are. Others must be told of it.
+    pub(super) fn pass_on(&mut self, content: ContentId, piece: PieceNo, from: NodeId) -> Vec<NodeId> {
+        let mut given = Vec::new();
+        let Some(transfer) = self.contents.get(&content).filter(|_| self.settings.role == Role::Agent) else {
+            return given;
+        };
         let lacks = |peer: &&NodeId| {
-            transfer.partners.get(peer).is_some_and(|partner| partner.wants && !partner.have.contains(piece))
+            let partner = transfer.partners.get(peer);
+            partner.is_some_and(|p| p.wants && !p.have.contains(piece) && !p.declined.contains(&piece))
         };
         // What a source gave to another than the root of the stripe reaches the root and the rest by going up as well.
         let is_from_source = self.peers.get(&from).is_some_and(|peer| peer.role == Role::Origin);
-        let up = transfer.order.parent(piece).filter(|_| is_from_source);
+        let goes_up = is_from_source || transfer.order.children(piece).contains(&from);
+        let up = transfer.order.parent(piece).filter(|_| goes_up);
         for peer in transfer.order.children(piece).iter().chain(&up).filter(lacks) {
             if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
                 && serving.len() < AHEAD
             {
                 serving.push(content, piece);
+                given.push(*peer);
                 if !serving.is_lined_up {
                     serving.is_lined_up = true;
                     self.ring.push_back(*peer);
                 }
             }
         }
+        given
     }
 
-    fn start_over(&mut self, content: ContentId, peer: NodeId) {
-        let transfer = self.contents.get_mut(&content);
-        if let Some(partner) = transfer.and_then(|transfer| transfer.partners.get_mut(&peer)) {
-            partner.caught_up = 0;
+    /// A peer asks another for a piece, or has it by now. If it was to be passed on to it, it must hear that we hold it.
+    pub(super) fn cancelled(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) {
+        let was_to_be_passed = self.peers.get_mut(&from).is_some_and(|peer| peer.serving.cancel(content, piece));
+        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| piece.0 < transfer.total) else { return };
+        let is_child = transfer.order.children(piece).contains(&from);
+        let Some(partner) = transfer.partners.get_mut(&from).filter(|p| !p.have.contains(piece)) else { return };
+        if was_to_be_passed {
+            partner.news.push(piece);
+            self.alarms.ensure(Alarm::TellNear(content), now.after(super::TELL_RELAYED));
+        } else if is_child && !transfer.have.contains(piece) {
+            partner.declined.insert(piece);
         }
     }
 
-    /// Passes on to a child what it lacks of what we have, as far as there is room; the rest when there is room again.
-    pub(super) fn catch_up(&mut self, content: ContentId, child: NodeId) {
+    /// Passes on to a child what it lacks of what we have, as far as there is room; the rest when there is room again. And to a
+    /// parent that has just come, since it may have been given to us by the source.
+    pub(super) fn catch_up(&mut self, content: ContentId, peer: NodeId) {
         let Some(transfer) = self.contents.get_mut(&content).filter(|_| self.settings.role == Role::Agent) else {
             return;
         };
-        if !transfer.order.is_child(child) {
+        if !transfer.order.is_near(peer) {
             return;
         }
-        let (Some(partner), Some(peer)) = (transfer.partners.get_mut(&child), self.peers.get_mut(&child)) else {
+        let (Some(partner), Some(to)) = (transfer.partners.get_mut(&peer), self.peers.get_mut(&peer)) else {
             return;
         };
-        while partner.wants && partner.caught_up < transfer.total && peer.serving.len() < AHEAD {
+        if partner.caught_up == 0 && partner.have.count() > transfer.total / LATE {
+            partner.caught_up = transfer.total;
+        }
+        while partner.wants && partner.caught_up < transfer.total && to.serving.len() < AHEAD {
             let piece = PieceNo(partner.caught_up);
             partner.caught_up += 1;
-            let is_its = transfer.order.children(piece).contains(&child);
+            let is_its = transfer.order.is_next_to(peer, piece);
             if is_its && transfer.have.contains(piece) && !partner.have.contains(piece) {
-                peer.serving.push(content, piece);
+                to.serving.push(content, piece);
             }
         }
-        self.line_up(child);
+        self.line_up(peer);
     }
 
     /// Decides anew which stripes are pulled.

@@ -6,9 +6,9 @@ use content::{ContentId, NodeId, PieceNo, Role};
 use std::collections::VecDeque;
 
 /// Pieces that the driver may have for sending at once: more would split the link between many.
-const SENDS: usize = 4;
+const SENDS: usize = 2;
 /// And for one peer: the one that is being sent, and the next.
-const SENDS_TO_ONE: usize = 2;
+const SENDS_TO_ONE: usize = 1;
 /// Pieces that one peer may have asked for at once.
 pub(super) const QUEUED: usize = 256;
 
@@ -66,8 +66,10 @@ impl Serving {
         }
     }
 
-    pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) {
-        self.queue.retain(|due| (due.content, due.piece) != (content, piece));
+    /// Takes a piece out; whether it was to be passed on.
+    pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) -> bool {
+        let at = self.queue.iter().position(|due| (due.content, due.piece) == (content, piece));
+        at.and_then(|at| self.queue.remove(at)).is_some_and(|due| due.is_passed_on)
     }
 
     pub(super) fn forget(&mut self, content: ContentId) {

@@ -265,7 +265,7 @@ impl Transfer {
     // What others have.
 
     /// A neighbour says what it holds; whether it held something that it lacks now and that is here.
-    pub(super) fn put_partner(&mut self, peer: NodeId, mut partner: Partner) -> bool {
+    pub(super) fn put_partner(&mut self, now: Time, peer: NodeId, mut partner: Partner) -> bool {
         let mut lost = false;
         if let Some(old) = self.partners.get_mut(&peer) {
             lost = old.have.iter().any(|piece| !partner.have.contains(piece) && self.have.contains(piece));
@@ -280,6 +280,8 @@ impl Transfer {
             partner.false_haves.retain(|piece| partner.have.contains(*piece));
             partner.pages_pushed = old.pages_pushed;
             partner.caught_up = old.caught_up;
+            partner.declined = std::mem::take(&mut old.declined);
+            partner.declined.retain(|piece| !partner.have.contains(*piece));
             partner.is_mute = old.is_mute;
         }
         self.discount(peer);
@@ -288,13 +290,18 @@ impl Transfer {
             self.agents += 1;
             partner.have.iter().for_each(|piece| self.holders[piece.0 as usize] += 1);
         }
-        if let Some(push) = self.push.as_mut().filter(|_| partner.role == Role::Agent) {
-            push.arrived(peer, &partner.have);
-        }
         let (pages, place) = (self.pages, partner.place(self.pages));
+        let pushed: Vec<PieceNo> = match partner.role == Role::Agent && self.push.is_some() {
+            true => partner.have.iter().collect(),
+            false => Vec::new(),
+        };
         self.publishers += u32::from(partner.role == Role::Operator);
         let before = self.partners.insert(peer, partner).and_then(|old| old.place(pages));
         self.stands(peer, before, place);
+        pushed.into_iter().for_each(|piece| self.push_landed(now, piece, peer));
+        if let Some(push) = &mut self.push {
+            push.give_back(peer);
+        }
         self.reconsider_partner(peer);
         lost
     }
@@ -322,7 +329,7 @@ impl Transfer {
         }
     }
 
-    pub(super) fn partner_has(&mut self, peer: NodeId, piece: PieceNo) {
+    pub(super) fn partner_has(&mut self, now: Time, peer: NodeId, piece: PieceNo) {
         let (may_ask, pages) = (self.may_ask(piece), self.pages);
         let changed = self.change(peer, |partner| {
             partner.full = false;
@@ -330,6 +337,7 @@ impl Transfer {
                 return false;
             }
             partner.counts[stripe_of(piece)] += 1;
+            partner.declined.remove(&piece);
             partner.pages += u32::from(piece.0 < pages);
             partner.wants &= !partner.have.is_full();
             if may_ask {
@@ -341,9 +349,7 @@ impl Transfer {
             return;
         }
         self.holders[piece.0 as usize] += 1;
-        if let Some(push) = &mut self.push {
-            push.landed(piece, peer);
-        }
+        self.push_landed(now, piece, peer);
     }
 
     pub(super) fn partner_lacks(&mut self, peer: NodeId, piece: PieceNo) {
@@ -463,16 +469,15 @@ impl Transfer {
 
     /// A piece is here: notes it for everyone who should hear of it. Whether a neighbour should, and how many news wait for
     /// a source.
-    pub(super) fn note_news(&mut self, piece: PieceNo) -> (bool, usize) {
+    pub(super) fn note_news(&mut self, piece: PieceNo, given: &[NodeId]) -> (bool, usize) {
         let (mut near, mut source) = (false, 0);
         if self.push.is_some() {
             // Only a source pushes; it has no source of its own, and says nothing of what it holds to the others.
             return (near, source);
         }
-        let children = self.order.children(piece);
         for (peer, partner) in &mut self.partners {
             match partner.role {
-                Role::Agent if !partner.wants || partner.have.contains(piece) || children.contains(peer) => {}
+                Role::Agent if !partner.wants || partner.have.contains(piece) || given.contains(peer) => {}
                 Role::Agent => {
                     partner.news.push(piece);
                     near = true;

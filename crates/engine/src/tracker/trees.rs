@@ -71,6 +71,18 @@ pub(super) fn children(stripe: usize, place: usize, members: usize) -> Vec<usize
     [first, first + 1].into_iter().filter_map(child).collect()
 }
 
+/// The first places of a tree, the root first, then those below it.
+pub(super) fn top(stripe: usize, members: usize, most: usize) -> Vec<usize> {
+    let mut top = vec![root(stripe, members)];
+    let mut at = 0;
+    while top.len() < most && at < top.len() {
+        top.extend(children(stripe, top[at], members));
+        at += 1;
+    }
+    top.truncate(most);
+    top
+}
+
 /// The places whose edges may differ when there is a member more or less: the last place, the leaf that is left over, and
 /// those next to them.
 pub(super) fn touched(members: usize) -> Vec<usize> {

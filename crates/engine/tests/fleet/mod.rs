@@ -260,7 +260,7 @@ impl Fleet {
             window_bytes: 8 << 20,
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
-            given_order: false,
+            given_order: true,
         };
         let recovered = Recovered {
             root: Some(root()),

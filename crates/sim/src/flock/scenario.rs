@@ -122,6 +122,7 @@ fn mesh() -> Vec<Scenario> {
     };
     vec![
         good("hundred", true, Plan::new(100, GBIT, 8 * MIB), &[by_bound(1.15, 1.05), origin_copies(1.2, 1.05)]),
+        good("two-hundred", false, Plan::new(200, GBIT, 64 * MIB), &[by_bound(1.10, 1.05), origin_copies(1.2, 1.05)]),
         good(
             "thousand-2MiB",
             true,
@@ -148,6 +149,7 @@ fn mesh() -> Vec<Scenario> {
 fn hard_days() -> Vec<Scenario> {
     let large = || Plan::new(10_000, GBIT, 100 * MIB);
     let small = || Plan::new(100, GBIT, 8 * MIB);
+    let middle = || Plan::new(200, GBIT, 64 * MIB);
     let of = |name, (plan, beside): (Plan, &'static str), mishaps: &[Mishap], promises: &[Promise]| Scenario {
         name,
         is_small: beside == "hundred",
@@ -166,15 +168,21 @@ fn hard_days() -> Vec<Scenario> {
     let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
     let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
     let (ten, hundred) = (|| (large(), "ten-thousand"), || (small(), "hundred"));
-    let (middle, soon) = (large().unicast() / 2, small().unicast() / 2);
+    let two = || (middle(), "two-hundred");
+    let half = |plan: Plan| plan.unicast() / 2;
     let halves = |agents: u32, after| [die(agents / 2, after, false), die(agents / 2, after, true)];
     vec![
-        of("dying", ten(), &halves(500, middle), &[by_good_day(1.10, 1.03)]),
+        of("dying", ten(), &halves(500, half(large())), &[by_good_day(1.10, 1.03)]),
         of("liars-10", ten(), &bad(1000), &[by_good_day(1.2, 1.05)]),
         of("liars-30", ten(), &bad(3000), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth", ten(), &slow(1000), &[by_good_day(1.05, 1.01)]),
         of("origin-dies", ten(), &gone, &[all, by_good_day(2.0, 1.1)]),
-        of("dying-hundred", hundred(), &halves(6, soon), &[by_good_day(1.10, 1.03)]),
+        of("dying-two-hundred", two(), &halves(10, half(middle())), &[by_good_day(1.10, 1.03)]),
+        of("liars-10-two-hundred", two(), &bad(20), &[by_good_day(1.2, 1.05)]),
+        of("liars-30-two-hundred", two(), &bad(60), &[by_good_day(2.0, 1.3)]),
+        of("slow-tenth-two-hundred", two(), &slow(20), &[by_good_day(1.05, 1.01)]),
+        of("origin-dies-two-hundred", two(), &gone, &[all, by_good_day(2.0, 1.1)]),
+        of("dying-hundred", hundred(), &halves(6, half(small())), &[by_good_day(1.10, 1.03)]),
         of("liars-10-hundred", hundred(), &bad(10), &[by_good_day(1.2, 1.05)]),
         of("liars-30-hundred", hundred(), &bad(30), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth-hundred", hundred(), &slow(10), &[by_good_day(1.05, 1.01)]),
