@@ -512,6 +512,13 @@ pub enum Message {
         /// One for each stripe.
         stripes: [Stripe; STRIPES],
     },
+    /// Agent to origin: a stripe does not come from whom it should, although others have it.
+    Lags {
+        /// Of which content.
+        content: ContentId,
+        /// Which stripe.
+        stripe: u8,
+    },
     /// Origin to agent: stage this release; orders for it may follow. Publisher to origin: see `Submit`.
     Announce {
         /// The signed release.
@@ -634,7 +641,7 @@ pub const STRIPES: usize = 2;
 /// A node's part in the given order of a stripe.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Stripe {
-    /// From whom it comes; `None` is the origin.
+    /// From whom it comes; `None` is the origin. From the node itself: from nobody, it is to be asked for.
     pub from: Option<NodeId>,
     /// To whom it is passed on.
     pub to: Vec<NodeId>,
@@ -1013,6 +1020,11 @@ pub enum Event {
         is_pulled: bool,
         /// How many pieces of it some neighbour has more.
         lag: u32,
+    },
+    /// A node passes on too little, and has no part in the given order for a while.
+    Benched {
+        /// Which.
+        node: NodeId,
     },
     /// Peers are of no help: the origin is asked directly. Why, in words.
     PlainRoad {

@@ -433,7 +433,9 @@ impl Engine {
             | Message::Command { .. }
             | Message::Head { .. }
             | Message::Verify { .. } => role == Role::Origin && self.config.role == Role::Agent,
-            Message::Verified { .. } | Message::Status(_) => role == Role::Agent && self.config.role == Role::Origin,
+            Message::Verified { .. } | Message::Status(_) | Message::Lags { .. } => {
+                role == Role::Agent && self.config.role == Role::Origin
+            }
             Message::Submit { .. } => role == Role::Operator && self.config.role == Role::Origin,
             Message::Verdict { .. } => role == Role::Origin && self.config.role == Role::Operator,
             _ => true,

@@ -18,6 +18,10 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long an answer to a dial may take before it counts as unreachable.
 const DIAL: Duration = Duration::from_secs(15);
+/// At most this part of the members may have no part in the given order.
+const BENCH: usize = 3;
+/// How long they have none: a slow machine is likely to be slow in the next deploy as well.
+const PARDON: Duration = Duration::from_secs(600);
 /// To how many an origin may give a stripe: it goes down from each of them, and up.
 const ENTRIES: usize = 7;
 /// How often a neighbour is redialled before it is forgotten.
@@ -30,15 +34,18 @@ pub(crate) struct Tracker {
     /// Whether there is a given order.
     gives_order: bool,
     members: BTreeMap<NodeId, Member>,
-    /// The members in some order, for drawing.
+    /// The members that have a part in the given order, by their places.
     order: Vec<NodeId>,
+    /// Those that have none for now, and since when.
+    benched: BTreeMap<NodeId, Time>,
 }
 
 #[derive(Debug)]
 struct Member {
     address: SocketAddr,
     neighbours: BTreeSet<NodeId>,
-    place: usize,
+    /// Where it stands, unless it is benched.
+    place: Option<usize>,
     /// Its part in the given order, as it was told; nothing yet.
     stripes: Option<[Stripe; STRIPES]>,
 }
@@ -54,17 +61,14 @@ pub(crate) struct Changes {
 
 impl Tracker {
     pub(crate) fn new(neighbours: usize, gives_order: bool) -> Self {
-        Self { neighbours, gives_order, members: BTreeMap::new(), order: Vec::new() }
+        Self { neighbours, gives_order, members: BTreeMap::new(), order: Vec::new(), benched: BTreeMap::new() }
     }
 
     /// A member is here.
     pub(crate) fn join(&mut self, node: NodeId, address: SocketAddr, chance: &mut Chance) -> Changes {
         let mut touched = self.remove(node).1;
-        touched.extend(trees::touched(self.order.len()));
-        let (place, stripes) = (self.order.len(), None);
-        self.members.insert(node, Member { address, neighbours: BTreeSet::new(), place, stripes });
-        self.order.push(node);
-        touched.extend(trees::touched(self.order.len()));
+        self.members.insert(node, Member { address, neighbours: BTreeSet::new(), place: None, stripes: None });
+        touched.extend(self.plant(node));
         let introductions = self.befriend(node, chance);
         self.replant(touched, introductions)
     }
@@ -120,24 +124,81 @@ impl Tracker {
 
     /// Takes a member out: who were its neighbours, and the places that are touched by it.
     fn remove(&mut self, node: NodeId) -> (BTreeSet<NodeId>, Vec<usize>) {
-        let Some(gone) = self.members.remove(&node) else { return (BTreeSet::new(), Vec::new()) };
-        let mut touched = trees::touched(self.order.len());
-        self.order.swap_remove(gone.place);
-        let members = self.order.len();
-        touched.extend(trees::touched(members));
-        touched.push(gone.place);
-        // Whoever took the place of the one that is gone has its edges.
-        for stripe in (0..STRIPES).filter(|_| gone.place < members) {
-            touched.extend(trees::parent(stripe, gone.place, members));
-            touched.extend(trees::children(stripe, gone.place, members));
-        }
-        if let Some(moved) = self.order.get(gone.place) {
-            self.members.get_mut(moved).expect("the order names members").place = gone.place;
-        }
+        let touched = self.uproot(node);
+        self.benched.remove(&node);
+        let Some(gone) = self.members.remove(&node) else { return (BTreeSet::new(), touched) };
         for other in &gone.neighbours {
             self.members.get_mut(other).expect("neighbours are members").neighbours.remove(&node);
         }
         (gone.neighbours, touched)
+    }
+
+    /// Gives a member the next place; the places that are touched by it.
+    fn plant(&mut self, node: NodeId) -> Vec<usize> {
+        let mut touched = trees::touched(self.order.len());
+        self.members.get_mut(&node).expect("only members are planted").place = Some(self.order.len());
+        self.order.push(node);
+        touched.extend(trees::touched(self.order.len()));
+        touched
+    }
+
+    /// Takes a member from its place, which the last one gets; the places that are touched by it.
+    fn uproot(&mut self, node: NodeId) -> Vec<usize> {
+        let Some(place) = self.members.get_mut(&node).and_then(|member| member.place.take()) else { return Vec::new() };
+        let mut touched = trees::touched(self.order.len());
+        self.order.swap_remove(place);
+        let members = self.order.len();
+        touched.extend(trees::touched(members));
+        touched.push(place);
+        // Whoever took the place of the one that is gone has its edges.
+        for stripe in (0..STRIPES).filter(|_| place < members) {
+            touched.extend(trees::parent(stripe, place, members));
+            touched.extend(trees::children(stripe, place, members));
+        }
+        if let Some(moved) = self.order.get(place) {
+            self.members.get_mut(moved).expect("the order names members").place = Some(place);
+        }
+        touched
+    }
+
+    /// The way of a stripe to a member: itself, from whom it gets it, and so on up to the root.
+    pub(crate) fn line(&self, stripe: usize, node: NodeId) -> Vec<NodeId> {
+        let place = self.members.get(&node).and_then(|member| member.place);
+        let up = |place: &usize| trees::parent(stripe, *place, self.order.len());
+        std::iter::successors(place, up).map(|place| self.order[place]).collect()
+    }
+
+    /// Takes a member out of the given order for a while, unless that was done to many already.
+    pub(crate) fn bench(&mut self, now: Time, node: NodeId) -> Changes {
+        if self.benched.len() >= self.members.len() / BENCH {
+            return Changes::default();
+        }
+        let touched = self.uproot(node);
+        if touched.is_empty() {
+            return Changes::default();
+        }
+        self.benched.insert(node, now);
+        let nobody = Stripe { from: Some(node), to: Vec::new() };
+        let mut changes = self.replant(touched, Vec::new());
+        let stripes: [Stripe; STRIPES] = std::array::from_fn(|_| nobody.clone());
+        if let Some(member) = self.members.get_mut(&node) {
+            member.stripes = Some(stripes.clone());
+        }
+        changes.stripes.push((node, stripes));
+        changes
+    }
+
+    /// Gives those a place again that have had none for long.
+    pub(crate) fn pardon(&mut self, now: Time) -> Changes {
+        let long_ago = |since: &Time| now.since(*since) >= PARDON;
+        let pardoned: Vec<NodeId> =
+            self.benched.iter().filter(|(_, since)| long_ago(since)).map(|(node, _)| *node).collect();
+        let mut touched = Vec::new();
+        for node in pardoned {
+            self.benched.remove(&node);
+            touched.extend(self.plant(node));
+        }
+        self.replant(touched, Vec::new())
     }
 
     fn is_lonely(&self, node: NodeId) -> bool {
@@ -147,11 +208,11 @@ impl Tracker {
     /// Finds new neighbours for a member: everyone in a small fleet, else half as many as it should have, because others
     /// will find it in turn.
     fn befriend(&mut self, node: NodeId, chance: &mut Chance) -> Vec<(NodeId, Introduction)> {
-        let chosen = match self.order.len() <= self.neighbours + 1 {
-            true => self.order.clone(),
+        let is_small = self.members.len() <= self.neighbours + 1;
+        let chosen: Vec<NodeId> = match is_small {
+            true => self.members.keys().copied().collect(),
             false => (0..self.neighbours * 2).map(|_| self.order[chance.below(self.order.len())]).collect(),
         };
-        let is_small = self.order.len() <= self.neighbours + 1;
         let mut made = Vec::new();
         for other in chosen {
             let enough = self.members[&node].neighbours.len() >= self.neighbours.div_ceil(2);
@@ -356,6 +417,31 @@ mod tests {
         let (mut tracker, mut chance) = (Tracker::new(16, true), Chance::new(1));
         (0..members).for_each(|nr| drop(tracker.join(node(nr), address(nr), &mut chance)));
         (tracker, chance)
+    }
+
+    #[test]
+    fn whoever_is_benched_passes_on_to_nobody_for_a_while() {
+        let (mut tracker, _) = joined(40);
+        let lame = tracker.line(0, node(7))[1];
+        let changes = tracker.bench(Time(0), lame);
+        let (_, part) = changes.stripes.iter().find(|(to, _)| *to == lame).expect("it is told");
+        assert!(part.iter().all(|stripe| stripe.from == Some(lame) && stripe.to.is_empty()));
+        assert_ne!(tracker.line(0, node(7))[1], lame);
+        assert!(tracker.line(0, lame).is_empty() && tracker.bench(Time(0), lame).stripes.is_empty());
+        for place in 0..39 {
+            let stripes = tracker.stripes(place);
+            assert!(stripes.iter().all(|stripe| stripe.from != Some(lame) && !stripe.to.contains(&lame)));
+        }
+        assert!(tracker.pardon(Time(0)).stripes.is_empty());
+        assert!(tracker.pardon(Time(0).after(PARDON)).stripes.iter().any(|(to, _)| *to == lame));
+        assert!(!tracker.line(0, lame).is_empty());
+    }
+
+    #[test]
+    fn most_of_a_fleet_is_never_benched() {
+        let (mut tracker, _) = joined(30);
+        let benched = (0..30).filter(|nr| !tracker.bench(Time(0), node(*nr)).stripes.is_empty()).count();
+        assert_eq!(benched, 10);
     }
 
     fn is_symmetric(tracker: &Tracker) -> bool {

@@ -193,6 +193,7 @@ mod kind {
     pub(super) const PING: u8 = 17;
     pub(super) const PONG: u8 = 18;
     pub(super) const RELAY: u8 = 19;
+    pub(super) const LAGS: u8 = 20;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -221,6 +222,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Want { content, pieces } => put_pieces(to.byte(kind::WANT).value(content), pieces),
         Message::Cancel { content, piece } => to.byte(kind::CANCEL).value(content).number(piece.0),
         Message::Cannot { content, piece } => to.byte(kind::CANNOT).value(content).number(piece.0),
+        Message::Lags { content, stripe } => to.byte(kind::LAGS).value(content).byte(*stripe),
         Message::Leave { content } => to.byte(kind::LEAVE).value(content),
         Message::Ping => to.byte(kind::PING),
         Message::Pong => to.byte(kind::PONG),
@@ -254,6 +256,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::WANT => Message::Want { content: from.value()?, pieces: take_pieces(from)? },
         kind::CANCEL => Message::Cancel { content: from.value()?, piece: take_piece(from)? },
         kind::CANNOT => Message::Cannot { content: from.value()?, piece: take_piece(from)? },
+        kind::LAGS => Message::Lags { content: from.value()?, stripe: take_stripe(from)? },
         kind::LEAVE => Message::Leave { content: from.value()? },
         kind::PING => Message::Ping,
         kind::PONG => Message::Pong,
@@ -435,6 +438,14 @@ impl Encode for Stripe {
 fn take_stripes(from: &mut Decoder<'_>) -> Result<[Stripe; STRIPES], Malformed> {
     let stripes: Vec<Stripe> = from.list("the number of stripes", STRIPES, 2)?;
     stripes.try_into().map_err(|other: Vec<Stripe>| from.wrong(format!("there are {} stripes", other.len())))
+}
+
+fn take_stripe(from: &mut Decoder<'_>) -> Result<u8, Malformed> {
+    let stripe = from.byte()?;
+    match usize::from(stripe) < STRIPES {
+        true => Ok(stripe),
+        false => Err(from.wrong(format!("there is no stripe {stripe}"))),
+    }
 }
 
 impl Encode for Gate {

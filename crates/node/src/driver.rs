@@ -348,6 +348,7 @@ impl Driver {
             Event::Shunned { .. } => tracing::debug!(?event, "trust"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
             Event::Mending { .. }
+            | Event::Benched { .. }
             | Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::Late { .. }

@@ -286,8 +286,22 @@ impl Engine {
             Message::Status(status) => self.reported(now, from, status),
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
+            Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),
             _ => {}
         }
+    }
+
+    /// A stripe does not come to a node from whom it should: whoever is to blame has no part in the given order for a while.
+    fn lags(&mut self, now: Time, node: NodeId, content: ContentId, stripe: usize) {
+        let Some(origin) = self.origin() else { return };
+        let line = origin.tracker.line(stripe, node);
+        let Some(lame) = self.swarm.find_lame(content, stripe, &line) else { return };
+        let Side::Origin(origin) = &mut self.side else { return };
+        let changes = origin.tracker.bench(now, lame);
+        if !changes.stripes.is_empty() {
+            self.event(Event::Benched { node: lame });
+        }
+        self.arrange(now, changes);
     }
 
     fn reported(&mut self, now: Time, from: NodeId, status: AppStatus) {
@@ -402,6 +416,10 @@ impl Engine {
         }
         let agents = origin.agents_up();
         let chosen: Vec<NodeId> = agents.into_iter().filter(|node| selects(&selector, origin.labels(*node))).collect();
+        if let Side::Origin(origin) = &mut self.side {
+            let changes = origin.tracker.pardon(now);
+            self.arrange(now, changes);
+        }
         contents.into_iter().for_each(|content| self.swarm.want(now, content));
         for node in chosen {
             self.send(node, Message::Announce { release: signed.clone() });

@@ -13,11 +13,10 @@ use content::{ContentId, NodeId, PieceNo, Role};
 use std::ops::Range;
 use std::time::Duration;
 
-/// So many pieces of a stripe that some neighbour has more than we mean that it has fallen behind, if it also comes more slowly
-/// than the other; so many that it has, however it comes; so few that it is back.
+/// More than so many pieces of a stripe that some neighbour has and we lack mean that it has fallen behind, if it also comes more
+/// slowly than the other; when that was so before; and to be back.
 const BEHIND: u32 = 24;
 const BEHIND_AGAIN: u32 = 4;
-const FAR_BEHIND: u32 = 256;
 const BACK: u32 = 2;
 /// A stripe of which nothing came for so many times its pace, and so many times its longest gap lately, and at least so long, is
 /// silent.
@@ -30,11 +29,15 @@ const FORGETS: u32 = 32;
 const DEEP: u32 = 12;
 /// After so many pieces the pace of a stripe is known at all, and well enough to compare it with another.
 const KNOWN: u32 = 4;
-const SETTLED: u32 = 16;
+const SETTLED: u32 = 6;
 /// What is missing so many piece numbers before the last that was passed on has been left out: it is asked for.
 const LEFT_OUT: u32 = 32;
 /// Whoever lacks less than this part of a content when it comes asks for what it lacks.
 const LATE: u32 = 8;
+/// How often the origin is told that a stripe does not come as it should.
+const TELL: Duration = Duration::from_millis(100);
+/// By how many pieces a node must be behind the one before it to blame one of them.
+const BLAME: u32 = 24;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
 
@@ -53,6 +56,8 @@ pub(super) struct Lane {
     last: Time,
     pace: Option<Duration>,
     gap: Duration,
+    /// How long a piece took from whom it came before.
+    expected: Option<Duration>,
     /// Since when others have some of it and we none.
     lags: Option<Time>,
     /// When the first came, and how many have.
@@ -62,20 +67,21 @@ pub(super) struct Lane {
     left_out: u32,
     /// Whether it fell behind before.
     was_behind: bool,
+    /// When the origin was last told that it does not come as it should.
+    told: Option<Time>,
 }
 
 impl Lane {
     fn new(stripe: Stripe, is_pulled: bool, now: Time) -> Self {
-        Self { stripe, is_pulled, last: now, pace: None, gap: Duration::ZERO, lags: None, first: now, came: 0, left_out: 0, was_behind: false }
+        Self { stripe, is_pulled, last: now, pace: None, gap: Duration::ZERO, expected: None, lags: None, first: now, came: 0, left_out: 0, was_behind: false, told: None }
     }
 
     /// How long nothing may come of it. As long as hardly anything has come its pace is not known, and the way may be long and
     /// slow; unless someone has much of it already.
-    fn silence(&self, patience: Duration, lag: u32) -> Duration {
+    fn silence(&self, patience: Duration, lag: u32, takes_part: bool) -> Duration {
         match self.came < KNOWN {
-            true if lag < DEEP => patience,
-            true => SILENCE,
-            false => (self.usual() * PACES).max(self.gap * GAPS).max(SILENCE).min(patience),
+            true if lag < DEEP && takes_part && self.expected.is_none() => patience,
+            _ => (self.usual() * PACES).max(self.gap * GAPS).max(SILENCE).min(patience),
         }
     }
 
@@ -86,6 +92,9 @@ impl Lane {
 
     /// How long a piece of it takes: lately or on the whole, whichever is longer, since some come in bursts.
     fn usual(&self) -> Duration {
+        if self.came < KNOWN {
+            return self.expected.unwrap_or_default();
+        }
         let whole = self.last.since(self.first) / self.came.max(1);
         self.pace.unwrap_or_default().max(whole)
     }
@@ -172,10 +181,26 @@ impl Order {
             let stripe = stripes[index].clone();
             match old.as_ref().map(|lanes| &lanes[index]).filter(|lane| lane.stripe.from == stripe.from) {
                 Some(lane) => Lane { stripe, ..lane.clone() },
-                None => Lane::new(stripe, !waits, now),
+                // Whoever gives it from now on, its pace should be much the same.
+                None => {
+                    let before = old.as_ref().map(|lanes| &lanes[index]).filter(|lane| lane.came >= KNOWN);
+                    let expected = before.map(|lane| lane.usual().max(lane.gap));
+                    Lane { expected, ..Lane::new(stripe, !waits, now) }
+                }
             }
         }));
     }
+}
+
+/// What was decided on the stripes of a content.
+#[derive(Debug, Default)]
+struct Lanes {
+    /// Which are pulled now and were not, or the other way round; and how many pieces of it some neighbour has more.
+    changed: Vec<(usize, bool, u32)>,
+    /// Which do not come from whom they should, as the origin should know now.
+    lagging: Vec<usize>,
+    /// When to decide again if nothing comes.
+    again: Option<Time>,
 }
 
 impl Transfer {
@@ -204,33 +229,45 @@ impl Transfer {
         now: Time,
         patience: Duration,
         is_up: impl Fn(Option<NodeId>) -> bool,
-    ) -> (Vec<(usize, bool, u32)>, Option<Time>) {
+    ) -> Lanes {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
         let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
         let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
         let quickest = paces.min().unwrap_or_default();
-        let (mut changed, mut again) = (Vec::new(), None);
+        let mut lanes = Lanes::default();
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
             let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
             lane.lags = could_come.then(|| lane.lags.unwrap_or(now));
-            let is_silent = now.since(lane.since()) >= lane.silence(patience, lag);
-            let is_behind = match lane.is_pulled {
-                true => lag > BACK,
-                false if lane.was_behind => lag >= BEHIND_AGAIN && lane.is_slower_than(quickest),
-                false => lag >= FAR_BEHIND || (lag >= BEHIND && lane.is_slower_than(quickest)),
+            // Whoever is not to get this content passes nothing of it on.
+            let takes_part = lane.stripe.from.is_none_or(|from| self.partners.contains_key(&from));
+            let silence = lane.silence(patience, lag, takes_part);
+            let is_silent = now.since(lane.since()) >= silence;
+            let least = match (lane.is_pulled, lane.was_behind) {
+                (true, _) => BACK,
+                (false, true) => BEHIND_AGAIN,
+                (false, false) => BEHIND,
             };
+            let is_behind = lag > least && lane.is_slower_than(quickest);
             lane.was_behind |= !lane.is_pulled && is_behind;
-            let pulled = !is_up(lane.stripe.from) || is_behind || (could_come && is_silent);
+            let (is_up, is_bad) = (is_up(lane.stripe.from), is_behind || (could_come && is_silent));
+            let pulled = !is_up || is_bad;
+            let mut due = (could_come && !is_silent).then(|| lane.since().after(silence));
+            // Whatever is asked of others comes the more slowly from whom it should: that says nothing then.
+            let is_lame = is_silent || (is_behind && !lane.is_pulled);
+            if is_up && is_bad && is_lame && takes_part && lane.stripe.from.is_some() {
+                if lane.told.is_none_or(|told| now.since(told) >= TELL) {
+                    lane.told = Some(now);
+                    lanes.lagging.push(stripe);
+                }
+                due = Some(lane.told.unwrap_or(now).after(TELL));
+            }
             if pulled != lane.is_pulled {
                 lane.is_pulled = pulled;
-                changed.push((stripe, pulled, lag));
+                lanes.changed.push((stripe, pulled, lag));
             }
-            if could_come && !is_silent {
-                let due = lane.since().after(lane.silence(patience, lag));
-                again = Some(again.map_or(due, |other: Time| other.min(due)));
-            }
+            lanes.again = lanes.again.into_iter().chain(due).min();
         }
-        (changed, again)
+        lanes
     }
 }
 
@@ -249,6 +286,22 @@ impl Swarm {
             }
         }
         self.send_more(now);
+    }
+
+    /// Who is to blame that a stripe does not come to the first of these, who said so; each gets it from the next one. It is one
+    /// of the two between which most is missing: the one that gets it, if it lacks as much of everything, else the one before.
+    pub(crate) fn find_lame(&self, content: ContentId, stripe: usize, line: &[NodeId]) -> Option<NodeId> {
+        let transfer = self.contents.get(&content)?;
+        let counts: Vec<[u32; STRIPES]> =
+            line.iter().map_while(|node| transfer.partners.get(node)).map(|partner| partner.counts).collect();
+        let drop = |at: usize, stripe: usize| counts[at + 1][stripe].saturating_sub(counts[at][stripe]);
+        let worst = (0..counts.len().saturating_sub(1)).max_by_key(|at| drop(*at, stripe))?;
+        let lag = counts.iter().map(|counts| counts[stripe]).max().unwrap_or(0).saturating_sub(counts[0][stripe]);
+        if drop(worst, stripe) < BLAME.max(lag / 2) {
+            return None;
+        }
+        let lacks_all = (0..STRIPES).all(|other| drop(worst, other) * 2 >= drop(worst, stripe));
+        Some(line[if lacks_all { worst } else { worst + 1 }])
     }
 
     /// What a new content knows of the given order.
@@ -340,16 +393,24 @@ impl Swarm {
             Some(peer) => peers.contains_key(&peer),
             None => peers.values().any(|peer| peer.role == Role::Origin),
         };
-        let (changed, again) = transfer.decide_lanes(now, self.settings.patience, is_up);
+        let Lanes { changed, lagging, again } = transfer.decide_lanes(now, self.settings.patience, is_up);
         match again {
             Some(due) => self.alarms.set(Alarm::Behind(content), due),
             None => self.alarms.clear(&Alarm::Behind(content)),
+        }
+        if !lagging.is_empty() {
+            self.tell_sources(now, content);
+        }
+        for stripe in lagging {
+            let origins = self.peers.iter().filter(|(_, peer)| peer.role == Role::Origin).map(|(origin, _)| *origin);
+            let message = Message::Lags { content, stripe: stripe as u8 };
+            self.out.extend(origins.map(|origin| Action::Send(origin, message.clone())));
         }
         for &(stripe, is_pulled, lag) in &changed {
             self.out.push_back(Action::Event(Event::Mending { content, stripe, is_pulled, lag }));
         }
         if !changed.is_empty() || anyway {
-            transfer.reconsider();
+            self.contents.entry(content).and_modify(Transfer::reconsider);
             self.ask_all(now);
         }
     }

@@ -146,6 +146,7 @@ fn message() -> impl Strategy<Value = Message> {
         hello().prop_map(Message::Hello),
         prop::collection::vec(introduction, 0..5).prop_map(|peers| Message::Introduce { peers }),
         [stripe(), stripe()].prop_map(|stripes| Message::Relay { stripes }),
+        (content_id(), 0..STRIPES as u8).prop_map(|(content, stripe)| Message::Lags { content, stripe }),
         signed().prop_map(|release| Message::Announce { release }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
