@@ -130,6 +130,8 @@ pub(crate) struct Swarm {
     window: u64,
     /// Peers that wait to be sent something.
     ring: VecDeque<NodeId>,
+    /// Counts what was sent, to mix what is passed on with what was asked for.
+    turn: u32,
     /// Pieces that are given to the driver for sending to peers that are not stuck.
     sending: usize,
     out: VecDeque<Action>,
@@ -148,6 +150,7 @@ impl Swarm {
             answers: Answers::default(),
             window: 0,
             ring: VecDeque::new(),
+            turn: 0,
             sending: 0,
             out: VecDeque::new(),
         }
@@ -588,10 +591,11 @@ impl Swarm {
         let is_page = piece.0 < transfer.pages;
         let (near, source) = transfer.note_news(piece, given);
         let is_relayed = transfer.order.is_known();
-        let at_once = near && match is_relayed {
-            true => transfer.counts.iter().sum::<u32>() % TELL_RELAYED_PIECES == 0,
-            false => is_page || !transfer.is_busy(),
-        };
+        let at_once = near
+            && match is_relayed {
+                true => transfer.counts.iter().sum::<u32>() % TELL_RELAYED_PIECES == 0,
+                false => is_page || !transfer.is_busy(),
+            };
         if near {
             let soon = if is_relayed { TELL_RELAYED } else { TELL_NEAR };
             self.alarms.ensure(Alarm::TellNear(content), now.after(soon));

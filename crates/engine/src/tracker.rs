@@ -18,8 +18,10 @@ use std::time::Duration;
 const LONGEST: Duration = Duration::from_secs(5);
 /// How long an answer to a dial may take before it counts as unreachable.
 const DIAL: Duration = Duration::from_secs(15);
+/// Whoever is blamed twice within such a time is benched.
+const AGAIN: Duration = Duration::from_millis(500);
 /// At most this part of the members may have no part in the given order.
-const BENCH: usize = 3;
+const BENCH: usize = 8;
 /// How long they have none: a slow machine is likely to be slow in the next deploy as well.
 const PARDON: Duration = Duration::from_secs(600);
 /// To how many an origin may give a stripe: it goes down from each of them, and up.
@@ -38,6 +40,8 @@ pub(crate) struct Tracker {
     order: Vec<NodeId>,
     /// Those that have none for now, and since when.
     benched: BTreeMap<NodeId, Time>,
+    /// Who was blamed last when, once.
+    blamed: BTreeMap<NodeId, Time>,
 }
 
 #[derive(Debug)]
@@ -61,7 +65,14 @@ pub(crate) struct Changes {
 
 impl Tracker {
     pub(crate) fn new(neighbours: usize, gives_order: bool) -> Self {
-        Self { neighbours, gives_order, members: BTreeMap::new(), order: Vec::new(), benched: BTreeMap::new() }
+        Self {
+            neighbours,
+            gives_order,
+            members: BTreeMap::new(),
+            order: Vec::new(),
+            benched: BTreeMap::new(),
+            blamed: BTreeMap::new(),
+        }
     }
 
     /// A member is here.
@@ -168,8 +179,17 @@ impl Tracker {
         std::iter::successors(place, up).map(|place| self.order[place]).collect()
     }
 
+    /// A member passes on too little, says one of those after it. When that is said again soon it is benched.
+    pub(crate) fn blame(&mut self, now: Time, node: NodeId) -> Changes {
+        self.blamed.retain(|_, at| now.since(*at) < AGAIN);
+        match self.blamed.insert(node, now) {
+            Some(_) => self.bench(now, node),
+            None => Changes::default(),
+        }
+    }
+
     /// Takes a member out of the given order for a while, unless that was done to many already.
-    pub(crate) fn bench(&mut self, now: Time, node: NodeId) -> Changes {
+    fn bench(&mut self, now: Time, node: NodeId) -> Changes {
         if self.benched.len() >= self.members.len() / BENCH {
             return Changes::default();
         }
@@ -438,10 +458,19 @@ mod tests {
     }
 
     #[test]
+    fn one_word_against_a_member_is_not_enough() {
+        let (mut tracker, _) = joined(9);
+        assert!(tracker.blame(Time(0), node(3)).stripes.is_empty());
+        let late = Time(0).after(AGAIN);
+        assert!(tracker.blame(late, node(3)).stripes.is_empty());
+        assert!(!tracker.blame(late, node(3)).stripes.is_empty());
+    }
+
+    #[test]
     fn most_of_a_fleet_is_never_benched() {
         let (mut tracker, _) = joined(30);
         let benched = (0..30).filter(|nr| !tracker.bench(Time(0), node(*nr)).stripes.is_empty()).count();
-        assert_eq!(benched, 10);
+        assert_eq!(benched, 3);
     }
 
     fn is_symmetric(tracker: &Tracker) -> bool {

@@ -297,7 +297,7 @@ impl Engine {
         let line = origin.tracker.line(stripe, node);
         let Some(lame) = self.swarm.find_lame(content, stripe, &line) else { return };
         let Side::Origin(origin) = &mut self.side else { return };
-        let changes = origin.tracker.bench(now, lame);
+        let changes = origin.tracker.blame(now, lame);
         if !changes.stripes.is_empty() {
             self.event(Event::Benched { node: lame });
         }

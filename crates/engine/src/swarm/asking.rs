@@ -284,7 +284,9 @@ impl Swarm {
             self.out.push_back(Action::Drop(buffer));
             return self.ask(now, from);
         };
-        if let Some(transfer) = self.contents.get_mut(&content).filter(|_| !asked) {
+        // What was asked of the one from whom it should come anyway came from it as it should.
+        let transfer = self.contents.get_mut(&content);
+        if let Some(transfer) = transfer.filter(|t| !asked || t.order.parent(piece) == Some(from)) {
             transfer.passed(now, piece);
         }
         match verdict {

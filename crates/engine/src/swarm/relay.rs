@@ -65,6 +65,8 @@ pub(super) struct Lane {
     came: u32,
     /// Pieces before this one are asked for: later ones have been passed on.
     left_out: u32,
+    /// By how many pieces it was behind at least since it comes from whom it does.
+    base: Option<u32>,
     /// Whether it fell behind before.
     was_behind: bool,
     /// When the origin was last told that it does not come as it should.
@@ -73,7 +75,21 @@ pub(super) struct Lane {
 
 impl Lane {
     fn new(stripe: Stripe, is_pulled: bool, now: Time) -> Self {
-        Self { stripe, is_pulled, last: now, pace: None, gap: Duration::ZERO, expected: None, lags: None, first: now, came: 0, left_out: 0, was_behind: false, told: None }
+        Self {
+            stripe,
+            is_pulled,
+            last: now,
+            pace: None,
+            gap: Duration::ZERO,
+            expected: None,
+            lags: None,
+            first: now,
+            came: 0,
+            left_out: 0,
+            base: None,
+            was_behind: false,
+            told: None,
+        }
     }
 
     /// How long nothing may come of it. As long as hardly anything has come its pace is not known, and the way may be long and
@@ -224,12 +240,7 @@ impl Transfer {
     }
 
     /// Decides which stripes are pulled; which changed (to what, with what lag), and when to decide again if nothing comes.
-    fn decide_lanes(
-        &mut self,
-        now: Time,
-        patience: Duration,
-        is_up: impl Fn(Option<NodeId>) -> bool,
-    ) -> Lanes {
+    fn decide_lanes(&mut self, now: Time, patience: Duration, is_up: impl Fn(Option<NodeId>) -> bool) -> Lanes {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
         let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
         let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
@@ -247,7 +258,9 @@ impl Transfer {
                 (false, true) => BEHIND_AGAIN,
                 (false, false) => BEHIND,
             };
-            let is_behind = lag > least && lane.is_slower_than(quickest);
+            let base = lane.base.map_or(lag, |base| base.min(lag));
+            lane.base = Some(base);
+            let is_behind = lag > base + least && lane.is_slower_than(quickest);
             lane.was_behind |= !lane.is_pulled && is_behind;
             let (is_up, is_bad) = (is_up(lane.stripe.from), is_behind || (could_come && is_silent));
             let pulled = !is_up || is_bad;
@@ -345,7 +358,9 @@ impl Swarm {
     /// A peer asks another for a piece, or has it by now. If it was to be passed on to it, it must hear that we hold it.
     pub(super) fn cancelled(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) {
         let was_to_be_passed = self.peers.get_mut(&from).is_some_and(|peer| peer.serving.cancel(content, piece));
-        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| piece.0 < transfer.total) else { return };
+        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| piece.0 < transfer.total) else {
+            return;
+        };
         let is_child = transfer.order.children(piece).contains(&from);
         let Some(partner) = transfer.partners.get_mut(&from).filter(|p| !p.have.contains(piece)) else { return };
         if was_to_be_passed {

@@ -15,6 +15,9 @@ pub(super) const QUEUED: usize = 256;
 /// So few pieces that wait for a child are topped up with older ones that it lacks.
 const REFILL: usize = 16;
 
+/// Every so many-th piece goes to someone who asked for it, even if others are to be passed on.
+const ASKED_FOR: u32 = 4;
+
 /// Pieces in a row that a publisher may fail to read.
 const UNREAD: u32 = 32;
 
@@ -44,8 +47,8 @@ impl Serving {
 
     /// Takes a request; false when it asked for too much already.
     pub(super) fn queue(&mut self, content: ContentId, piece: PieceNo) -> bool {
-        if let Some(due) = self.queue.iter_mut().find(|due| (due.content, due.piece) == (content, piece)) {
-            due.is_passed_on = false;
+        // What is passed on anyway keeps its turn.
+        if self.queue.iter().any(|due| (due.content, due.piece) == (content, piece)) {
             return true;
         }
         if self.sending.contains(&(content, piece)) {
@@ -96,24 +99,49 @@ impl Swarm {
         }
     }
 
-    /// Gives the driver as much to send as the link should have: requests first, then pushes.
+    /// Gives the driver as much to send as the link should have: mostly what is pushed or passed on, since others wait for it to
+    /// come through us; now and then what was asked for, which may be had elsewhere.
     pub(super) fn send_more(&mut self, now: Time) {
         while self.sending < SENDS {
-            let next = self.next_request().or_else(|| self.next_push());
+            self.turn = self.turn.wrapping_add(1);
+            let next = match self.turn % ASKED_FOR {
+                0 => self.next_request().or_else(|| self.next_push()),
+                _ => self.next_passed_on().or_else(|| self.next_push()).or_else(|| self.next_request()),
+            };
             let Some((content, piece, to)) = next else { return };
             self.send_piece(now, content, piece, to);
+        }
+    }
+
+    /// The next piece that is passed on, in turn to those that get some.
+    fn next_passed_on(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
+        if self.settings.role != Role::Agent {
+            return None;
+        }
+        let is_due = |peer: &NodeId| {
+            let serving = self.peers.get(peer).map(|peer| &peer.serving).filter(|serving| serving.has_room());
+            serving.is_some_and(|serving| serving.queue.iter().any(|due| due.is_passed_on))
+        };
+        let at = self.ring.iter().position(is_due)?;
+        let peer = self.ring.remove(at)?;
+        let due = self.next_due(peer, |due| due.is_passed_on);
+        self.line_up_again(peer);
+        due.map(|due| (due.content, due.piece, peer)).or_else(|| self.next_passed_on())
+    }
+
+    fn line_up_again(&mut self, peer: NodeId) {
+        let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) else { return };
+        serving.is_lined_up = !serving.queue.is_empty();
+        if serving.is_lined_up {
+            self.ring.push_back(peer);
         }
     }
 
     fn next_request(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
         for _ in 0..self.ring.len() {
             let peer = self.ring.pop_front()?;
-            let next = self.next_due(peer);
-            let Some(serving) = self.peers.get_mut(&peer).map(|peer| &mut peer.serving) else { continue };
-            serving.is_lined_up = !serving.queue.is_empty();
-            if serving.is_lined_up {
-                self.ring.push_back(peer);
-            }
+            let next = self.next_due(peer, |_| true);
+            self.line_up_again(peer);
             if let Some(due) = next {
                 return Some((due.content, due.piece, peer));
             }
@@ -121,12 +149,13 @@ impl Swarm {
         None
     }
 
-    /// The next piece for a peer that it still needs.
-    fn next_due(&mut self, peer: NodeId) -> Option<Due> {
+    /// The next piece of some kind for a peer that it still needs.
+    fn next_due(&mut self, peer: NodeId, suits: fn(&Due) -> bool) -> Option<Due> {
         loop {
             let serving =
                 self.peers.get_mut(&peer).map(|peer| &mut peer.serving).filter(|serving| serving.has_room())?;
-            let due = serving.queue.pop_front()?;
+            let at = serving.queue.iter().position(suits)?;
+            let due = serving.queue.remove(at)?;
             if due.is_passed_on && serving.queue.len() < REFILL {
                 self.catch_up(due.content, peer);
             }

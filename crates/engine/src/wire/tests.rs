@@ -173,7 +173,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::RELAY;
+const KINDS: u8 = kind::LAGS;
 
 #[test]
 fn every_kind_is_drawn() {

@@ -422,10 +422,6 @@ impl<'a> Flock<'a> {
         self.members[node as usize].received += u64::from(len);
         let from = self.members[self.pipes.lanes[lane as usize].from as usize].id;
         let buffer = if corrupt { DAMAGED } else { WHOLE };
-        if std::env::var_os("TRACE").is_some() {
-            let f = self.pipes.lanes[lane as usize].from;
-            eprintln!("{:.3} {node} GOT {piece} {f} {content}", (self.now - self.published.min(self.now)) as f64 / 1e6);
-        }
         let content = self.papers.contents[usize::from(content)].id();
         self.input(node, cost, Input::Piece { from, content, piece: PieceNo(piece), buffer, len });
     }
@@ -569,12 +565,7 @@ impl<'a> Flock<'a> {
                 let at = self.store(node, done, self.plan.model.sync);
                 self.agenda.push(at, node, What::Appended { append: id.0 as u32, index });
             }
-            Output::Event(event) => {
-                if std::env::var_os("TRACE").is_some() {
-                    eprintln!("{:.3} {node} {event:?}", (self.now - self.published.min(self.now)) as f64 / 1e6);
-                }
-                self.note(&event)
-            }
+            Output::Event(event) => self.note(&event),
         }
     }
 
@@ -671,9 +662,6 @@ impl<'a> Flock<'a> {
         let member = &mut self.members[node as usize];
         if member.complete == NEVER {
             member.complete = self.now;
-            if std::env::var_os("TRACE").is_some() {
-                eprintln!("{:.3} {node} COMPLETE", (self.now - self.published.min(self.now)) as f64 / 1e6);
-            }
             self.waiting -= u32::from(self.is_measured[node as usize]);
         }
     }
