@@ -98,7 +98,7 @@ def stop_on_signals():
 
 def without_paths(text):
     """The text with every absolute path cut down to its last part: a record is the same wherever it was made."""
-    return re.sub(r'/(?:[\w.~+-]+/)*([\w.~+-]+)', r'\1', text)
+    return re.sub(r'(?<![\w.])/(?:[\w.~+-]+/)*([\w.~+-]+)', r'\1', text)
 
 
 def record(cell, driver_class, given, index):
