@@ -24,6 +24,7 @@ class Groups:
         self.account = f'{root}/cpuacct/{NAME}' if self.is_split else f'{root}/{NAME}'
         self.share = f'{root}/cpu/{NAME}' if self.is_split else self.account
         self.members = 'tasks' if self.is_split else 'cgroup.procs'
+        self.left = []
 
     def enter(self):
         """Makes the groups, and moves the harness into its own. OSError when control groups cannot be written."""
@@ -34,15 +35,16 @@ class Groups:
         _try_to_write(f'{self.share}/{setting[0]}', setting[1])
         for name in self.names + [HARNESS]:
             os.makedirs(f'{self.account}/{name}', exist_ok=True)
+        self.left = self._groups_of_harness()
         for path in self.doors(HARNESS):
             _write(path, str(os.getpid()))
 
     def leave(self):
-        """Moves the harness out, ends whoever is left inside, and removes the groups."""
+        """Moves the harness back to where it was, ends whoever is left inside, and removes the groups."""
         self.kill_all()
-        for top in {self.account, self.share}:
-            _try_to_write(f'{os.path.dirname(top)}/{self.members}', str(os.getpid()))
-        for path in [f'{self.account}/{name}' for name in self._present()] + [self.account, self.share]:
+        for group in self.left:
+            _try_to_write(f'{group}/{self.members}', str(os.getpid()))
+        for path in [f'{self.account}/{name}' for name in self._names_there()] + [self.account, self.share]:
             _try_to_remove(path)
 
     def doors(self, name):
@@ -83,13 +85,20 @@ class Groups:
     def kill_all(self):
         """Ends every process of every host, also of hosts of a run that was killed; waits until they are gone, 5 s at most."""
         until = time.monotonic() + 5
-        names = [name for name in self._present() if name != HARNESS]
+        names = [name for name in self._names_there() if name != HARNESS]
         while any(self.processes(name) for name in names) and time.monotonic() < until:
             for name in names:
                 self.kill(name)
             time.sleep(0.02)
 
-    def _present(self):
+    def _groups_of_harness(self):
+        """The directories of the groups that the harness is in."""
+        lines = [line.split(':', 2) for line in _read('/proc/self/cgroup').splitlines()]
+        within = {controller: path for _, controllers, path in lines for controller in controllers.split(',')}
+        tops = {'cpuacct': self.account, 'cpu': self.share} if self.is_split else {'': self.account}
+        return [os.path.dirname(top) + within.get(controller, '/') for controller, top in tops.items()]
+
+    def _names_there(self):
         try:
             return [entry.name for entry in os.scandir(self.account) if entry.is_dir()]
         except FileNotFoundError:
