@@ -146,7 +146,7 @@ impl Cell {
 
     /// Seconds after which a run is said never to end: more than any tool takes here that ends at all.
     fn limit(&self) -> f64 {
-        10.0 + self.unicast().map_or(10.0, |unicast| unicast * 8.0)
+        10.0 + self.unicast().map_or(10.0, |unicast| unicast * 12.0)
     }
 }
 
@@ -168,8 +168,8 @@ mod tests {
     #[test]
     fn the_laboratory_is_told_what_goes_wrong() {
         let words = |name| named(name).expect("it is there").arguments().join(" ");
-        assert_eq!(words("slow"), "--n=16 --rate=50 --size=33554432 --limit=53 --slow=3:10");
-        assert_eq!(words("killed"), "--n=16 --rate=50 --size=33554432 --limit=53 --kill=3:2");
+        assert_eq!(words("slow"), "--n=16 --rate=50 --size=33554432 --limit=74 --slow=3:10");
+        assert_eq!(words("killed"), "--n=16 --rate=50 --size=33554432 --limit=74 --kill=3:2");
         assert_eq!(words("unlimited"), "--n=16 --rate=0 --size=1048576 --limit=20");
     }
 

@@ -11,6 +11,12 @@ const CLOSE: f64 = 0.10;
 /// The longest reason of a failure that a table shows, in characters.
 const REASON: usize = 80;
 
+/// What the tables have in them.
+const HEAD: &str = "\
+Median (low - high) of the runs. F: the file; R: the rate of a link; B = F / R: one unicast without any overhead.
+Kept: which bound the median of tiding keeps, the one it must keep or the one it aims at. Model: the simulator's median.
+";
+
 /// Something that is measured in every cell.
 struct Measure {
     title: &'static str,
@@ -49,11 +55,10 @@ const MEASURES: [Measure; 4] = [
 
 /// All tables of what was measured, as Markdown.
 pub(crate) fn all(cells: &[Cell], tools: &[String], records: &[Record], foretold: &Foretold) -> String {
-    let head = "Median (low - high) of the runs. F: the file; R: the rate of a link; B = F / R: one unicast without any overhead.\n";
     let cells: Vec<&Cell> =
         cells.iter().filter(|cell| tools.iter().any(|tool| records.iter().any(|r| r.is_of(cell.name, tool)))).collect();
     let one = |measure: &Measure| format!("\n{}", table(measure, &cells, tools, records, foretold));
-    head.to_owned() + &MEASURES.iter().map(one).collect::<String>()
+    HEAD.to_owned() + &MEASURES.iter().map(one).collect::<String>()
 }
 
 fn table(measure: &Measure, cells: &[&Cell], tools: &[String], records: &[Record], foretold: &Foretold) -> String {
