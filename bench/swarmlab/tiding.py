@@ -1,124 +1,162 @@
-"""tiding in the laboratory: an origin on h0, an agent on every other host, joined and idle before t0, knowing nothing of
-the content. At t0 the publisher starts on h0 (`tiding deploy payload --to /srv/payload`, default flags: TLS,
-verification and signatures on), so reading, cutting, hashing and signing count.
+"""tiding in the laboratory, by the release binary with its default flags: TLS, verification and signatures are on.
 
-A host is done when its agent says `phase: Complete` in its log: every piece verified, written and synced, the content
-durable. The moment is the log line's own time stamp, held against the wall clock at t0; laying the tree out and
-switching come after that and are not in it. What is hashed after the run is the content's file in the agent's store."""
-import datetime, glob, json, os, re, subprocess, threading, time
-import swarmlab_api as L
+An origin runs on host 0 and an agent on every other one; all have joined and are idle before t0, and know nothing of what will be
+published. At t0 the publisher starts on host 0, `tiding deploy payload --to /srv/payload`, so reading, cutting, hashing and signing
+count.
+
+A host is done when its agent logs `phase: Complete`: every piece is verified and written, and the content durable. Laying it out and
+switching come after that and do not count. The moment is the log line's own, held against the wall clock at t0; what is checked
+after the run is the content's file in the agent's store.
+
+TIDING_BIN names the binary. For developers: SWL_LOG is the nodes' TIDING_LOG, and SWL_PERF a file for a profile (`perf record`) of
+the whole machine's first five seconds.
+"""
+import datetime
+import glob
+import json
+import os
+import re
+import subprocess
+import threading
+import time
+
 from drivers import Base
+from swarmlab_api import ENV, Proc, hostid, ip_of
 
-BIN = os.environ.get('TIDING_BIN') or os.path.abspath(os.path.join(os.path.dirname(__file__), '../../target/release/tiding'))
+HERE = os.path.dirname(os.path.abspath(__file__))
+TIDING = os.path.abspath(os.environ.get('TIDING_BIN') or f'{HERE}/../../target/release/tiding')
 PORT = 7443
 COMPLETE = re.compile(rb'^(\S+)Z .*AppName\("payload"\).*phase: Complete')
+# Seconds between two looks at the logs; the times are the log's, so this only delays the end of a run.
+LOOK = 0.02
 
 
 class Tiding(Base):
-    """The release binary with its default flags."""
+    """An origin, agents, and a publisher that starts at t0."""
 
-    def home(s, i): return f'{s.c.dir(i)}/home'
-    def operator(s): return f'{s.c.work}/operator'
-    def log(s, i): return f'{s.c.work}/log-{L.hostid(i)}-{os.path.basename(BIN)}'
+    def __init__(self, lab):
+        super().__init__(lab)
+        self.lab = lab
+        self.operator = f'{lab.work}/operator'
+        self.completed = {}
+        self.is_over = False
 
-    def node(s, i, words):
-        os.makedirs(f'{s.c.dir(i)}/root', exist_ok=True)
-        common = ['--config', '/dev/null', '--json', '--name', L.hostid(i), '--listen', f'{L.ip_of(i)}:{PORT}',
-                  '--home', s.home(i), '--root', f'{s.c.dir(i)}/root']
-        return L.Proc(i, [BIN] + words + common, env={'TIDING_LOG': os.environ['SWL_LOG']} if 'SWL_LOG' in os.environ else {})
+    def prepare(self):
+        if not os.access(TIDING, os.X_OK):
+            raise RuntimeError('there is no tiding binary; cargo build --release makes it, and TIDING_BIN may name another one')
 
-    def ask(s, words):
-        with s.c.net.inside('h0'):
-            answer = subprocess.run([BIN] + words + ['--operator-home', s.operator(), '--json'],
-                                    env=dict(L.ENV, HOME=s.c.work), capture_output=True, text=True, timeout=60)
-        if answer.returncode: raise RuntimeError(f'tiding {words[0]}: {answer.stderr}')
-        return json.loads(answer.stdout)
+    def pre(self):
+        return [self.node(0, ['up', '--operator-home', self.operator])]
 
-    def prepare(s):
-        s.t0 = None; s.gone = False; s.completed = {}; s.deploy = None
+    def ready(self):
+        """The origin gives a join line as soon as it is up."""
+        self.line = within(60, lambda: self.ask(['token', '--uses', str(self.lab.n)])['line'])
 
-    def pre(s):
-        return [s.node(0, ['up', '--operator-home', s.operator()])]
+    def recv(self):
+        deploy = [TIDING, 'deploy', self.lab.src, '--to', '/srv/payload', '--operator-home', self.operator, '--json']
+        agents = [self.node(host, ['join', self.line]) for host in range(1, self.lab.n)]
+        return agents + [Proc(0, deploy, gated=True, tag='deploy')]
 
-    def ready(s):
-        until = time.time() + 60
-        while True:
-            try: s.line = s.ask(['token', '--uses', str(s.c.n)])['line']; return
-            except (RuntimeError, ValueError):
-                if time.time() > until: raise
-                time.sleep(0.05)
+    def armed(self):
+        """The origin knows everyone; a little later the neighbours know each other as well."""
+        within(120, self.everyone_is_up)
+        time.sleep(2 + 0.05 * self.lab.n)
+        self.read = {host: os.path.getsize(self.log(host)) for host in range(1, self.lab.n)}
+        threading.Thread(target=self.watch, daemon=True).start()
 
-    def recv(s):
-        deploy = L.Proc(0, [BIN, 'deploy', s.c.src, '--to', '/srv/payload', '--operator-home', s.operator(), '--json'],
-                        gated=True, tag='deploy')
-        return [s.node(i, ['join', s.line]) for i in range(1, s.c.n)] + [deploy]
+    def go(self):
+        self.t0 = time.time()
+        if 'SWL_PERF' in os.environ:
+            record = ['perf', 'record', '-a', '-F', '299', '-g', '-o', os.environ['SWL_PERF'], '--', 'sleep', '5']
+            subprocess.Popen(record, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def armed(s):
-        """Everyone is known to the origin; a little later the neighbours know each other as well."""
-        until = time.time() + 120
-        while True:
-            up = [node for node in s.ask(['status'])['nodes'] if node['up'] and node['role'] == 'agent']
-            if len(up) == s.c.n - 1: break
-            if time.time() > until: raise RuntimeError(f'{len(up)} of {s.c.n - 1} agents joined')
-            time.sleep(0.1)
-        time.sleep(2 + 0.05 * s.c.n)
-        s.at = {i: os.path.getsize(s.log(i)) for i in range(1, s.c.n)}
-        threading.Thread(target=s.watch, daemon=True).start()
+    def time(self, host, seen):
+        return self.completed[host] - self.t0 if host in self.completed else seen
 
-    def go(s):
-        s.t0 = time.time()
-        if 'SWL_PERF' in os.environ:      # a profile of the whole machine while it spreads
-            subprocess.Popen(['perf', 'record', '-a', '-F', '299', '-g', '-o', os.environ['SWL_PERF'], '--', 'sleep', '5'],
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def watch(s):
-        """Reads what the agents log, and tells the harness who is done."""
-        while not s.gone:
-            for i in list(s.at):
-                if i in s.completed: continue
-                try: found = s.look(i)
-                except OSError: return
-                if found is not None:
-                    s.completed[i] = found
-                    with open(s.c.donefifo, 'w') as to: to.write(f'{i}\n')
-            time.sleep(0.02)
-
-    def look(s, i):
-        with open(s.log(i), 'rb') as log:
-            log.seek(s.at[i]); text = log.read()
-        end = text.rfind(b'\n') + 1
-        s.at[i] += end
-        for line in text[:end].splitlines():
-            found = COMPLETE.match(line)
-            if found:
-                stamp = datetime.datetime.fromisoformat(found[1].decode() + '+00:00')
-                return stamp.timestamp()
-        return None
-
-    def time(s, i, seen):
-        """When host i was done by its own word, seconds after t0."""
-        return s.completed[i] - s.t0 if i in s.completed else seen
-
-    def finish(s):
-        """The deploy's own report, when it ends soon after the last host: when everything was live."""
+    def finish(self):
+        """When everything was live by the deploy's own report, in milliseconds; nothing when there is none after 20 s."""
+        self.is_over = True
         try:
-            log = f'{s.log(0)}-deploy'
-            until = time.time() + 20
-            while time.time() < until:
-                with open(log) as text: lines = [line for line in text if line.startswith('{')]
-                if lines:
-                    nodes = json.loads(lines[-1])['nodes']
-                    return {'live_ms': max((n.get('live_ms') or 0) for n in nodes),
-                            'first_byte_ms': max((n.get('first_byte_ms') or 0) for n in nodes),
-                            'complete_ms': max((n.get('complete_ms') or 0) for n in nodes)}
-                time.sleep(0.05)
-        except (OSError, ValueError, KeyError): pass
-        finally: s.gone = True
-        return {}
+            nodes = within(20, self.report)['nodes']
+        except (RuntimeError, OSError, ValueError, LookupError):
+            return {}
+        return {what: max(node.get(what) or 0 for node in nodes) for what in ('first_byte_ms', 'complete_ms', 'live_ms')}
 
-    def out(s, i):
-        files = [f for f in glob.glob(f'{s.home(i)}/store/blobs/*.pieces') if os.path.getsize(f) == s.c.size]
-        return files[0] if files else s.home(i)
+    def out(self, host):
+        contents = glob.glob(f'{self.home(host)}/store/blobs/*.pieces')
+        return next((path for path in contents if os.path.getsize(path) == self.lab.size), self.home(host))
+
+    # What those are made of.
+
+    def home(self, host):
+        return f'{self.lab.dir(host)}/home'
+
+    def log(self, host):
+        return f'{self.lab.work}/log-{hostid(host)}-{os.path.basename(TIDING)}'
+
+    def node(self, host, words):
+        """A node with its own home and root, and nothing of the machine's configuration."""
+        root = f'{self.lab.dir(host)}/root'
+        os.makedirs(root, exist_ok=True)
+        every = ['--config', '/dev/null', '--json', '--name', hostid(host), '--listen', f'{ip_of(host)}:{PORT}',
+                 '--home', self.home(host), '--root', root]
+        env = {'TIDING_LOG': os.environ['SWL_LOG']} if 'SWL_LOG' in os.environ else {}
+        return Proc(host, [TIDING] + words + every, env=env)
+
+    def ask(self, words):
+        """The answer of an operator's command on host 0; RuntimeError with what it said when it fails."""
+        with self.lab.net.inside(hostid(0)):
+            asked = subprocess.run([TIDING] + words + ['--operator-home', self.operator, '--json'], capture_output=True, text=True,
+                                   env=dict(ENV, HOME=self.lab.work), timeout=60)
+        if asked.returncode:
+            raise RuntimeError(f'tiding {words[0]}: {asked.stderr.strip()}')
+        return json.loads(asked.stdout)
+
+    def everyone_is_up(self):
+        agents = [node for node in self.ask(['status'])['nodes'] if node['role'] == 'agent' and node['up']]
+        if len(agents) < self.lab.n - 1:
+            raise RuntimeError(f'{len(agents)} of {self.lab.n - 1} agents joined')
+        return agents
+
+    def report(self):
+        with open(f'{self.log(0)}-deploy') as said:
+            return json.loads([line for line in said if line.startswith('{')][-1])
+
+    def watch(self):
+        """Reads the agents' logs until the run is over, and passes on who is done."""
+        while not self.is_over:
+            for host in self.read.keys() - self.completed.keys():
+                try:
+                    found = self.completed_at(host)
+                    if found is not None:
+                        self.completed[host] = found
+                        with open(self.lab.donefifo, 'w') as done:
+                            done.write(f'{host}\n')
+                except OSError:
+                    return
+            time.sleep(LOOK)
+
+    def completed_at(self, host):
+        """When the host was done, in seconds of the wall clock, if it has said so since the last look."""
+        with open(self.log(host), 'rb') as log:
+            log.seek(self.read[host])
+            lines = log.read()
+        whole = lines[:lines.rfind(b'\n') + 1]
+        self.read[host] += len(whole)
+        found = next(filter(None, map(COMPLETE.match, whole.splitlines())), None)
+        return datetime.datetime.fromisoformat(found[1].decode() + '+00:00').timestamp() if found else None
+
+
+def within(seconds, attempt):
+    """What `attempt` gives as soon as it does not fail; its last error when that takes too long."""
+    until = time.time() + seconds
+    while True:
+        try:
+            return attempt()
+        except (RuntimeError, ValueError, LookupError):
+            if time.time() > until:
+                raise
+            time.sleep(0.05)
 
 
 DRIVERS = {'tiding': Tiding}

@@ -1,13 +1,19 @@
-//! Measurements, by the release binary and the bench program.
+//! Measurements, by the release binary and the bench program; or in the laboratory.
 
-use crate::step::{self, cargo, root};
+use crate::step::{self, cargo};
+use crate::swarm;
 use anyhow::Result;
 
+/// `cargo xtask bench swarm [...]`: broadcasts in the laboratory.
 /// `cargo xtask bench [...]`: arguments go to the bench program as they are.
 pub(crate) fn run(words: &[String]) -> Result<()> {
+    if let Some((first, rest)) = words.split_first()
+        && first == "swarm"
+    {
+        return swarm::run(rest);
+    }
     step::run("release build", cargo(["build", "--release", "--package", "tiding-cli", "--package", "tiding-bench"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), Into::into);
     let mut command = cargo(["run", "--release", "--quiet", "--package", "tiding-bench", "--"]);
-    command.args(words).env("TIDING_BIN", target.join("release").join("tiding"));
+    command.args(words).env("TIDING_BIN", step::release_binary());
     step::run("bench", command)
 }

@@ -9,6 +9,7 @@ mod missing;
 mod mutants;
 mod sim;
 mod step;
+mod swarm;
 mod test;
 mod tidy;
 mod trees;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
   hashes                      a seed gives the same events in two processes, in debug and in release
   trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum
   bench [...]                 measures beside a bare relay; arguments go to the bench program
+  bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
 

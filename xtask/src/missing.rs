@@ -6,10 +6,11 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Programs that some tests need, and what is not tested without them.
-const OPTIONAL: [(&str, &str); 4] = [
+const OPTIONAL: [(&str, &str); 5] = [
     ("rsync", "live trees are compared with their source by SHA-256 only"),
     ("strace", "the tests that kill at every system call or make calls fail"),
     ("mkfs.ext4", "the power-cut tests on a loop-mounted ext4"),
+    ("python3", "what the laboratory decides without a network"),
     ("cargo-deny", "licences and advisories of dependencies"),
 ];
 
@@ -34,7 +35,8 @@ pub(crate) fn say() {
     }
 }
 
-fn is_root() -> bool {
+/// Whether this process may do everything.
+pub(crate) fn is_root() -> bool {
     Path::new("/proc/self").metadata().is_ok_and(|process| process.uid() == 0)
 }
 

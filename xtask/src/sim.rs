@@ -23,7 +23,8 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     }
 }
 
-fn example(name: &str) -> Command {
+/// An example program of the simulator; arguments may follow.
+pub(crate) fn example(name: &str) -> Command {
     cargo(["run", "--release", "--quiet", "--package", "tiding-sim", "--example", name, "--"])
 }
 

@@ -22,10 +22,15 @@ where
     command
 }
 
+/// Where builds and results go.
+pub(crate) fn target() -> PathBuf {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
+    root().join(target)
+}
+
 /// Where the release build of `tiding` is.
 pub(crate) fn release_binary() -> PathBuf {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from);
-    root().join(target).join("release").join("tiding")
+    target().join("release").join("tiding")
 }
 
 /// Runs a command to its end with its output on ours.

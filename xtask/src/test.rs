@@ -1,6 +1,6 @@
 //! Everything CI runs, in the order in which it fails fastest; `cargo test`'s own summary comes last.
 
-use crate::step::{self, cargo, installed};
+use crate::step::{self, cargo, installed, root};
 use crate::{hashes, missing, mutants, sim, tidy};
 use anyhow::{Result, bail};
 use std::process::Command;
@@ -26,6 +26,9 @@ fn everything(quick: bool) -> Result<()> {
         mutants::run(&["--all".into()])?;
         step::run("damage, with the release binary", damage())?;
     }
+    if installed("python3") {
+        step::run("laboratory", laboratory())?;
+    }
     step::run("tests", cargo(["test", "--workspace"]))
 }
 
@@ -34,6 +37,13 @@ fn everything(quick: bool) -> Result<()> {
 fn damage() -> Command {
     let mut tests = cargo(["test", "--workspace", "--test", "faults"]);
     tests.env("TIDING_TESTED", step::release_binary());
+    tests
+}
+
+/// The tests of the laboratory itself, which measure nothing.
+fn laboratory() -> Command {
+    let mut tests = Command::new("python3");
+    tests.args(["-B", "-m", "unittest", "discover", "bench/swarmlab"]).current_dir(root());
     tests
 }
 

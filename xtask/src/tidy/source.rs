@@ -139,6 +139,8 @@ fn collect(dir: &Path, prefix: &str, found: &mut dyn FnMut(&str, String)) -> Res
         if kind.is_dir() && !name.starts_with("target") && name != ".git" && name != "corpus" {
             collect(&entry.path(), &format!("{path}/"), found)?;
         } else if kind.is_file()
+            // In a second working tree `.git` is a file that says where the first one is.
+            && name != ".git"
             && let Ok(text) = fs::read_to_string(entry.path())
         {
             found(&path, text);

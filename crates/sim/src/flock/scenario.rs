@@ -70,6 +70,10 @@ fn by_good_day(must: f64, aim: f64) -> Promise {
     promise("last / last on a good day", ratio, must, aim)
 }
 
+fn millis(what: &'static str, must: f64, aim: f64) -> Promise {
+    promise(what, |outcome, _| outcome.last() * 1000.0, must, aim)
+}
+
 fn origin_copies(must: f64, aim: f64) -> Promise {
     promise("sent by the origin / F", |outcome, _| outcome.origin_copies, must, aim)
 }
@@ -91,6 +95,14 @@ fn laboratory() -> Vec<Scenario> {
         scenario.plan.mishaps.push(mishap);
         scenario
     };
+    // Links without a limit: a pair of virtual interfaces on the laboratory's machine carries 16 Gbit/s.
+    let unlimited = Scenario {
+        name: "lab-unlimited",
+        is_small: true,
+        plan: Plan { model: Model::LABORATORY, ..Plan::new(15, 16 * GBIT, MIB) },
+        beside: None,
+        promises: vec![millis("publish to last, ms", 60.0, 20.0)],
+    };
     let one_dies = Mishap::Die { agents: 1, after: Duration::from_secs(2), power: false };
     vec![
         cell("lab-16-50", 16, 50, 32 * MIB, (1.15, 1.07)),
@@ -100,6 +112,7 @@ fn laboratory() -> Vec<Scenario> {
         with(cell("lab-killed", 16, 50, 32 * MIB, (1.30, 1.10)), one_dies),
         cell("lab-100MiB", 16, 50, 100 * MIB, (1.10, 1.06)),
         cell("lab-1MiB", 16, 50, MIB, (1.5, 1.25)),
+        unlimited,
     ]
 }
 
@@ -192,7 +205,6 @@ fn hard_days() -> Vec<Scenario> {
 
 /// What is none of the others.
 fn special() -> Vec<Scenario> {
-    let millis = |what, must, aim| promise(what, |outcome: &Outcome, _| outcome.last() * 1000.0, must, aim);
     let joined = promise("p99 of joining, s", |outcome, _| outcome.joined(0.99), 60.0, 20.0);
     let dials = |outcome: &Outcome, _: Option<&Outcome>| outcome.dials as f64 / f64::from(outcome.measured);
     let storm = |agents| Plan {
