@@ -149,6 +149,11 @@ impl Swarm {
         }
     }
 
+    /// From now on so many payload bytes may be under way to this node.
+    pub(crate) fn set_window(&mut self, bytes: u64) {
+        self.settings.window_bytes = bytes;
+    }
+
     /// The next thing to do.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()

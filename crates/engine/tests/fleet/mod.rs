@@ -3,6 +3,8 @@
 //! No disk and no bytes: a payload is its number and whether it is whole. Everything happens in the order of one queue, so
 //! the same seed gives the same run.
 
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
 use content::fact::{JournalName, Position};
 use content::order::Wave;
 use content::release::Instructions;
@@ -138,6 +140,12 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     pub(crate) evil: Option<Evil>,
     link_free: u64,
+    /// Bytes per second that it may send, as its engine said last.
+    pub(crate) allowed: Allowed,
+    /// What its machine may send of its own.
+    pub(crate) limit: Option<Rate>,
+    /// When each payload left, and its bytes.
+    pub(crate) leavings: Vec<(u64, u64)>,
     bulk: VecDeque<(NodeId, ContentId, PieceNo)>,
     is_sending: bool,
     buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
@@ -219,6 +227,9 @@ impl Fleet {
             disk: Disk::default(),
             evil: None,
             link_free: 0,
+            allowed: Allowed::default(),
+            limit: None,
+            leavings: Vec::new(),
             bulk: VecDeque::new(),
             is_sending: false,
             buffers: BTreeMap::new(),
@@ -247,6 +258,7 @@ impl Fleet {
     pub(crate) fn start(&mut self, nr: usize) {
         let node = &mut self.nodes[nr];
         node.life += 1;
+        node.allowed = Allowed::default();
         let config = Config {
             fleet: fleet(),
             role: node.role,
@@ -261,6 +273,7 @@ impl Fleet {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: false,
+            limit: node.limit,
         };
         let recovered = Recovered {
             root: Some(root()),
@@ -411,6 +424,7 @@ impl Fleet {
             }
             _ => 0,
         };
+        self.nodes[nr].leavings.push((self.now, bytes.into()));
         if self.nodes[peer].role == Role::Agent {
             *self.nodes[nr].sent.entry(content).or_default() += u64::from(bytes);
             *self.nodes[nr].sent_pieces.entry((content, piece)).or_default() += u32::from(bytes > 0);
@@ -431,12 +445,13 @@ impl Fleet {
 
     fn pump(&mut self, nr: usize) {
         let node = &mut self.nodes[nr];
-        if node.is_sending || node.evil == Some(Evil::Stalls) {
+        if node.is_sending || node.evil == Some(Evil::Stalls) || node.allowed.sending == Some(Rate(0)) {
             return;
         }
         let Some((to, content, piece)) = node.bulk.pop_front() else { return };
         node.is_sending = true;
-        let took = u64::from(self.len_of(content, piece)) * BYTE;
+        let byte = self.nodes[nr].allowed.sending.map_or(BYTE, |rate| (1_000_000_000 / rate.0).max(BYTE));
+        let took = u64::from(self.len_of(content, piece)) * byte;
         let start = self.nodes[nr].link_free.max(self.now);
         self.nodes[nr].link_free = start + took;
         self.at(start + took, nr, What::Left { to, content, piece, took });
@@ -476,6 +491,10 @@ impl Fleet {
             Output::Append { id, journal, expect, facts } => {
                 let outcome = self.append(nr, journal, expect, facts);
                 self.at(self.now + JOB, nr, What::Input(Input::Appended { append: id, outcome }));
+            }
+            Output::Limit(allowed) => {
+                self.nodes[nr].allowed = allowed;
+                self.pump(nr);
             }
             Output::Event(event) => self.nodes[nr].events.push(event),
         }
