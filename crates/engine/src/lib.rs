@@ -42,6 +42,8 @@ use verdicts::Verdicts;
 /// How long a peer may be silent until it is asked whether it is there, and until it is left.
 const PING: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(25);
+/// How often it is asked before it is left.
+const ASKED: u32 = 3;
 
 /// Control messages that a peer may send in a second. An honest one is far below.
 const FLOOD: u32 = 10_000;
@@ -86,11 +88,13 @@ struct Peer {
     speaks: u16,
     /// Pieces that were given to the driver for it and have not left.
     leaving: u32,
+    /// How often it was asked in vain whether it is there.
+    asked: u32,
 }
 
 impl Peer {
     fn new(role: Role, seen: IpAddr, now: Time) -> Self {
-        Self { role, seen, is_known: false, heard: now, second: now, messages: 0, speaks: 0, leaving: 0 }
+        Self { role, seen, is_known: false, heard: now, second: now, messages: 0, speaks: 0, leaving: 0, asked: 0 }
     }
 
     fn knows_limits(&self) -> bool {
@@ -323,14 +327,23 @@ impl Engine {
     fn silent(&mut self, now: Time, peer: NodeId) {
         let Some(heard) = self.peers.get(&peer).map(|peer| peer.heard) else { return };
         let silence = now.since(heard);
-        if silence >= SILENT {
+        if silence >= SILENT && self.has_been_asked(peer) {
             return self.close(now, peer, CloseReason::Silent);
         }
         if silence >= PING {
             self.send(peer, Message::Ping);
         }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.asked = if silence >= PING { peer.asked + 1 } else { 0 };
+        }
         let next = if silence >= PING { now.after(PING / 2) } else { heard.after(PING) };
         self.alarms.set(Alarm::Silence(peer), next);
+    }
+
+    /// Whether a peer was asked before whether it is there, and had time to answer: after this machine was asleep everyone
+    /// seems to have been silent.
+    fn has_been_asked(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.asked >= ASKED)
     }
 
     /// Leaves a peer that did what no honest peer does. Origins may come back: without one there is no way on.

@@ -114,6 +114,8 @@ pub(crate) enum Evil {
     Lies,
     /// Takes requests and never sends.
     Stalls,
+    /// Throws away what it has already: it asks for that only to keep others busy.
+    Greedy,
     /// Its disk is full.
     Full,
     /// Laying out is refused.
@@ -182,6 +184,16 @@ pub(crate) struct Fleet {
     pub(crate) messages: u64,
     /// Messages of a swarm that an origin received, for what must not be per piece.
     pub(crate) to_origin: u64,
+    /// Whether agents cannot reach each other.
+    pub(crate) only_origin: bool,
+    /// How often one was refused to another because of that.
+    pub(crate) refused: u64,
+    /// Whether every message of an origin or an agent comes again, a while later.
+    pub(crate) repeats: bool,
+    /// How many did.
+    pub(crate) repeated: u64,
+    /// How many payloads greedy nodes threw away.
+    pub(crate) thrown_away: u64,
     seed: u64,
 }
 
@@ -203,6 +215,11 @@ impl Fleet {
             next_buffer: 0,
             messages: 0,
             to_origin: 0,
+            only_origin: false,
+            refused: 0,
+            repeats: false,
+            repeated: 0,
+            thrown_away: 0,
             seed,
         };
         fleet.add(Role::Origin);
@@ -347,6 +364,18 @@ impl Fleet {
         self.now = end;
     }
 
+    /// All clocks jump; what was on its way arrives in its order, that much later.
+    pub(crate) fn jump(&mut self, time: Duration) {
+        let by = time.as_nanos() as u64;
+        self.now += by;
+        let late = std::mem::take(&mut self.queue);
+        self.queue =
+            late.into_iter().map(|Reverse((at, number, nr, life))| Reverse((at + by, number, nr, life))).collect();
+        for nr in 0..self.nodes.len() {
+            self.input(nr, Input::Tick);
+        }
+    }
+
     fn step(&mut self) -> bool {
         let Some(Reverse((at, number, nr, life))) = self.queue.pop() else { return false };
         let what = self.whats.remove(&number).expect("every moment has its what");
@@ -388,6 +417,11 @@ impl Fleet {
         if self.conns.get(&pair(from, nr)) != Some(&conn) {
             return;
         }
+        let has = |held: &Held| held.have.contains(piece);
+        if self.nodes[nr].evil == Some(Evil::Greedy) && self.nodes[nr].disk.contents.get(&content).is_some_and(has) {
+            self.thrown_away += 1;
+            return;
+        }
         self.next_buffer += 1;
         let buffer = BufferId(self.next_buffer);
         self.nodes[nr].buffers.insert(buffer, (content, piece, whole));
@@ -399,7 +433,9 @@ impl Fleet {
     fn dialled(&mut self, nr: usize, address: SocketAddr, expect: Option<NodeId>) {
         let there = self.nodes.iter().position(|node| node.address == address && node.engine.is_some());
         let there = there.filter(|there| expect.is_none_or(|id| id == self.nodes[*there].id));
-        let Some(there) = there else {
+        let is_cut = self.only_origin && self.nodes[nr].role == Role::Agent && there != Some(ORIGIN);
+        self.refused += u64::from(is_cut);
+        let Some(there) = there.filter(|_| !is_cut) else {
             return self.input(nr, Input::Unreachable { address, why: "refused".to_owned() });
         };
         self.next += 1;
@@ -513,6 +549,12 @@ impl Fleet {
             tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
         if let Some(conn) = self.conns.get(&pair(nr, peer)).copied() {
             let input = Input::Message { from: self.nodes[nr].id, message };
+            if self.repeats {
+                self.repeated += 1;
+                // Behind messages that were sent after it.
+                let again = What::Arrives { from: nr, conn, input: input.clone() };
+                self.at(self.now + LATENCY + (self.next % 17) * LATENCY, peer, again);
+            }
             self.at(self.now + LATENCY, peer, What::Arrives { from: nr, conn, input });
         }
     }
