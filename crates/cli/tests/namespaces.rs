@@ -68,6 +68,75 @@ fn b2_a_machine_whose_cable_is_pulled_is_missed_and_comes_back_by_itself() {
 }
 
 #[test]
+fn b4_an_agent_that_sends_a_kilobyte_a_second_holds_nobody_else_up() {
+    let Some((net, lab, agents)) = fleet("b4_an_agent_that_sends...", 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 4 << 20, 2));
+    lab.deploy(&first);
+    if !net.shape(3, "8kbit") {
+        return skip::skipped("b4_an_agent_that_sends...", "tc cannot shape here");
+    }
+    let mut deploying = Watched::start(lab.operator_command(&deploy_words(&second)));
+    until("the others have it", || all_show(&agents[..2], &second));
+    assert!(net.was_shaped(3), "the shaper held nothing back");
+    assert!(net.shape(3, "1gbit"));
+    until("so has the slow one once it is not slow any more", || all_show(&agents, &second));
+    let ended = deploying.end();
+    assert!(ended.code().is_some_and(|code| code == 0 || code == 5), "{ended}\n{}", deploying.said);
+}
+
+/// Memory that a process has now, in KiB.
+fn resident_kib(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Opens connections in a namespace, begins a handshake on each and says no more; dropped, it ends.
+struct Silent(std::process::Child);
+
+impl Silent {
+    fn begin(net: &Net, from: u8, to: u8, count: u32) -> Self {
+        let target = format!("/dev/tcp/{}/{PORT}", net.address(to));
+        let each = format!("exec {{fd}}<>{target} && printf '\\x16\\x03\\x01' >&$fd");
+        let all = format!("trap '' PIPE; ulimit -n 65536; for i in $(seq {count}); do {each}; done; echo opened; read");
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", &net.space(from), "bash", "-c", &all]);
+        let (stdin, stdout, stderr) =
+            (std::process::Stdio::piped(), std::process::Stdio::piped(), std::process::Stdio::null());
+        let mut child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("bash runs");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("readable");
+        assert_eq!(line, "opened\n");
+        Self(child)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // It may have ended by itself already.
+        let _ended = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn b5_two_thousand_silent_connections_cost_little_and_keep_nobody_out() {
+    let Some(net) = Net::new(3) else {
+        return skip::skipped("b5_two_thousand_silent_connections...", "namespaces take root and iproute2");
+    };
+    let lab = Lab::on(net.on(0), &format!("{}:{PORT}", net.address(0)), &[]);
+    let agents = [lab.agent_on(&net.on(1), "node-1", &format!("0.0.0.0:{PORT}"))];
+    let before = resident_kib(&lab.origin);
+    let _silent = Silent::begin(&net, 2, 0, 2000);
+    expect(&lab.operator(&["status"]), 0, "1 of 1 agent up");
+    let source = source(&lab, "source", 1 << 20, 1);
+    lab.deploy(&source);
+    assert!(all_show(&agents, &source));
+    let more = resident_kib(&lab.origin).saturating_sub(before);
+    assert!(more < 64 * 1024, "they take {more} KiB");
+}
+
+#[test]
 fn b6_what_goes_one_way_only_between_two_agents_stops_neither() {
     let Some((net, lab, agents)) = fleet("b6_what_goes_one_way_only...", 4) else { return };
     let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 8 << 20, 2));
