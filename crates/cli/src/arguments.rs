@@ -1,6 +1,6 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
-use crate::{deploy, forget, join, playground, rollback, running, status, stop, token, up, verify};
+use crate::{deploy, forget, join, limit, playground, rollback, running, status, stop, token, up, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -31,7 +31,7 @@ Exit codes:
   3  refused, or in conflict with another order
 
 Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
-  home, operator-home, root, listen, advertise, name, datacenter";
+  home, operator-home, root, listen, advertise, name, datacenter, limit";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -54,6 +54,8 @@ pub(crate) enum Command {
     Token(token::Token),
     /// Take a machine that is gone for good out of the fleet
     Forget(forget::Forget),
+    /// Bound how fast pieces move: on a node, on some, or of all together; while it runs
+    Limit(limit::Limit),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
     /// See it work: an origin and agents as real processes on this machine

@@ -46,6 +46,9 @@ pub(crate) struct Deploy {
     /// How long a node that has trouble, or is gone, is waited for
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::duration)]
     patience: Duration,
+    /// How fast pieces may leave this machine: 50Mbit, 6MB [default: as the configuration says, or none]
+    #[arg(long, value_name = "RATE", value_parser = parse::limit)]
+    limit: Option<parse::Limit>,
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
@@ -60,13 +63,13 @@ impl Deploy {
         let publishing = Publishing {
             operator_home: settings.operator_home(self.operator_home.as_ref())?,
             source: self.source.clone(),
-            options: self.options()?,
+            options: self.options(settings)?,
             patience: self.patience,
         };
         publishing.carry_out().await?.conclude(self.json)
     }
 
-    fn options(&self) -> Result<DeployOptions, Failure> {
+    fn options(&self, settings: &Settings) -> Result<DeployOptions, Failure> {
         check_target(&self.to)?;
         let app = self.app.clone().or_else(|| parse::name_from(&self.to)).ok_or_else(|| {
             Failure::new(Kind::Usage, "the application has no name")
@@ -81,6 +84,7 @@ impl Deploy {
             health_window: self.health_window,
             budget: self.budget,
             selector,
+            limit: settings.limit(self.limit)?,
             ..DeployOptions::new(&app, &self.to)
         })
     }

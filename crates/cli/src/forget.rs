@@ -82,6 +82,8 @@ mod tests {
             up: false,
             since_us: 0,
             software: String::new(),
+            limit: None,
+            obeys_limits: true,
             apps: Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use std::path::Path;
 /// Joins a fleet (once), and runs.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tiding join tiding1.…\n  echo tiding1.… | tiding join -      keeps the secret out of the \
+    after_help = "Examples:\n  tiding join tiding1.…\n  tiding join tiding1.… --limit 50Mbit\n  echo tiding1.… | tiding join -      keeps the secret out of the \
     list of processes\n\nLater starts: `tiding run`, or the same line again, which does not join twice."
 )]
 pub(crate) struct Join {

@@ -11,6 +11,7 @@ mod follow;
 mod forget;
 mod homes;
 mod join;
+mod limit;
 mod logging;
 mod parse;
 mod playground;
@@ -74,6 +75,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Verify(verify) => verify.run(settings).await,
         Command::Token(token) => token.run(settings).await,
         Command::Forget(forget) => forget.run(settings).await,
+        Command::Limit(limit) => limit.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

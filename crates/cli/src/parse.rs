@@ -1,6 +1,6 @@
-//! Values of flags that clap does not know: durations, labels, names made from paths.
+//! Values of flags that clap does not know: durations, rates, labels, names made from paths.
 
-use content::Label;
+use content::{Label, Rate};
 use std::path::Path;
 use std::time::Duration;
 
@@ -18,6 +18,54 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| "there is no number before the unit".to_owned())?;
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// A limit as somebody said it; `none` is a limit that was taken back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Limit(pub(crate) Option<Rate>);
+
+/// A rate, or `none`.
+pub(crate) fn limit(text: &str) -> Result<Limit, String> {
+    if text == "none" { Ok(Limit(None)) } else { rate(text).map(|rate| Limit(Some(rate))) }
+}
+
+const RATES: &str = "write bits as kbit, Mbit, Gbit and bytes as kB, MB, GB, each per second: 50Mbit, 2.5Gbit, 6MB";
+
+/// A rate: a number with a point at most, and a unit that says whether it counts bits or bytes, powers of a thousand.
+fn rate(text: &str) -> Result<Rate, String> {
+    let plain = text.strip_suffix("/s").unwrap_or(text);
+    let digits = plain.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = plain.split_at(digits);
+    let bits: u64 = match unit.trim_start() {
+        "kbit" => 1_000,
+        "Mbit" => 1_000_000,
+        "Gbit" => 1_000_000_000,
+        "kB" => 8_000,
+        "MB" => 8_000_000,
+        "GB" => 8_000_000_000,
+        "" => return Err(format!("a number alone may be bits or bytes; {RATES}")),
+        other => return Err(format!("`{other}` is no unit of a rate here; {RATES}")),
+    };
+    let bits = scaled(number, bits).ok_or_else(|| format!("`{number}` is no number that can be used; {RATES}"))?;
+    match Rate(bits / 8) {
+        rate if rate < Rate::LEAST => Err("less than 8kbit moves nothing in time; give more, or none".to_owned()),
+        rate => Ok(rate),
+    }
+}
+
+/// A decimal number times a unit, without what a float would lose.
+fn scaled(number: &str, unit: u64) -> Option<u64> {
+    let (whole, part) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
+    let whole = whole.parse::<u64>().ok()?.checked_mul(unit)?;
+    let part = match part {
+        None => 0,
+        Some(part) if part.is_empty() || part.len() > 9 => return None,
+        Some(part) => {
+            let scale = 10_u128.pow(u32::try_from(part.len()).ok()?);
+            u64::try_from(u128::from(part.parse::<u64>().ok()?) * u128::from(unit) / scale).ok()?
+        }
+    };
+    whole.checked_add(part)
 }
 
 /// A label: `key=value`.
@@ -46,6 +94,37 @@ mod tests {
         assert_eq!(duration("2d"), Ok(Duration::from_secs(172_800)));
         assert!(duration("90").is_err() && duration("s").is_err() && duration("-1s").is_err());
         assert!(duration("99999999999999999d").is_err());
+    }
+
+    #[test]
+    fn a_rate_says_whether_it_counts_bits_or_bytes() {
+        let of = |text| limit(text).map(|limit| limit.0.map(|rate| rate.0));
+        let rates = [
+            ("200Mbit", 25_000_000),
+            ("2.5Gbit", 312_500_000),
+            ("6MB", 6_000_000),
+            ("6 MB", 6_000_000),
+            ("50Mbit/s", 6_250_000),
+            ("8kbit", 1000),
+            ("0.5GB", 500_000_000),
+        ];
+        for (text, bytes) in rates {
+            assert_eq!(of(text), Ok(Some(bytes)), "{text}");
+        }
+        assert_eq!(of("none"), Ok(None));
+    }
+
+    #[test]
+    fn an_unclear_rate_is_refused_and_what_is_clear_is_said() {
+        for unclear in ["50", "50M", "50Mb", "50mb", "50Mbps", "50MiB", "Mbit", "-5MB", "1e3MB", "5.MB", "1.2.3MB", ""]
+        {
+            let why = limit(unclear).expect_err(unclear);
+            assert!(why.contains("50Mbit, 2.5Gbit, 6MB"), "{unclear}: {why}");
+        }
+        for much in ["99999999999999999999MB", "9999999999999GB", "0.0000000001GB"] {
+            assert!(limit(much).is_err(), "{much}");
+        }
+        assert!(limit("7kbit").is_err() && limit("0MB").is_err());
     }
 
     #[test]

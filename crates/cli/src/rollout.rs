@@ -214,6 +214,8 @@ mod tests {
             up,
             since_us: since.as_micros() as u64,
             software: String::new(),
+            limit: None,
+            obeys_limits: true,
             apps,
         }
     }

@@ -2,6 +2,7 @@
 
 use crate::escape::escape;
 use crate::failure::{Failure, Kind};
+use crate::parse::Limit;
 use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
@@ -14,7 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs what this machine was made by `up` or `join`.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tiding run\n  tiding run --home /var/lib/tiding --listen 10.0.0.7:7443")]
+#[command(
+    after_help = "Examples:\n  tiding run\n  tiding run --home /var/lib/tiding --listen 10.0.0.7:7443 --limit 200Mbit"
+)]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) place: Place,
@@ -32,6 +35,9 @@ pub(crate) struct Place {
     /// Where to accept connections; port 0 takes any that is free [default: 0.0.0.0:7443]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<SocketAddr>,
+    /// How fast pieces may leave this machine, and come to it, whatever `tiding limit` allows: 50Mbit, 6MB [default: none]
+    #[arg(long, value_name = "RATE", value_parser = crate::parse::limit)]
+    pub(crate) limit: Option<Limit>,
     /// Print a line of JSON on standard output once it runs
     #[arg(long)]
     pub(crate) json: bool,
@@ -74,7 +80,10 @@ pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running,
     let home = settings.home(place.home.as_ref())?;
     let targets = settings.root(place.root.as_ref())?;
     let listen = listen(place, settings);
-    daemon::start(Options { home: home.clone(), targets, listen }).await.map_err(|error| cannot_start(&home, &error))
+    let limit = settings.limit(place.limit)?;
+    daemon::start(Options { home: home.clone(), targets, listen, limit })
+        .await
+        .map_err(|error| cannot_start(&home, &error))
 }
 
 /// Where this node accepts connections.

@@ -2,6 +2,8 @@
 
 use crate::failure::{Failure, Kind};
 use crate::homes;
+use crate::parse::{self, Limit};
+use content::Rate;
 use serde::Deserialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -27,11 +29,13 @@ pub(crate) struct Settings {
     name: Option<String>,
     /// The datacenter.
     datacenter: Option<String>,
+    /// How fast pieces may move from and to this machine.
+    limit: Option<String>,
 }
 
 impl Settings {
     /// The environment variables that are read.
-    pub(crate) const VARIABLES: [&str; 8] = [
+    pub(crate) const VARIABLES: [&str; 9] = [
         "TIDING_CONFIG",
         "TIDING_HOME",
         "TIDING_OPERATOR_HOME",
@@ -40,6 +44,7 @@ impl Settings {
         "TIDING_ADVERTISE",
         "TIDING_NAME",
         "TIDING_DATACENTER",
+        "TIDING_LIMIT",
     ];
 
     /// Reads the file (a missing one is an error only when it was named) and the environment over it.
@@ -69,6 +74,7 @@ impl Settings {
             advertise: of("TIDING_ADVERTISE").map(addresses).transpose()?.or(self.advertise),
             name: of("TIDING_NAME").or(self.name),
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
+            limit: of("TIDING_LIMIT").or(self.limit),
         })
     }
 
@@ -110,6 +116,18 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// How fast pieces may move from and to this machine.
+    pub(crate) fn limit(&self, flag: Option<Limit>) -> Result<Option<Rate>, Failure> {
+        let said = self.limit.as_deref().filter(|_| flag.is_none()).map(parse::limit).transpose();
+        let said = said.map_err(|why| {
+            let failure = Failure::new(Kind::Usage, "`limit` in the configuration or TIDING_LIMIT is no limit");
+            failure.because_and_next(why)
+        })?;
+        Ok(flag.or(said).and_then(|limit| limit.0))
+    }
+}
+
 fn unreadable(path: &Path) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read the configuration {}", path.display()))
         .next("`tiding --help` lists what it may hold")
@@ -135,6 +153,17 @@ mod tests {
         assert_eq!(both.home(Some(&"/flag".into())).expect("absolute"), Path::new("/flag"));
         assert_eq!(both.name(None).as_deref(), Some("file"));
         assert_eq!(both.listen(None), Some("10.0.0.1:1".parse().expect("an address")));
+    }
+
+    #[test]
+    fn a_limit_of_the_file_can_be_lifted_and_an_unclear_one_is_refused() {
+        let of = |text: &str| Settings::parse(Path::new("x"), &format!("limit = '{text}'")).expect("fine");
+        assert_eq!(of("50Mbit").limit(None).expect("clear"), Some(Rate(6_250_000)));
+        assert_eq!(of("50Mbit").limit(Some(Limit(None))).expect("clear"), None);
+        assert_eq!(of("50Mb").limit(Some(Limit(Some(Rate(5000))))).expect("not looked at"), Some(Rate(5000)));
+        let unclear = of("50Mb").limit(None).expect_err("bits or bytes");
+        assert!(unclear.kind == Kind::Usage && unclear.next.is_some_and(|next| next.contains("50Mbit")));
+        assert_eq!(Settings::default().limit(None).expect("nothing said"), None);
     }
 
     #[test]

@@ -90,6 +90,7 @@ fn lines(status: &FleetStatus) -> Vec<String> {
     }
     lines.push(String::new());
     lines.extend(node_lines(status));
+    lines.extend(crate::limit::lines(status));
     lines
 }
 
@@ -176,6 +177,8 @@ mod tests {
             up: false,
             since_us: 5_000_000,
             software: String::new(),
+            limit: None,
+            obeys_limits: true,
             apps: Vec::new(),
         };
         let status = FleetStatus { nodes: vec![node], origin_name: "\x07".into(), ..FleetStatus::default() };

@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 
 /// Founds a fleet on this machine (once), and runs its origin.
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:\n  tiding up\n  tiding up --advertise 203.0.113.7:7443 --datacenter fra1\n\n\
+#[command(after_help = "Examples:\n  tiding up\n  tiding up --advertise 203.0.113.7:7443 --datacenter fra1\n  \
+    tiding up --limit 200Mbit\n\n\
     The operator's keys, which say what may run, are put into --operator-home. Whoever has them can deploy.")]
 pub(crate) struct Up {
     #[command(flatten)]

@@ -20,6 +20,18 @@ pub(crate) fn rate(bytes: u64, over: Duration) -> String {
     format!("{}/s", size((bytes as f64 / over.as_secs_f64().max(0.001)) as u64))
 }
 
+/// A limit, in bits as links are measured: `50 Mbit/s`; powers of a thousand.
+pub(crate) fn bits(bytes_per_second: u64) -> String {
+    const UNITS: [&str; 5] = ["bit/s", "kbit/s", "Mbit/s", "Gbit/s", "Tbit/s"];
+    let (mut value, mut unit) = (bytes_per_second as f64 * 8.0, 0);
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    let digits = usize::from(value < 99.95 && value.fract() >= 0.05 && value.fract() < 0.95);
+    format!("{value:.digits$} {}", UNITS[unit])
+}
+
 /// A duration: `85 ms`, `1.2 s`, `3 min 5 s`, `2 h 10 min`.
 pub(crate) fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
@@ -61,6 +73,12 @@ mod tests {
     fn sizes_have_two_or_three_digits() {
         let shown: Vec<String> = [0, 999, 1000, 1550, 99_960, 999_700, 128_000_000].map(size).into();
         assert_eq!(shown, ["0 B", "999 B", "1.0 kB", "1.6 kB", "100 kB", "1.0 MB", "128 MB"]);
+    }
+
+    #[test]
+    fn limits_are_shown_in_bits() {
+        let shown: Vec<String> = [1000, 6_250_000, 312_500_000, 17_857_142].map(bits).into();
+        assert_eq!(shown, ["8 kbit/s", "50 Mbit/s", "2.5 Gbit/s", "143 Mbit/s"]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Facts: what the journals hold, and what everything an origin knows can be rebuilt from.
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed};
-use crate::{AppName, Digest, Label, Labels, NodeId, OrderId, ReleaseId, Role, Signed, TokenId, UnixTime};
+use crate::{AppName, Digest, Label, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Scope, Signed, TokenId, UnixTime};
 
 /// Which journal a fact stands in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,6 +111,13 @@ pub enum Fact {
         /// The order.
         order: OrderId,
     },
+    /// Nodes may send and receive so many bytes of pieces per second, from now on.
+    Limited {
+        /// Whom it bounds; what was said of exactly this scope before is replaced.
+        scope: Scope,
+        /// How fast; `None` takes the limit back.
+        rate: Option<Rate>,
+    },
 }
 
 impl Fact {
@@ -182,6 +189,7 @@ impl Encode for Fact {
             Self::Halted { app, order, why } => to.byte(9).value(app).value(order).text(why),
             Self::FellBack { app, order, to: release } => to.byte(10).value(app).value(order).value(release),
             Self::Finished { app, order } => to.byte(11).value(app).value(order),
+            Self::Limited { scope, rate } => to.byte(12).value(scope).option(rate.as_ref()),
         };
     }
 
@@ -214,6 +222,7 @@ impl Encode for Fact {
             }
             10 => Self::FellBack { app: from.value()?, order: from.value()?, to: from.value()? },
             11 => Self::Finished { app: from.value()?, order: from.value()? },
+            12 => Self::Limited { scope: from.value()?, rate: from.option()? },
             other => return Err(from.wrong(format!("there is no sort of fact {other}"))),
         })
     }

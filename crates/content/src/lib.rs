@@ -19,6 +19,7 @@ mod digest;
 pub mod encoding;
 pub mod fact;
 mod id;
+mod limit;
 pub mod manifest;
 pub mod order;
 pub mod release;
@@ -32,6 +33,7 @@ pub use fact::Fact;
 pub use id::{
     AppName, BadName, ContentId, FleetId, KeyId, Label, Labels, NodeId, OrderId, ReleaseId, Role, TokenId, UnixTime,
 };
+pub use limit::{Rate, Scope};
 pub use manifest::Manifest;
 pub use order::Order;
 pub use release::Release;

@@ -15,7 +15,8 @@ use content::root::Operator;
 use content::sign::Signature;
 use content::{
     AppName, Bitmap, BlobRef, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest, NodeId, Order,
-    OrderId, PayloadKind, Piece, PieceNo, Release, ReleaseId, Role, Root, Signed, SigningKey, TokenId, UnixTime,
+    OrderId, PayloadKind, Piece, PieceNo, Rate, Release, ReleaseId, Role, Root, Scope, Signed, SigningKey, TokenId,
+    UnixTime,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -231,7 +232,12 @@ fn fact() -> impl Strategy<Value = Fact> {
         (app(), order_id(), text(1024)).prop_map(|(app, order, why)| Fact::Halted { app, order, why }),
         (app(), order_id(), digest()).prop_map(|(app, order, to)| Fact::FellBack { app, order, to: ReleaseId(to) }),
         (app(), order_id()).prop_map(|(app, order)| Fact::Finished { app, order }),
+        (scope(), option::of(any::<u64>().prop_map(Rate))).prop_map(|(scope, rate)| Fact::Limited { scope, rate }),
     ]
+}
+
+fn scope() -> impl Strategy<Value = Scope> {
+    prop_oneof![labels().prop_map(Scope::Selected), digest().prop_map(|id| Scope::Node(NodeId(id))), Just(Scope::Total)]
 }
 
 fn journal() -> impl Strategy<Value = JournalName> {

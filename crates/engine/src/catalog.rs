@@ -6,9 +6,13 @@
 use crate::door::{AppendError, ClientId, Refusal};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Release, ReleaseId, Role, Signed, TokenId, UnixTime,
+    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Scope, Signed,
+    TokenId, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How many scopes may have a limit: each is looked at for each node.
+const MAX_LIMITS: usize = 256;
 
 /// A journal that has no facts.
 const BEGINNING: Position = Position { generation: 1, index: 0 };
@@ -36,6 +40,11 @@ pub(crate) enum Proposal {
     Forget {
         client: ClientId,
         node: NodeId,
+    },
+    Limit {
+        client: ClientId,
+        scope: Scope,
+        rate: Option<Rate>,
     },
     Enrol {
         client: ClientId,
@@ -119,6 +128,7 @@ pub(crate) struct Catalog {
     tokens: BTreeMap<TokenId, Token>,
     nodes: BTreeMap<NodeId, Enrolled>,
     revoked: BTreeSet<NodeId>,
+    limits: BTreeMap<Scope, Rate>,
     queue: VecDeque<Proposal>,
     under_way: Option<(Proposal, JournalName, Vec<Fact>)>,
 }
@@ -134,6 +144,7 @@ impl Catalog {
             tokens: BTreeMap::new(),
             nodes: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            limits: BTreeMap::new(),
             queue: VecDeque::new(),
             under_way: None,
         }
@@ -174,6 +185,13 @@ impl Catalog {
             }
             Fact::Revoked { node } => {
                 self.revoked.insert(*node);
+                self.limits.remove(&Scope::Node(*node));
+            }
+            Fact::Limited { scope, rate: Some(rate) } => {
+                self.limits.insert(scope.clone(), *rate);
+            }
+            Fact::Limited { scope, rate: None } => {
+                self.limits.remove(scope);
             }
             Fact::Rooted { .. }
             | Fact::WaveOpened { .. }
@@ -223,6 +241,11 @@ impl Catalog {
 
     pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
         self.revoked.contains(&node)
+    }
+
+    /// What operators said of how fast pieces may move.
+    pub(crate) fn limits(&self) -> &BTreeMap<Scope, Rate> {
+        &self.limits
     }
 
     // What is to be added.
@@ -281,7 +304,7 @@ impl Catalog {
 
     fn journal_of(&self, fact: &Fact) -> JournalName {
         match fact {
-            Fact::Rooted { .. } | Fact::Published { .. } | Fact::Ordered { .. } => JournalName::Fleet,
+            fact if is_of_fleet(fact) => JournalName::Fleet,
             _ => JournalName::Datacenter(self.datacenter.clone()),
         }
     }
@@ -306,8 +329,28 @@ impl Catalog {
                 )),
                 Some(_) => Ok(vec![Fact::Revoked { node: *node }]),
             },
+            Proposal::Limit { scope, rate, .. } => self.prepare_limit(scope, *rate),
             Proposal::Enrol { enrolment, .. } => self.prepare_enrolment(enrolment),
         }
+    }
+
+    fn prepare_limit(&self, scope: &Scope, rate: Option<Rate>) -> Result<Vec<Fact>, Refusal> {
+        if rate == self.limits.get(scope).copied() {
+            return Ok(Vec::new());
+        }
+        if rate.is_some_and(|rate| rate < Rate::LEAST) {
+            return Err(Refusal::Invalid("less than 8 kbit/s moves nothing in time; give a higher limit".to_owned()));
+        }
+        if let Scope::Node(node) = scope
+            && (self.revoked.contains(node) || self.nodes.get(node).is_none_or(|known| known.role == Role::Operator))
+        {
+            return Err(Refusal::Unknown("no such node is in the fleet".to_owned()));
+        }
+        if rate.is_some() && !self.limits.contains_key(scope) && self.limits.len() >= MAX_LIMITS {
+            let why = format!("{MAX_LIMITS} limits are set, which is the most; label nodes and limit the label");
+            return Err(Refusal::NotAllowed(why));
+        }
+        Ok(vec![Fact::Limited { scope: scope.clone(), rate }])
     }
 
     fn prepare_order(
@@ -377,6 +420,11 @@ impl Catalog {
         let numbered = (2_u64..).map(|number| format!("{wish}-{number}"));
         std::iter::once(wish.to_owned()).chain(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or_default()
     }
+}
+
+/// Whether a fact is told to the whole fleet; the others are a datacenter's own.
+pub(crate) fn is_of_fleet(fact: &Fact) -> bool {
+    matches!(fact, Fact::Rooted { .. } | Fact::Published { .. } | Fact::Ordered { .. } | Fact::Limited { .. })
 }
 
 /// The longest front of a text that has at most so many bytes.

@@ -6,7 +6,7 @@
 use content::fact::{JournalName, Position};
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
-    ReleaseId, Role, Signed, TokenId, UnixTime,
+    Rate, ReleaseId, Role, Scope, Signed, TokenId, UnixTime,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -73,6 +73,8 @@ pub struct Config {
     /// At an origin: whether agents are told from whom each stripe comes and to whom to pass it on. Off by default: it brings a
     /// broadcast near the bound, but neighbours that keep what they get to themselves cost seconds.
     pub given_order: bool,
+    /// What this machine may send, and receive, at most, whatever operators say. `None` is without limit.
+    pub limit: Option<Rate>,
 }
 
 /// How many peers a node remembers at most that it does not deal with.
@@ -290,8 +292,19 @@ pub enum Output {
         /// What to append, all or nothing.
         facts: Vec<Fact>,
     },
+    /// From now on pieces are sent and received at most so fast; messages are not held up.
+    Limit(Allowed),
     /// Something that people or metrics want to know.
     Event(Event),
+}
+
+/// How fast a node may move pieces: `None` is without limit, a rate of zero is not now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowed {
+    /// All that it sends, to whomever.
+    pub sending: Option<Rate>,
+    /// All that it receives.
+    pub receiving: Option<Rate>,
 }
 
 /// Why we close a connection.
@@ -554,6 +567,15 @@ pub enum Message {
     },
     /// Agent to origin: where it stands; coalesced, at most one per 100 ms and application, plus one at each change of phase.
     Status(AppStatus),
+    /// Origin to agent: how fast it may move pieces. Replaces what it said before; protocol 2.
+    Limit(Allotment),
+    /// Agent to origin: whether it has pieces to send, for which it needs a share of the fleet's total; protocol 2.
+    Sends {
+        /// Whether it has; a share is held until it has not.
+        is_active: bool,
+        /// The limit that its machine has of its own, for people.
+        own: Option<Rate>,
+    },
     /// Publisher to origin: take this release and order; the publisher holds the content.
     Submit {
         /// The signed release.
@@ -614,6 +636,24 @@ pub enum Message {
     Ping,
     /// I am.
     Pong,
+}
+
+/// What an origin lets a node do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allotment {
+    /// The lowest limit that applies to the node by itself, for each direction.
+    pub cap: Option<Rate>,
+    /// Its share of what all may send together, if that is limited.
+    pub share: Option<Share>,
+}
+
+/// A node's share of what all may send together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Share {
+    /// What it may send now; zero until it has said that it has something to send.
+    pub now: Rate,
+    /// What it may send while no origin can be asked.
+    pub alone: Rate,
 }
 
 /// The first message on every connection.
@@ -831,6 +871,13 @@ pub enum Request {
         /// Which.
         node: NodeId,
     },
+    /// Origin: from now on nodes move pieces at most so fast.
+    Limit {
+        /// Whom it bounds.
+        scope: Scope,
+        /// How fast; `None` takes the limit back.
+        rate: Option<Rate>,
+    },
     /// Origin: may this node join? The driver has the secret's keyed hash from the joiner and makes the certificate.
     Enrol {
         /// The token's public half.
@@ -863,7 +910,7 @@ pub enum Answer {
         /// By node: its name, and what it found or why not.
         nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
     },
-    /// To `IssueToken`, `RevokeToken`, `Forget`: it stands in the journal.
+    /// To `IssueToken`, `RevokeToken`, `Forget`, `Limit`: it stands in the journal.
     Noted,
     /// To `Enrol`: it stands in the journal; make the certificate.
     Enrolled {
@@ -887,6 +934,21 @@ pub struct FleetStatus {
     pub nodes: Vec<NodeStatus>,
     /// The fleet journal's position.
     pub position: Option<Position>,
+    /// How fast pieces may move.
+    pub limits: LimitStatus,
+}
+
+/// How fast pieces may move in a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LimitStatus {
+    /// What operators said.
+    pub set: Vec<(Scope, Rate)>,
+    /// What holds for the origin that answers, of its own and by what operators said.
+    pub origin: Option<Rate>,
+    /// What each of those that send now may send, if the total is limited.
+    pub share: Option<Rate>,
+    /// How many send now, as far as that matters: only a total makes nodes say so.
+    pub senders: u32,
 }
 
 /// Where an application stands.
@@ -956,6 +1018,10 @@ pub struct NodeStatus {
     pub since: Duration,
     /// Its software's version.
     pub software: String,
+    /// The lowest limit that applies to it by itself.
+    pub limit: Option<Rate>,
+    /// Whether it would obey one; software of before does not.
+    pub obeys_limits: bool,
     /// Its applications.
     pub apps: Vec<AppStatus>,
 }

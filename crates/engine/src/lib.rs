@@ -6,7 +6,7 @@
 //!
 //! Inside are small machines that do not know each other: `swarm` (what to fetch from whom), `tracker` (who should meet whom),
 //! `catalog` (what the journals say), `rollout` (who may have it when), `follow` (what an agent does with it), `trust` (what is
-//! signed by whom), `verdicts` (who is not dealt with any more). Only this file and `sides`, its three parts by role, know them
+//! signed by whom), `verdicts` (who is not dealt with any more), `limits` (how fast pieces may move). Only this file and `sides`, its parts by role, know them
 //! all and route between them.
 
 mod alarm;
@@ -14,6 +14,7 @@ mod catalog;
 mod chance;
 pub mod door;
 mod follow;
+mod limits;
 mod rollout;
 mod sides;
 mod swarm;
@@ -29,6 +30,7 @@ use door::{
     Answer, AppendId, ClientId, CloseReason, Config, DownReason, Event, Hello, Input, Job, JobDone, JobError, JobId,
     Message, Misbehaviour, Output, Recovered, Refusal, Request, Time,
 };
+use limits::Ration;
 use sides::{AgentSide, OriginSide, PublisherSide};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -40,6 +42,8 @@ use verdicts::Verdicts;
 /// How long a peer may be silent until it is asked whether it is there, and until it is left.
 const PING: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(25);
+/// How often it is asked before it is left.
+const ASKED: u32 = 3;
 
 /// Control messages that a peer may send in a second. An honest one is far below.
 const FLOOD: u32 = 10_000;
@@ -58,6 +62,7 @@ pub struct Engine {
     next_job: u64,
     next_append: u64,
     alarms: Alarms<Alarm>,
+    ration: Ration,
     out: VecDeque<Output>,
 }
 
@@ -79,6 +84,22 @@ struct Peer {
     /// Messages in the second that began then.
     second: Time,
     messages: u32,
+    /// The newest version of the protocol that it speaks.
+    speaks: u16,
+    /// Pieces that were given to the driver for it and have not left.
+    leaving: u32,
+    /// How often it was asked in vain whether it is there.
+    asked: u32,
+}
+
+impl Peer {
+    fn new(role: Role, seen: IpAddr, now: Time) -> Self {
+        Self { role, seen, is_known: false, heard: now, second: now, messages: 0, speaks: 0, leaving: 0, asked: 0 }
+    }
+
+    fn knows_limits(&self) -> bool {
+        self.is_known && self.speaks >= wire::LIMITS
+    }
 }
 
 /// Why a job was given.
@@ -107,6 +128,10 @@ enum Alarm {
     Silence(NodeId),
     /// A `Verify` request is answered without those that have not reported.
     Audit(u64),
+    /// This node may have had nothing to send for long.
+    Idle,
+    /// Shares of what all may send are to be divided again.
+    Allot,
 }
 
 /// How much an engine holds, for those who check that it stays bounded.
@@ -136,6 +161,7 @@ impl Engine {
             Role::Origin => Side::Origin(Box::new(OriginSide::new(&config))),
             Role::Operator => Side::Publisher(PublisherSide::new(&config, now)),
         };
+        let ration = Ration::new(config.limit);
         let mut engine = Self {
             me,
             config,
@@ -149,9 +175,11 @@ impl Engine {
             next_job: 0,
             next_append: 0,
             alarms: Alarms::default(),
+            ration,
             out: VecDeque::new(),
         };
         engine.recover(now, recovered);
+        engine.obey(now);
         engine
     }
 
@@ -183,7 +211,10 @@ impl Engine {
                 self.heard(now, from);
                 self.swarm.piece(now, from, content, piece, buffer, len);
             }
-            Input::Sent { to, content, piece, bytes, .. } => self.swarm.sent(now, to, content, piece, bytes),
+            Input::Sent { to, content, piece, bytes, .. } => {
+                self.piece_left(now, to);
+                self.swarm.sent(now, to, content, piece, bytes);
+            }
             Input::Lost { content, piece } => self.swarm.lost(now, content, &[piece]),
             Input::Done { job, result } => self.done(now, job, result),
             Input::Request { client, request } => self.request(now, client, request),
@@ -241,6 +272,8 @@ impl Engine {
             Alarm::Conduct(app) => self.conduct(now, &app),
             Alarm::Silence(peer) => self.silent(now, peer),
             Alarm::Audit(request) => self.finish_audit(request),
+            Alarm::Idle => self.rests(now),
+            Alarm::Allot => self.allot(now),
         }
     }
 
@@ -251,7 +284,9 @@ impl Engine {
     }
 
     fn send(&mut self, to: NodeId, message: Message) {
-        if self.peers.contains_key(&to) {
+        // Whoever speaks an older protocol is not told where it is to blame others; it asks them for what it lacks.
+        let is_understood = |peer: &Peer| peer.knows_limits() || !matches!(message, Message::Lags { .. });
+        if self.peers.get(&to).is_some_and(is_understood) {
             self.out.push_back(Output::Send { to, message });
         }
     }
@@ -294,14 +329,23 @@ impl Engine {
     fn silent(&mut self, now: Time, peer: NodeId) {
         let Some(heard) = self.peers.get(&peer).map(|peer| peer.heard) else { return };
         let silence = now.since(heard);
-        if silence >= SILENT {
+        if silence >= SILENT && self.has_been_asked(peer) {
             return self.close(now, peer, CloseReason::Silent);
         }
         if silence >= PING {
             self.send(peer, Message::Ping);
         }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.asked = if silence >= PING { peer.asked + 1 } else { 0 };
+        }
         let next = if silence >= PING { now.after(PING / 2) } else { heard.after(PING) };
         self.alarms.set(Alarm::Silence(peer), next);
+    }
+
+    /// Whether a peer was asked before whether it is there, and had time to answer: after this machine was asleep everyone
+    /// seems to have been silent.
+    fn has_been_asked(&self, peer: NodeId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| peer.asked >= ASKED)
     }
 
     /// Leaves a peer that did what no honest peer does. Origins may come back: without one there is no way on.
@@ -334,7 +378,7 @@ impl Engine {
         if self.peers.contains_key(&peer) {
             self.peer_gone(now, peer);
         }
-        self.peers.insert(peer, Peer { role, seen, is_known: false, heard: now, second: now, messages: 0 });
+        self.peers.insert(peer, Peer::new(role, seen, now));
         self.alarms.set(Alarm::Silence(peer), now.after(PING));
         if let Some(of) = self.verdicts.on(peer) {
             self.event(Event::Shunned { peer });
@@ -372,6 +416,7 @@ impl Engine {
     fn peer_gone(&mut self, now: Time, peer: NodeId) {
         let Some(gone) = self.peers.remove(&peer) else { return };
         self.alarms.clear(&Alarm::Silence(peer));
+        self.pieces_lost(now, gone.leaving);
         if gone.is_known {
             self.event(Event::PeerDown { peer });
         }
@@ -390,7 +435,7 @@ impl Engine {
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
         let role = peer.role;
-        peer.is_known = true;
+        (peer.is_known, peer.speaks) = (true, hello.versions.1);
         self.event(Event::PeerUp { peer: from });
         self.swarm.peer_up(now, from, role);
         self.side_ready(now, from, role, &hello);
@@ -432,8 +477,9 @@ impl Engine {
             | Message::Announce { .. }
             | Message::Command { .. }
             | Message::Head { .. }
+            | Message::Limit(_)
             | Message::Verify { .. } => role == Role::Origin && self.config.role == Role::Agent,
-            Message::Verified { .. } | Message::Status(_) | Message::Lags { .. } => {
+            Message::Verified { .. } | Message::Status(_) | Message::Sends { .. } | Message::Lags { .. } => {
                 role == Role::Agent && self.config.role == Role::Origin
             }
             Message::Submit { .. } => role == Role::Operator && self.config.role == Role::Origin,
@@ -448,6 +494,7 @@ impl Engine {
         match action {
             swarm::Action::Send(to, message) => self.send(to, message),
             swarm::Action::SendPiece(to, content, piece) => {
+                self.piece_leaves(now, to);
                 self.out.push_back(Output::SendPiece { to, content, piece });
             }
             swarm::Action::Drop(buffer) => self.out.push_back(Output::Drop { buffer }),

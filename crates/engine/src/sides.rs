@@ -3,6 +3,7 @@
 mod agent;
 mod origin;
 mod publisher;
+mod ration;
 
 pub(crate) use agent::AgentSide;
 pub(crate) use origin::OriginSide;
@@ -73,6 +74,7 @@ impl Engine {
             (Side::Agent(agent), Role::Origin) => {
                 if agent.origins.down(now, peer, &mut self.chance) {
                     self.event(Event::OriginSilent);
+                    self.loses_origin(now);
                 }
             }
             (Side::Agent(agent), _) if is_banned => agent.mesh.shun(peer),

@@ -156,6 +156,11 @@ impl Swarm {
         }
     }
 
+    /// From now on so many payload bytes may be under way to this node.
+    pub(crate) fn set_window(&mut self, bytes: u64) {
+        self.settings.window_bytes = bytes;
+    }
+
     /// The next thing to do.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()
@@ -381,9 +386,22 @@ impl Swarm {
         }
         self.line_up(from);
         self.send_more(now);
+        self.own_up(content, from);
         // Whoever has to ask should know what else it could ask for.
         self.alarms.clear(&Alarm::TellNear(content));
         self.tell_near(content);
+    }
+
+    /// Whoever asks a source while it still pushes gets nothing from others: it is told what is here, and what comes.
+    fn own_up(&mut self, content: ContentId, to: NodeId) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
+        let is_all = transfer.have.is_full();
+        let is_agent = transfer.partners.get(&to).is_some_and(|partner| partner.role == Role::Agent);
+        if !is_agent || !transfer.askers.insert(to) {
+            return;
+        }
+        let (have, wants) = (Some(transfer.have.clone()).filter(|_| !is_all), transfer.say(Role::Agent).1);
+        self.out.push_back(Action::Send(to, Message::Holding { content, have, wants }));
     }
 
     fn convict(&mut self, peer: NodeId, of: Misbehaviour) {
@@ -407,6 +425,9 @@ impl Swarm {
                 self.tell_all(content);
                 self.refresh_push(now, content);
                 self.ask_all(now);
+                if self.settings.role == Role::Agent && !self.peers.values().any(|peer| peer.role == Role::Agent) {
+                    self.take_plain_road(now, content, "no neighbour can be reached");
+                }
                 self.send_more(now);
             }
             Err(error) => self.hold_up(now, content, error),

@@ -11,7 +11,8 @@
 //! Reading never panics and never takes memory beyond a small multiple of what has arrived.
 
 use crate::door::{
-    AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, STRIPES, Stripe, Submitted, Timeline, VerifyReport,
+    Allotment, AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, STRIPES, Share, Stripe, Submitted,
+    Timeline, VerifyReport,
 };
 use content::cut::MAX_PIECE;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
@@ -20,7 +21,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 1);
+pub const PROTOCOL: (u16, u16) = (1, 2);
+/// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
+pub const LIMITS: u16 = 2;
 /// The longest control frame behind its length, in bytes.
 pub const MAX_CONTROL: usize = 4 << 20;
 /// The longest payload of a bulk frame, in bytes.
@@ -193,7 +196,9 @@ mod kind {
     pub(super) const PING: u8 = 17;
     pub(super) const PONG: u8 = 18;
     pub(super) const RELAY: u8 = 19;
-    pub(super) const LAGS: u8 = 20;
+    pub(super) const LIMIT: u8 = 20;
+    pub(super) const SENDS: u8 = 21;
+    pub(super) const LAGS: u8 = 22;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -207,6 +212,8 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
         Message::Verified { request, outcome } => to.byte(kind::VERIFIED).number(*request).value(&Outcome(outcome)),
         Message::Status(status) => to.byte(kind::STATUS).value(status),
+        Message::Limit(allotment) => to.byte(kind::LIMIT).value(allotment),
+        Message::Sends { is_active, own } => to.byte(kind::SENDS).byte((*is_active).into()).option(own.as_ref()),
         Message::Submit { release, order } => to.byte(kind::SUBMIT).value(release).value(order),
         Message::Verdict { order, outcome } => {
             to.byte(kind::VERDICT).value(order);
@@ -247,6 +254,8 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
         kind::VERIFIED => Message::Verified { request: from.number()?, outcome: take_outcome(from)? },
         kind::STATUS => Message::Status(from.value()?),
+        kind::LIMIT => Message::Limit(from.value()?),
+        kind::SENDS => Message::Sends { is_active: take_flag(from)?, own: from.option()? },
         kind::SUBMIT => Message::Submit { release: from.value()?, order: from.value()? },
         kind::VERDICT => Message::Verdict { order: from.value()?, outcome: take_verdict(from)? },
         kind::HOLDING => {
@@ -445,6 +454,30 @@ fn take_stripe(from: &mut Decoder<'_>) -> Result<u8, Malformed> {
     match usize::from(stripe) < STRIPES {
         true => Ok(stripe),
         false => Err(from.wrong(format!("there is no stripe {stripe}"))),
+    }
+}
+
+impl Encode for Allotment {
+    const WHAT: &'static str = "allotment";
+
+    fn put(&self, to: &mut Encoder) {
+        to.option(self.cap.as_ref()).option(self.share.as_ref());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { cap: from.option()?, share: from.option()? })
+    }
+}
+
+impl Encode for Share {
+    const WHAT: &'static str = "share";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.now).value(&self.alone);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { now: from.value()?, alone: from.value()? })
     }
 }
 

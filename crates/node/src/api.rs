@@ -29,6 +29,59 @@ pub struct FleetStatus {
     pub nodes: Vec<NodeStatus>,
     /// The fleet journal's position.
     pub position: Option<Position>,
+    /// How fast pieces may move.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How fast pieces may move in a fleet, in bytes per second.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Limits {
+    /// What operators said.
+    pub set: Vec<Limit>,
+    /// What holds for the origin that answers, of its own and by what operators said.
+    pub origin: Option<u64>,
+    /// What each of those that send now may send, if the total is limited.
+    pub share: Option<u64>,
+    /// How many nodes send now; known only where the total is limited.
+    pub senders: u32,
+}
+
+/// A limit that operators set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limit {
+    /// Whom it bounds.
+    pub scope: Scope,
+    /// Bytes per second, in each direction.
+    pub rate: u64,
+}
+
+/// Whom a limit bounds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, tag = "of")]
+pub enum Scope {
+    /// One node.
+    Node {
+        /// Its id.
+        node: String,
+    },
+    /// Each node with all of these labels; every node when there are none.
+    Labels {
+        /// Which.
+        labels: BTreeMap<String, String>,
+    },
+    /// What all nodes send together.
+    Total,
+}
+
+/// A limit to set or to take back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LimitRequest {
+    /// Whom it bounds.
+    pub scope: Scope,
+    /// Bytes per second, in each direction; `null` takes the limit back.
+    pub rate: Option<u64>,
 }
 
 /// Where a fact stands in its journal.
@@ -123,6 +176,12 @@ pub struct NodeStatus {
     pub since_us: u64,
     /// Its software's version.
     pub software: String,
+    /// The lowest limit that applies to it by itself, in bytes per second.
+    #[serde(default)]
+    pub limit: Option<u64>,
+    /// Whether it obeys limits that operators set; software of before them does not.
+    #[serde(default)]
+    pub obeys_limits: bool,
     /// Its applications.
     pub apps: Vec<AppStatus>,
 }
@@ -454,6 +513,8 @@ impl From<door::NodeStatus> for NodeStatus {
             up: status.up,
             since_us: micros(status.since),
             software: status.software,
+            limit: status.limit.map(|rate| rate.0),
+            obeys_limits: status.obeys_limits,
             apps: status.apps.into_iter().map(Into::into).collect(),
         }
     }
@@ -469,8 +530,42 @@ impl FleetStatus {
         for release in apps.iter_mut().flat_map(|app| &mut app.releases) {
             release.runs = live.contains(&release.release);
         }
-        Self { apps, nodes, position: status.position.map(Into::into), ..me.clone() }
+        let limits = status.limits.into();
+        Self { apps, nodes, position: status.position.map(Into::into), limits, ..me.clone() }
     }
+}
+
+impl From<door::LimitStatus> for Limits {
+    fn from(status: door::LimitStatus) -> Self {
+        let limit = |(scope, rate): (content::Scope, content::Rate)| Limit { scope: scope.into(), rate: rate.0 };
+        Self {
+            set: status.set.into_iter().map(limit).collect(),
+            origin: status.origin.map(|rate| rate.0),
+            share: status.share.map(|rate| rate.0),
+            senders: status.senders,
+        }
+    }
+}
+
+impl From<content::Scope> for Scope {
+    fn from(scope: content::Scope) -> Self {
+        match scope {
+            content::Scope::Node(node) => Self::Node { node: node.to_string() },
+            content::Scope::Selected(labels) => Self::Labels { labels: labels_to_text(&labels) },
+            content::Scope::Total => Self::Total,
+        }
+    }
+}
+
+/// A scope from text; in words why it is none.
+pub(crate) fn scope_from_text(scope: &Scope) -> Result<content::Scope, String> {
+    Ok(match scope {
+        Scope::Node { node } => {
+            content::Scope::Node(node.parse().map_err(|_| format!("{node} is no node's id; see `tiding status`"))?)
+        }
+        Scope::Labels { labels } => content::Scope::Selected(labels_from_text(labels).map_err(|bad| bad.to_string())?),
+        Scope::Total => content::Scope::Total,
+    })
 }
 
 impl From<door::Timeline> for Timeline {

@@ -4,7 +4,7 @@
 //! whether to ask again.
 
 use crate::api::{
-    FleetStatus, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest, Verification, labels_to_text,
+    FleetStatus, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest, Verification, labels_to_text,
 };
 use crate::founding;
 use crate::home::{self, FleetFile};
@@ -133,6 +133,11 @@ impl Client {
     /// Takes a join line back.
     pub async fn revoke_token(&self, token: TokenId) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, self.patience).await
+    }
+
+    /// Bounds how fast pieces move, from now on.
+    pub async fn limit(&self, request: &LimitRequest) -> Result<(), ClientError> {
+        self.ask(Method::POST, "/v1/limits", Some(request), self.patience).await
     }
 
     /// Has an agent forgotten that is gone for good: it is let in no more.

@@ -14,7 +14,7 @@ use crate::life::{self, Life};
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Position};
-use content::{Fact, FleetId, Label, NodeId, Role, Signed};
+use content::{Fact, FleetId, Label, NodeId, Rate, Role, Signed};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,8 @@ pub struct Options {
     pub targets: PathBuf,
     /// Where it accepts connections; port 0 takes any that is free.
     pub listen: SocketAddr,
+    /// How many bytes of pieces it sends, and receives, in a second at most, whatever operators say.
+    pub limit: Option<Rate>,
 }
 
 /// Why a node cannot start.
@@ -201,7 +203,7 @@ async fn start_with(
     let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
-        config: engine_config(&home, address)?,
+        config: engine_config(&home, address, options.limit)?,
         recovered,
         tls: tls.clone(),
         shelf,
@@ -365,7 +367,7 @@ fn first_facts(home: &Home) -> Result<Vec<(JournalName, Vec<Fact>)>, StartError>
     Ok(vec![(JournalName::Fleet, vec![rooted]), (JournalName::Datacenter(datacenter), members)])
 }
 
-fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError> {
+fn engine_config(home: &Home, address: SocketAddr, limit: Option<Rate>) -> Result<Config, StartError> {
     Ok(Config {
         fleet: home.fleet,
         role: home.identity.role,
@@ -380,6 +382,7 @@ fn engine_config(home: &Home, address: SocketAddr) -> Result<Config, StartError>
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
         given_order: true,
+        limit,
     })
 }
 
@@ -498,7 +501,8 @@ mod tests {
         assert_ne!(std::fs::read(operator_home.join(home::CERTIFICATE)).expect("readable"), old);
 
         let old = grown_old(&home::identity(&at), &authority, Role::Origin);
-        let options = Options { home: at.clone(), targets: temp.path().to_owned(), listen: ([127, 0, 0, 1], 0).into() };
+        let (targets, listen) = (temp.path().to_owned(), ([127, 0, 0, 1], 0).into());
+        let options = Options { home: at.clone(), targets, listen, limit: None };
         let running = start(options).await.expect("started");
         assert_ne!(std::fs::read(home::identity(&at).join(home::CERTIFICATE)).expect("readable"), old);
         running.stop().await;

@@ -4,7 +4,7 @@ use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest,
 use crate::driver::{Gone, Handle};
 use crate::identity::wall_clock;
 use crate::join::{JoinLine, JoinTerms};
-use content::{AppName, Digest, FleetId, NodeId, Role, Signed, TokenId};
+use content::{AppName, Digest, FleetId, NodeId, Rate, Role, Signed, TokenId};
 use engine::door::{Answer, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -124,6 +124,15 @@ impl Desk {
     pub(crate) async fn forget(&self, node: &str) -> Result<(), Refusal> {
         let node: NodeId = node.parse().map_err(invalid)?;
         match self.ask(Request::Forget { node }).await? {
+            Answer::Noted => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Bounds how fast pieces move.
+    pub(crate) async fn limit(&self, request: &api::LimitRequest) -> Result<(), Refusal> {
+        let scope = api::scope_from_text(&request.scope).map_err(invalid)?;
+        match self.ask(Request::Limit { scope, rate: request.rate.map(Rate) }).await? {
             Answer::Noted => Ok(()),
             _ => Err(unexpected()),
         }

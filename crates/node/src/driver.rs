@@ -8,6 +8,7 @@ mod host;
 mod inbox;
 mod link;
 mod shelf;
+mod throttle;
 mod writers;
 
 pub(crate) use host::{Host, StoreHost};
@@ -27,6 +28,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use throttle::Throttles;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use writers::Write;
@@ -94,6 +96,7 @@ pub(crate) struct Driver {
     shelf: Shelf,
     host: Host,
     links: BTreeMap<NodeId, Link>,
+    throttles: Arc<Throttles>,
     next_link: u64,
     buffers: HashMap<BufferId, Digested>,
     next_buffer: u64,
@@ -125,6 +128,7 @@ impl Driver {
             shelf: parts.shelf,
             host: parts.host,
             links: BTreeMap::new(),
+            throttles: Arc::default(),
             next_link: 0,
             buffers: HashMap::new(),
             next_buffer: 0,
@@ -231,7 +235,7 @@ impl Driver {
         let (role, seen, dialled) = (peer.role, new.seen, new.dialled);
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let link = Link::start(id, new, self.shelf.clone(), self.to_self.clone());
+        let link = Link::start(id, new, self.shelf.clone(), self.throttles.clone(), self.to_self.clone());
         self.links.insert(peer.node, link);
         self.handle(Input::PeerUp { peer: peer.node, role, seen, dialled });
     }
@@ -311,6 +315,11 @@ impl Driver {
                 }
             }
             Output::Append { id, journal, expect, facts } => self.host.append(id, journal, expect, facts),
+            Output::Limit(allowed) => {
+                tracing::debug!(?allowed, "limits");
+                self.throttles.sending.set(allowed.sending);
+                self.throttles.receiving.set(allowed.receiving);
+            }
             Output::Event(event) => self.event(event),
         }
     }

@@ -10,6 +10,7 @@
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
 //! | `DELETE /v1/nodes/ID` | nothing |
+//! | `POST /v1/limits` | takes a [`crate::api::LimitRequest`], answers nothing |
 //!
 //! A refusal is a [`crate::api::Refusal`] with a status code that fits. TLS has said who asks; bodies, heads and times are bounded.
 
@@ -86,6 +87,10 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
         (&Method::DELETE, ["v1", "tokens", id]) => {
             desk.revoke(id).await?;
+            Ok(json(&()))
+        }
+        (&Method::POST, ["v1", "limits"]) => {
+            desk.limit(&body(request).await?).await?;
             Ok(json(&()))
         }
         (&Method::DELETE, ["v1", "nodes", id]) => {
@@ -313,6 +318,20 @@ mod tests {
             async |client, _| client.issue_join_line(&terms).await,
         );
         assert!(matches!(answer.await, Err(ClientError::Refused(Refusal::NotAllowed { .. }))));
+    }
+
+    #[tokio::test]
+    async fn a_limit_reaches_the_engine_as_it_was_said() {
+        let (tell, mut told) = mpsc::channel(1);
+        let engine = move |request| {
+            tell.try_send(request).expect("asked once");
+            Answer::Noted
+        };
+        let scope = api::Scope::Labels { labels: [("zone".to_owned(), "a".to_owned())].into() };
+        let request = api::LimitRequest { scope, rate: Some(6_000_000) };
+        served(Role::Operator, engine, async |client, _| client.limit(&request).await).await.expect("noted");
+        let Some(Request::Limit { scope, rate }) = told.recv().await else { panic!("not asked") };
+        assert_eq!((api::Scope::from(scope), rate), (request.scope, Some(content::Rate(6_000_000))));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::identity::wall_clock;
 use content::order::Wave;
 use content::release::Instructions;
 use content::{
-    AppName, Bitmap, ContentSpec, FleetId, Label, Order, OrderId, PayloadKind, Release, ReleaseId, Role, Signed,
+    AppName, Bitmap, ContentSpec, FleetId, Label, Order, OrderId, PayloadKind, Rate, Release, ReleaseId, Role, Signed,
     SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
@@ -52,6 +52,8 @@ pub struct DeployOptions {
     pub waves: Vec<Wave>,
     /// Which nodes: all of these labels must match.
     pub selector: Vec<(Label, Label)>,
+    /// How many bytes of pieces are sent in a second at most.
+    pub limit: Option<Rate>,
 }
 
 impl DeployOptions {
@@ -67,6 +69,7 @@ impl DeployOptions {
             keep: 2,
             waves: vec![Wave::PerMille(1000)],
             selector: Vec::new(),
+            limit: None,
         }
     }
 }
@@ -181,7 +184,7 @@ pub async fn deploy(
     let signing = signing_key(operator_home)?;
     let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
-    let (order, epoch) = serve_until_ordered(keys, found, tree, &papers, &mut progress).await?;
+    let (order, epoch) = serve_until_ordered((keys, options.limit), found, tree, &papers, &mut progress).await?;
     progress(Progress::Ordered { epoch, order });
     let text = |label: &Label| label.as_str().to_owned();
     let selector = options.selector.iter().map(|(key, value)| (text(key), text(value))).collect();
@@ -415,7 +418,7 @@ impl Drop for Publisher {
 
 /// Runs a publisher's node until the order stands, or is refused.
 async fn serve_until_ordered(
-    keys: OperatorKeys,
+    (keys, limit): (OperatorKeys, Option<Rate>),
     found: Found,
     tree: Tree,
     papers: &Papers,
@@ -429,7 +432,7 @@ async fn serve_until_ordered(
         held: vec![held(found.content), held(found.attributes)],
         ..Recovered::default()
     };
-    let config = publisher_config(keys.id, &keys.fleet, datacenter);
+    let config = Config { limit, ..publisher_config(keys.id, &keys.fleet, datacenter) };
     let host = Host::Publisher(inbox.0.clone());
     let shelf = Shelf::new(Arc::new(tree));
     let (driver, handle) = Driver::new(Parts { me: keys.node, config, recovered, tls: keys.tls, shelf, host, inbox });
@@ -486,6 +489,7 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
         given_order: true,
+        limit: None,
     }
 }
 
@@ -526,6 +530,8 @@ mod tests {
             up: true,
             since_us: 0,
             software: String::new(),
+            limit: None,
+            obeys_limits: true,
             apps: vec![AppStatus {
                 app: "app".to_owned(),
                 release: confirmed.repeat(64),

@@ -520,6 +520,22 @@ mod tests {
         assert!(matches!(again, Err(TlsError::AnotherNode { .. })), "the origin is not the agent");
     }
 
+    /// Addresses are all that is remembered, so no name can fail or lie; and whoever is at one must still be who is meant.
+    #[tokio::test]
+    async fn b9_whoever_else_answers_at_a_known_address_is_not_taken_for_the_one_that_was_there() {
+        let fleet = Fleet::new();
+        let (agent, others) = (fleet.tls(Role::Agent), [(Fleet::new(), Role::Origin), (Fleet::new(), Role::Agent)]);
+        for (other, role) in others {
+            let guest = Guest::listen(other.tls(role)).await;
+            let dial = agent.dial(guest.address, Door::Control, None);
+            let (dialled, (accepted, _)) = tokio::join!(dial, guest.accept());
+            assert!(dialled.is_err() && accepted.is_err(), "another fleet's {role:?} moved to that address");
+        }
+        let (guest, meant) = (Guest::listen(fleet.tls(Role::Agent)).await, NodeId(content::Digest::of(b"moved away")));
+        let (dialled, _) = tokio::join!(agent.dial(guest.address, Door::Control, Some(meant)), guest.accept());
+        assert!(matches!(dialled, Err(TlsError::AnotherNode { expected, .. }) if expected == meant));
+    }
+
     #[tokio::test]
     async fn an_agent_cannot_pose_as_an_origin_nor_an_operator_as_a_node() {
         let fleet = Fleet::new();

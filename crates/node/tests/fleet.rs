@@ -15,7 +15,7 @@ use node::publish::{self, DeployError, DeployOptions, Progress};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
-use support::{ANY_PORT, Fleet, in_time, listing, start, tree};
+use support::{ANY_PORT, Fleet, in_time, listing, options, start, tree};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tree_goes_live_everywhere_and_back() {
@@ -352,8 +352,7 @@ async fn a_new_node_converges_without_an_operator() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a14_a_second_process_on_one_store_is_refused() {
     let fleet = Fleet::new(0).await;
-    let options =
-        daemon::Options { home: fleet.path("origin"), targets: fleet.path("origin-root"), listen: ANY_PORT.into() };
+    let options = options(fleet.temp.path(), "origin", ANY_PORT.into());
     let why = daemon::start(options).await.map(drop).expect_err("locked").to_string();
     assert!(why.contains(&format!("locked by process {}", std::process::id())), "{why}");
     fleet.stop().await;

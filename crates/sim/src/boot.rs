@@ -232,7 +232,9 @@ impl World {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            limit: None,
         };
+        self.net.limit_up(nr, None);
         Engine::new(host.id, config, recovered, self.dice.next_u64(), Time(self.now))
     }
 

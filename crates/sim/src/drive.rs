@@ -97,6 +97,10 @@ impl World {
                 self.queue_work(nr, Work::Append { id, journal, expect, facts });
             }
             Output::Answer { client, answer } => self.answered(nr, client, answer),
+            Output::Limit(allowed) => {
+                self.net.limit_up(nr, allowed.sending.map(|rate| rate.0));
+                self.pump(nr);
+            }
             Output::Event(event) => self.observe(nr, &event),
         }
     }
@@ -284,7 +288,7 @@ impl World {
     /// The first piece whose connection is not stuck in a cut.
     fn next_bulk(&mut self, nr: Nr) -> Option<Bulk> {
         let net = &self.net;
-        let run = self.hosts[nr].run.as_mut().filter(|run| !run.sending)?;
+        let run = self.hosts[nr].run.as_mut().filter(|run| !run.sending && net.may_send(nr))?;
         let moves = |bulk: &Bulk| net.connection(nr, bulk.to) != Some(bulk.conn) || !net.is_cut(nr, bulk.to);
         let at = run.bulk.iter().position(moves)?;
         run.bulk.remove(at)

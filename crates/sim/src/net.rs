@@ -71,6 +71,8 @@ const MAX_RETRANSMITS: u64 = 4;
 #[derive(Debug)]
 pub(crate) struct Net<P> {
     links: Vec<Link>,
+    /// Bytes of bulk per second that a node lets itself send.
+    limits: BTreeMap<Nr, u64>,
     free: Vec<Free>,
     conns: BTreeMap<(Nr, Nr), Conn<P>>,
     next: u64,
@@ -101,6 +103,7 @@ impl<P> Net<P> {
         Self {
             free: vec![Free::default(); links.len()],
             links,
+            limits: BTreeMap::new(),
             conns: BTreeMap::new(),
             next: 0,
             cuts: BTreeMap::new(),
@@ -120,6 +123,19 @@ impl<P> Net<P> {
     /// Makes a link slower or faster.
     pub(crate) fn set_link(&mut self, node: Nr, link: Link) {
         self.links[node] = link;
+    }
+
+    /// From now on a node sends at most so many bytes of bulk per second; control is not held up.
+    pub(crate) fn limit_up(&mut self, node: Nr, rate: Option<u64>) {
+        match rate {
+            Some(rate) => self.limits.insert(node, rate),
+            None => self.limits.remove(&node),
+        };
+    }
+
+    /// Whether a node lets itself send anything now.
+    pub(crate) fn may_send(&self, node: Nr) -> bool {
+        self.limits.get(&node) != Some(&0)
     }
 
     /// Connects two nodes; a connection that they had is replaced, with all that was under way on it.
@@ -180,8 +196,10 @@ impl<P> Net<P> {
 
     /// When a sender's bulk link has carried this many bytes, beginning at `at`.
     pub(crate) fn carry_up(&mut self, from: Nr, lane: Lane, bytes: u64, at: u64) -> u64 {
+        let limit = self.limits.get(&from).filter(|_| lane == Lane::Bulk);
+        let rate = limit.map_or(self.links[from].up, |limit| self.links[from].up.min(*limit));
         let free = &mut self.free[from].up[lane as usize];
-        *free = at.max(*free) + takes(bytes, self.links[from].up);
+        *free = at.max(*free) + takes(bytes, rate);
         *free
     }
 
@@ -237,6 +255,16 @@ mod tests {
         assert_eq!(arrival(net.send((0, 1), Lane::Bulk, 1000, left, 7)), 4_000_000);
         let control = net.carry_up(0, Lane::Control, 10, 0);
         assert!(arrival(net.send((0, 1), Lane::Control, 10, control, 7)) < 3_000_000);
+    }
+
+    #[test]
+    fn a_limit_slows_bulk_down_and_not_control() {
+        let mut net = net();
+        net.limit_up(0, Some(1000));
+        assert_eq!(net.carry_up(0, Lane::Bulk, 1000, 0), 1_000_000_000);
+        assert_eq!(net.carry_up(0, Lane::Control, 1000, 0), 1_000_000);
+        net.limit_up(0, None);
+        assert_eq!(net.carry_up(0, Lane::Bulk, 1000, 2_000_000_000), 2_001_000_000);
     }
 
     #[test]

@@ -41,6 +41,30 @@ fn c5_three_in_ten_who_claim_what_they_have_not_stop_nobody() {
 }
 
 #[test]
+fn b6_what_goes_one_way_only_stops_nobody_for_good() {
+    let report = worlds_with(&[Kind::OneWay, Kind::OneWay]);
+    assert_struck(&report, &[Strike::OneWayPartition]);
+}
+
+#[test]
+fn b13_messages_that_come_again_over_later_connections_have_one_effect() {
+    let report = worlds_with(&[Kind::Duplicates, Kind::Resets, Kind::Replay]);
+    assert_struck(&report, &[Strike::Duplicate, Strike::Reset, Strike::ReplayedOrder]);
+}
+
+#[test]
+fn b2_machines_that_are_cut_off_are_missed_and_come_back() {
+    let report = worlds_with(&[Kind::Partition, Kind::Partition, Kind::Partition]);
+    assert_struck(&report, &[Strike::Partition]);
+}
+
+#[test]
+fn c6_agents_that_corrupt_everything_are_convicted_and_everyone_else_arrives() {
+    let report = worlds_with(&[Kind::Corrupter, Kind::Corrupter, Kind::WrongLength]);
+    assert_struck(&report, &[Strike::CorruptPiece, Strike::WrongLength, Strike::Convicted]);
+}
+
+#[test]
 fn d1_an_origin_that_loses_its_power_in_a_deploy_loses_nothing() {
     let report = worlds_with(&[Kind::CrashOrigin, Kind::CrashOrigin]);
     assert_struck(&report, &[Strike::OriginCrash, Strike::OriginCrashMidDeploy]);

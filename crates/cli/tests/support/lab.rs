@@ -87,6 +87,8 @@ impl Drop for Node {
 /// A directory with one origin in it, and the operator's keys.
 pub struct Lab {
     held: tempfile::TempDir,
+    /// What runs the origin's and the operator's programs, if they do not run here.
+    on: Vec<String>,
     /// The origin.
     pub origin: Node,
 }
@@ -99,12 +101,17 @@ impl Lab {
 
     /// The same on a given address, with more arguments for `tiding up`.
     pub fn listening(address: &str, more: &[&str]) -> Self {
+        Self::on(Vec::new(), address, more)
+    }
+
+    /// The same on another machine: whatever these words run programs on.
+    pub fn on(on: Vec<String>, address: &str, more: &[&str]) -> Self {
         let held = tempfile::tempdir().expect("a temporary directory can be made");
-        let mut command = Command::new(&*TIDING);
+        let mut command = program(&on);
         command.args(["up", "--json", "--listen", address, "--name", "origin", "--operator-home"]);
         command.arg(held.path().join("operator")).args(more);
         let origin = start(command, &held.path().join("origin"));
-        Self { held, origin }
+        Self { held, on, origin }
     }
 
     /// Where everything is.
@@ -114,7 +121,7 @@ impl Lab {
 
     /// Starts the origin again from its home, on the port it had.
     pub fn restart_origin(&mut self) {
-        let mut command = Command::new(&*TIDING);
+        let mut command = program(&self.on);
         command.args(["up", "--json", "--listen", &self.origin.address.to_string(), "--operator-home"]);
         command.arg(self.dir().join("operator"));
         self.origin = start(command, &self.dir().join("origin"));
@@ -130,15 +137,25 @@ impl Lab {
         start(self.agent_command(name, home), home)
     }
 
+    /// Starts an agent on another machine, listening at an address there.
+    pub fn agent_on(&self, on: &[String], name: &str, address: &str) -> Node {
+        let home = self.dir().join(name);
+        start(self.command_on(on, name, &home, address), &home)
+    }
+
     /// What starts an agent.
     fn agent_command(&self, name: &str, home: &Path) -> Command {
+        self.command_on(&[], name, home, "127.0.0.1:0")
+    }
+
+    fn command_on(&self, on: &[String], name: &str, home: &Path, address: &str) -> Command {
         let line = self.origin.join.as_deref().expect("the origin printed a join line");
-        let mut command = Command::new(&*TIDING);
+        let mut command = program(on);
         match home.join("identity").exists() {
             true => command.args(["run", "--json"]),
             false => command.args(["join", line, "--json", "--name", name]),
         };
-        command.args(["--listen", "127.0.0.1:0"]);
+        command.args(["--listen", address]);
         command
     }
 
@@ -149,7 +166,7 @@ impl Lab {
 
     /// A command of the operator, not started.
     pub fn operator_command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&*TIDING);
+        let mut command = program(&self.on);
         command.args(words).arg("--operator-home").arg(self.dir().join("operator"));
         command
     }
@@ -178,6 +195,18 @@ impl Lab {
     pub fn status(&self) -> Option<Value> {
         let output = self.operator(&["status", "--json"]);
         output.status.success().then(|| serde_json::from_slice(&output.stdout).ok())?
+    }
+}
+
+/// The binary, run by these words if there are any.
+fn program(on: &[String]) -> Command {
+    match on {
+        [] => Command::new(&*TIDING),
+        [first, rest @ ..] => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(&*TIDING);
+            command
+        }
     }
 }
 

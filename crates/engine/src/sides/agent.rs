@@ -70,6 +70,7 @@ impl Engine {
         let Side::Agent(agent) = &self.side else { return };
         let apps: Vec<AppName> = agent.follower.apps().cloned().collect();
         apps.iter().for_each(|app| self.send_status(now, app));
+        self.meets_origin(now);
     }
 
     pub(crate) fn message_to_agent(&mut self, now: Time, from: NodeId, message: Message) {
@@ -82,6 +83,7 @@ impl Engine {
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.verify(request, from, app),
+            Message::Limit(allotment) => self.allotted(now, allotment),
             _ => {}
         }
     }

@@ -1,17 +1,18 @@
 //! An origin: takes submissions, spreads them, orders them, conducts their rollouts, knows who is here.
 
-use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut};
+use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
-    Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message, NodeStatus,
-    Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+    Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
+    NodeStatus, Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
+use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout};
 use crate::tracker::{Changes, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Release, ReleaseId, Role, Signed, UnixTime,
+    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Rate, Release, ReleaseId, Role, Signed, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub(crate) struct OriginSide {
     rollouts: BTreeMap<AppName, Rollout>,
     /// What is being brought and not ordered yet.
     spreads: BTreeMap<AppName, Spread>,
-    nodes: BTreeMap<NodeId, Known>,
+    pub(super) nodes: BTreeMap<NodeId, Known>,
     audits: BTreeMap<u64, Audit>,
     next_audit: u64,
     /// What each node was told last about the newest order of each application.
@@ -52,13 +53,19 @@ struct Spread {
 }
 
 /// A node, as this origin knows it in this life.
-struct Known {
-    role: Role,
+pub(super) struct Known {
+    pub(super) role: Role,
     name: String,
-    labels: Labels,
+    pub(super) labels: Labels,
     software: String,
-    is_up: bool,
+    pub(super) is_up: bool,
     since: Time,
+    /// Whether it has pieces to send, as it says.
+    pub(super) is_sending: bool,
+    /// The limit that its machine has of its own.
+    pub(super) own_limit: Option<Rate>,
+    /// What it was told last of how fast it may move pieces.
+    pub(super) allotted: Option<Allotment>,
     apps: BTreeMap<AppName, AppStatus>,
 }
 
@@ -164,6 +171,9 @@ impl Known {
             software: String::new(),
             is_up: false,
             since: now,
+            is_sending: false,
+            own_limit: None,
+            allotted: None,
             apps: BTreeMap::new(),
         }
     }
@@ -220,12 +230,14 @@ impl Engine {
         let enrolled = origin.catalog.node(peer).cloned();
         let known = origin.nodes.entry(peer).or_insert_with(|| Known::new(role, now));
         (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
+        (known.is_sending, known.allotted) = (false, None);
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
         let changes = match (hello.listen, seen) {
             (Some(listen), Some(seen)) => origin.tracker.join(peer, reachable(listen, seen), &mut self.chance),
             _ => Changes::default(),
         };
+        self.allot_anew(now, peer);
         self.arrange(now, changes);
         self.bring_up_to_date(now, peer);
     }
@@ -262,7 +274,7 @@ impl Engine {
     pub(crate) fn node_gone(&mut self, now: Time, peer: NodeId) {
         let Side::Origin(origin) = &mut self.side else { return };
         if let Some(known) = origin.nodes.get_mut(&peer) {
-            (known.is_up, known.since) = (false, now);
+            (known.is_up, known.since, known.is_sending) = (false, now, false);
         }
         let changes = origin.tracker.leave(peer, &mut self.chance);
         origin.told.remove(&peer);
@@ -277,6 +289,7 @@ impl Engine {
             .map(|(request, _)| *request)
             .collect();
         self.arrange(now, changes);
+        self.allot_soon(now);
         apps.into_iter().for_each(|app| self.conduct_soon(now, app));
         waiting.into_iter().for_each(|request| self.audited(request, peer, Err("it went away".to_owned())));
     }
@@ -287,6 +300,7 @@ impl Engine {
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),
+            Message::Sends { is_active, own } => self.sends(now, from, is_active, own),
             _ => {}
         }
     }
@@ -503,6 +517,10 @@ impl Engine {
                 }
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
+            Proposal::Limit { client, .. } => {
+                self.allot(now);
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
             Proposal::IssueToken { client, .. } | Proposal::RevokeToken { client, .. } => {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
@@ -522,8 +540,7 @@ impl Engine {
         if facts.is_empty() {
             return;
         }
-        let is_fleet = matches!(facts[0], Fact::Published { .. } | Fact::Ordered { .. } | Fact::Rooted { .. });
-        let journal = self.journal(is_fleet);
+        let journal = self.journal(is_of_fleet(&facts[0]));
         let Some(origin) = self.origin() else { return };
         let position = origin.catalog.position(&journal);
         self.event(Event::Appended { journal, position });
@@ -676,6 +693,7 @@ impl Engine {
             }
             Request::RevokeToken { token } => self.propose(Proposal::RevokeToken { client, token }),
             Request::Forget { node } => self.propose(Proposal::Forget { client, node }),
+            Request::Limit { scope, rate } => self.propose(Proposal::Limit { client, scope, rate }),
             Request::Enrol { token, secret, node, name, now: clock } => {
                 if let Some(origin) = self.origin() {
                     origin.clock = origin.clock.max(clock);
@@ -733,8 +751,17 @@ impl Engine {
         let names: BTreeSet<AppName> = ordered.chain(origin.spreads.keys().cloned()).collect();
         FleetStatus {
             apps: names.iter().filter_map(|app| self.app_status(origin, app)).collect(),
-            nodes: origin.nodes.iter().map(|(node, known)| known.status(now, *node)).collect(),
+            nodes: origin.nodes.iter().map(|(node, known)| self.node_status(now, origin, *node, known)).collect(),
             position: Some(origin.catalog.position(&JournalName::Fleet)),
+            limits: self.limit_status(),
+        }
+    }
+
+    fn node_status(&self, now: Time, origin: &OriginSide, node: NodeId, known: &Known) -> NodeStatus {
+        NodeStatus {
+            limit: lowest(cap(origin.catalog.limits(), node, &known.labels), known.own_limit),
+            obeys_limits: self.peers.get(&node).is_none_or(crate::Peer::knows_limits),
+            ..known.status(now, node)
         }
     }
 
@@ -844,6 +871,8 @@ impl Known {
             up: self.is_up,
             since: now.since(self.since),
             software: self.software.clone(),
+            limit: None,
+            obeys_limits: true,
             apps: self.apps.values().cloned().collect(),
         }
     }

@@ -481,12 +481,18 @@ impl Swarm {
         if now.since(transfer.last_arrival) < patience || self.settings.role != Role::Agent {
             return self.ask_all(now);
         }
+        self.take_plain_road(now, content, "nothing came from any neighbour in time");
+        self.ask_all(now);
+    }
+
+    /// Asks a source directly for what is missing; it says then what else it could be asked for.
+    pub(super) fn take_plain_road(&mut self, now: Time, content: ContentId, why: &str) {
+        let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.wants()) else { return };
         transfer.is_plain = true;
         transfer.order.pull_all();
         transfer.reconsider();
         let missing = transfer.missing(AHEAD);
-        self.ask_sources(now, content, &missing, "nothing came from any neighbour in time");
-        self.ask_all(now);
+        self.ask_sources(now, content, &missing, why);
     }
 
     /// Asks a source for a few pieces, whether it says that it has them or not.

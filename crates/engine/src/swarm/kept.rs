@@ -11,6 +11,8 @@ use std::time::Duration;
 
 /// So many times as long as it usually takes.
 const TIMES: u32 = 4;
+/// As long as nobody is known to be generous: such a part of the patience.
+const UNKNOWN: u32 = 4;
 /// Never less: news of pieces are collected for about half as long at each of two nodes.
 const SOONEST: Duration = Duration::from_millis(150);
 /// How many pieces a neighbour may have been given before anything of it was seen elsewhere.
@@ -67,7 +69,7 @@ impl Kept {
     /// Takes out what mute neighbours have, and who they are; `patience` counts as long as nobody was seen to be generous. What
     /// has long been at a generous one need not be watched any more.
     pub(super) fn take_mute(&mut self, now: Time, patience: Duration) -> (Vec<PieceNo>, BTreeSet<NodeId>) {
-        let wait = self.usual.map_or(patience, |usual| (usual * TIMES).clamp(SOONEST, patience.max(SOONEST)));
+        let wait = self.usual.map_or(patience / UNKNOWN, |usual| usual * TIMES).clamp(SOONEST, patience.max(SOONEST));
         let keeps = |(at, since): &(NodeId, Time)| {
             now.since(*since) >= wait && self.generous.get(at).is_none_or(|shown| shown < since)
         };
@@ -131,8 +133,8 @@ mod tests {
     fn as_long_as_nobody_was_generous_it_may_just_be_far() {
         let mut kept = Kept::default();
         kept.landed(at(0), PieceNo(0), peer(1));
-        assert!(kept.take_mute(at(999), PATIENCE).1.is_empty());
-        assert_eq!(kept.take_mute(at(1000), PATIENCE).1, BTreeSet::from([peer(1)]));
+        assert!(kept.take_mute(at(249), PATIENCE).1.is_empty());
+        assert_eq!(kept.take_mute(at(250), PATIENCE).1, BTreeSet::from([peer(1)]));
     }
 
     #[test]

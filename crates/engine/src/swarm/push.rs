@@ -13,7 +13,7 @@ use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
 use crate::door::{Message, STRIPES, Time};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 /// How many pushes may be under way to one neighbour: the one that is being sent, and the next.
@@ -46,6 +46,8 @@ pub(super) struct Push {
     failures: u32,
     /// Whether something landed since it was last asked.
     has_landed: bool,
+    /// Pieces that went out again because someone kept them: where they turn up says nothing.
+    again: BTreeSet<PieceNo>,
     /// What landed at one neighbour and nobody else has shown yet.
     pub(super) kept: Kept,
 }
@@ -63,6 +65,7 @@ impl Push {
             out: Bitmap::empty(total),
             failures: 0,
             has_landed: false,
+            again: BTreeSet::new(),
             kept: Kept::default(),
         }
     }
@@ -183,7 +186,7 @@ impl Transfer {
         let is_watched = self.order.is_known() && self.agents > 1;
         let Some(push) = &mut self.push else { return };
         let is_its = push.landed(piece, at);
-        if is_its && is_watched {
+        if is_its && is_watched && !push.again.contains(&piece) {
             push.kept.landed(now, piece, at);
         }
         let generous = if holders > 1 { push.kept.seen(now, piece) } else { None };
@@ -198,12 +201,20 @@ impl Transfer {
         let (pieces, mute) = push.kept.take_mute(now, patience);
         for piece in pieces {
             if push.out.remove(piece) {
+                push.again.insert(piece);
                 push.queue(piece).push_front(piece);
             }
         }
         for peer in mute {
             self.change(peer, |partner| partner.is_mute = true);
         }
+    }
+
+    /// Whether all who want anything keep what they get: they may not reach each other.
+    fn is_in_vain(&self) -> bool {
+        let mut wanting = self.partners.values().filter(|partner| partner.role == Role::Agent && partner.wants);
+        let first = wanting.next().map(|partner| partner.is_mute);
+        first == Some(true) && wanting.all(|partner| partner.is_mute)
     }
 
     fn end_push(&mut self) {
@@ -289,6 +300,10 @@ impl Swarm {
     pub(super) fn look_after(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
         transfer.find_mute(now, self.settings.patience);
+        if transfer.is_in_vain() {
+            self.give_up_pushing(content);
+            return self.send_more(now);
+        }
         self.alarms.set(Alarm::LookAfter(content), now.after(LOOK));
         self.refresh_push(now, content);
         self.send_more(now);

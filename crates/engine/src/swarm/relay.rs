@@ -94,10 +94,11 @@ impl Lane {
 
     /// How long nothing may come of it. As long as hardly anything has come its pace is not known, and the way may be long and
     /// slow; unless someone has much of it already.
-    fn silence(&self, patience: Duration, lag: u32, takes_part: bool) -> Duration {
+    fn silence(&self, patience: Duration, lag: u32, takes_part: bool, usual: Option<Duration>) -> Duration {
         match self.came < KNOWN {
-            true if lag < DEEP && takes_part && self.expected.is_none() => patience,
-            _ => (self.usual() * PACES).max(self.gap * GAPS).max(SILENCE).min(patience),
+            true if lag < DEEP && takes_part && self.expected.or(usual).is_none() => patience,
+            true => (self.expected.or(usual).unwrap_or_default() * PACES).clamp(SILENCE, patience),
+            false => (self.usual() * PACES).max(self.gap * GAPS).clamp(SILENCE, patience),
         }
     }
 
@@ -108,16 +109,13 @@ impl Lane {
 
     /// How long a piece of it takes: lately or on the whole, whichever is longer, since some come in bursts.
     fn usual(&self) -> Duration {
-        if self.came < KNOWN {
-            return self.expected.unwrap_or_default();
-        }
         let whole = self.last.since(self.first) / self.came.max(1);
         self.pace.unwrap_or_default().max(whole)
     }
 
     /// Whether it comes so much more slowly than another that it is no mere jitter.
-    fn is_slower_than(&self, other: Duration) -> bool {
-        self.came >= SETTLED && self.pace.is_some_and(|pace| pace * 2 > other * 5)
+    fn is_slower_than(&self, other: Option<Duration>) -> bool {
+        self.came >= SETTLED && self.pace.zip(other).is_some_and(|(pace, other)| pace * 2 > other * 5)
     }
 
     fn came(&mut self, now: Time) {
@@ -243,15 +241,16 @@ impl Transfer {
     fn decide_lanes(&mut self, now: Time, patience: Duration, is_up: impl Fn(Option<NodeId>) -> bool) -> Lanes {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
         let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
-        let paces = self.order.0.iter().flatten().map(|lane| lane.pace.unwrap_or_default());
-        let quickest = paces.min().unwrap_or_default();
+        let known = || self.order.0.iter().flatten().filter(|lane| lane.came >= KNOWN);
+        let quickest = known().filter_map(|lane| lane.pace).min();
+        let usual = known().map(Lane::usual).max();
         let mut lanes = Lanes::default();
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
             let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
             lane.lags = could_come.then(|| lane.lags.unwrap_or(now));
             // Whoever is not to get this content passes nothing of it on.
             let takes_part = lane.stripe.from.is_none_or(|from| self.partners.contains_key(&from));
-            let silence = lane.silence(patience, lag, takes_part);
+            let silence = lane.silence(patience, lag, takes_part, usual);
             let is_silent = now.since(lane.since()) >= silence;
             let least = match (lane.is_pulled, lane.was_behind) {
                 (true, _) => BACK,
@@ -342,7 +341,7 @@ impl Swarm {
         let up = transfer.order.parent(piece).filter(|_| goes_up);
         for peer in transfer.order.children(piece).iter().chain(&up).filter(lacks) {
             if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
-                && serving.len() < AHEAD
+                && !serving.is_behind(AHEAD)
             {
                 serving.push(content, piece);
                 given.push(*peer);
@@ -386,7 +385,7 @@ impl Swarm {
         if partner.caught_up == 0 && partner.have.count() > transfer.total / LATE {
             partner.caught_up = transfer.total;
         }
-        while partner.wants && partner.caught_up < transfer.total && to.serving.len() < AHEAD {
+        while partner.wants && partner.caught_up < transfer.total && !to.serving.is_behind(AHEAD) {
             let piece = PieceNo(partner.caught_up);
             partner.caught_up += 1;
             let is_its = transfer.order.is_next_to(peer, piece);

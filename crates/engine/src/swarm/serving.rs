@@ -5,10 +5,10 @@ use crate::door::{Message, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
 use std::collections::VecDeque;
 
-/// Pieces that the driver may have for sending at once: more would split the link between many.
-const SENDS: usize = 2;
-/// And for one peer: the one that is being sent, and the next.
-const SENDS_TO_ONE: usize = 1;
+/// Pieces that the driver may have for sending at once, and for one peer: the one that is being sent, and the next. More would
+/// split the link between many. Beside a given order few flows are best; without one a slow peer must not take all places.
+const SENDS: [usize; 2] = [2, 1];
+const SENDS_IN_MESH: [usize; 2] = [4, 2];
 /// Pieces that one peer may have asked for at once.
 pub(super) const QUEUED: usize = 256;
 
@@ -43,6 +43,11 @@ struct Due {
 impl Serving {
     pub(super) fn len(&self) -> usize {
         self.queue.len() + self.sending.len()
+    }
+
+    /// Whether so many pieces wait that are passed on; what was asked for does not count.
+    pub(super) fn is_behind(&self, most: usize) -> bool {
+        self.queue.len() >= most && self.queue.iter().filter(|due| due.is_passed_on).count() >= most
     }
 
     /// Takes a request; false when it asked for too much already.
@@ -84,8 +89,8 @@ impl Serving {
         if self.is_stuck { 0 } else { self.sending.len() }
     }
 
-    fn has_room(&self) -> bool {
-        !self.is_stuck && self.sending.len() < SENDS_TO_ONE
+    fn has_room(&self, most: usize) -> bool {
+        !self.is_stuck && self.sending.len() < most
     }
 }
 
@@ -102,9 +107,10 @@ impl Swarm {
     /// Gives the driver as much to send as the link should have: mostly what is pushed or passed on, since others wait for it to
     /// come through us; now and then what was asked for, which may be had elsewhere.
     pub(super) fn send_more(&mut self, now: Time) {
-        while self.sending < SENDS {
+        while self.sending < self.sends()[0] {
             self.turn = self.turn.wrapping_add(1);
             let next = match self.turn % ASKED_FOR {
+                _ if self.stripes.is_none() => self.next_request().or_else(|| self.next_push()),
                 0 => self.next_request().or_else(|| self.next_push()),
                 _ => self.next_passed_on().or_else(|| self.next_push()).or_else(|| self.next_request()),
             };
@@ -113,13 +119,18 @@ impl Swarm {
         }
     }
 
+    fn sends(&self) -> [usize; 2] {
+        if self.stripes.is_some() { SENDS } else { SENDS_IN_MESH }
+    }
+
     /// The next piece that is passed on, in turn to those that get some.
     fn next_passed_on(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
         if self.settings.role != Role::Agent {
             return None;
         }
+        let most = self.sends()[1];
         let is_due = |peer: &NodeId| {
-            let serving = self.peers.get(peer).map(|peer| &peer.serving).filter(|serving| serving.has_room());
+            let serving = self.peers.get(peer).map(|peer| &peer.serving).filter(|serving| serving.has_room(most));
             serving.is_some_and(|serving| serving.queue.iter().any(|due| due.is_passed_on))
         };
         let at = self.ring.iter().position(is_due)?;
@@ -151,9 +162,10 @@ impl Swarm {
 
     /// The next piece of some kind for a peer that it still needs.
     fn next_due(&mut self, peer: NodeId, suits: fn(&Due) -> bool) -> Option<Due> {
+        let most = self.sends()[1];
         loop {
             let serving =
-                self.peers.get_mut(&peer).map(|peer| &mut peer.serving).filter(|serving| serving.has_room())?;
+                self.peers.get_mut(&peer).map(|peer| &mut peer.serving).filter(|serving| serving.has_room(most))?;
             let at = serving.queue.iter().position(suits)?;
             let due = serving.queue.remove(at)?;
             if due.is_passed_on && serving.queue.len() < REFILL {

@@ -9,7 +9,7 @@ use crate::chance::Chance;
 use crate::door::{BufferId, STRIPES, Time};
 use content::blob::Shape;
 use content::{Bitmap, ContentSpec, NodeId, PieceNo, Role};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How far a content is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub(super) struct Transfer {
     pub(super) agents: u32,
     /// How many are publishers.
     publishers: u32,
+    /// Who asked a source for something while it pushes.
+    pub(super) askers: BTreeSet<NodeId>,
     /// Who takes pushes; kept while there is something to push.
     pub(super) needy: Needy,
     /// From whom a piece is expected.
@@ -100,6 +102,7 @@ impl Transfer {
             holders: vec![0; total as usize],
             agents: 0,
             publishers: 0,
+            askers: BTreeSet::new(),
             needy: Needy::default(),
             reserved: BTreeMap::new(),
             writing: BTreeMap::new(),
@@ -321,6 +324,7 @@ impl Transfer {
 
     pub(super) fn remove_partner(&mut self, peer: NodeId) {
         self.discount(peer);
+        self.askers.remove(&peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
         self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
@@ -472,7 +476,13 @@ impl Transfer {
     pub(super) fn note_news(&mut self, piece: PieceNo, given: &[NodeId]) -> (bool, usize) {
         let (mut near, mut source) = (false, 0);
         if self.push.is_some() {
-            // Only a source pushes; it has no source of its own, and says nothing of what it holds to the others.
+            // Only a source pushes; it has no source of its own, and says what it holds only to those who asked.
+            for peer in &self.askers {
+                if let Some(partner) = self.partners.get_mut(peer).filter(|partner| !partner.have.contains(piece)) {
+                    partner.news.push(piece);
+                    near = true;
+                }
+            }
             return (near, source);
         }
         for (peer, partner) in &mut self.partners {

@@ -2,7 +2,7 @@
 
 use super::*;
 use content::fact::Position;
-use content::{Labels, OrderId, PayloadKind, ReleaseId, Signed, UnixTime};
+use content::{Labels, OrderId, PayloadKind, Rate, ReleaseId, Signed, UnixTime};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -136,6 +136,10 @@ fn stripe() -> impl Strategy<Value = Stripe> {
     (prop::option::of(node()), prop::collection::vec(node(), 0..3)).prop_map(|(from, to)| Stripe { from, to })
 }
 
+fn rate() -> impl Strategy<Value = Option<Rate>> {
+    prop::option::of(any::<u64>().prop_map(Rate))
+}
+
 /// Every message there is. [`every_kind_is_drawn`] fails when one is added and not drawn here.
 fn message() -> impl Strategy<Value = Message> {
     let gate = prop::sample::select(vec![Gate::Hold, Gate::Open, Gate::FallBack]);
@@ -156,6 +160,11 @@ fn message() -> impl Strategy<Value = Message> {
         (any::<u64>(), app()).prop_map(|(request, app)| Message::Verify { request, app }),
         (any::<u64>(), outcome).prop_map(|(request, outcome)| Message::Verified { request, outcome }),
         status().prop_map(Message::Status),
+        (rate(), prop::option::of((any::<u64>(), any::<u64>()))).prop_map(|(cap, share)| {
+            let share = share.map(|(now, alone)| Share { now: Rate(now), alone: Rate(alone) });
+            Message::Limit(Allotment { cap, share })
+        }),
+        (any::<bool>(), rate()).prop_map(|(is_active, own)| Message::Sends { is_active, own }),
         (signed(), signed()).prop_map(|(release, order)| Message::Submit { release, order }),
         (digest(), verdict()).prop_map(|(order, outcome)| Message::Verdict { order: OrderId(order), outcome }),
         (content_id(), prop::option::of(bitmap()), any::<bool>()).prop_map(|(content, have, wants)| Message::Holding {

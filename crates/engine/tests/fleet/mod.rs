@@ -3,6 +3,8 @@
 //! No disk and no bytes: a payload is its number and whether it is whole. Everything happens in the order of one queue, so
 //! the same seed gives the same run.
 
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
 use content::fact::{JournalName, Position};
 use content::order::Wave;
 use content::release::Instructions;
@@ -112,6 +114,8 @@ pub(crate) enum Evil {
     Lies,
     /// Takes requests and never sends.
     Stalls,
+    /// Throws away what it has already: it asks for that only to keep others busy.
+    Greedy,
     /// Its disk is full.
     Full,
     /// Laying out is refused.
@@ -138,6 +142,12 @@ pub(crate) struct Node {
     pub(crate) disk: Disk,
     pub(crate) evil: Option<Evil>,
     link_free: u64,
+    /// Bytes per second that it may send, as its engine said last.
+    pub(crate) allowed: Allowed,
+    /// What its machine may send of its own.
+    pub(crate) limit: Option<Rate>,
+    /// When each payload left, and its bytes.
+    pub(crate) leavings: Vec<(u64, u64)>,
     bulk: VecDeque<(NodeId, ContentId, PieceNo)>,
     is_sending: bool,
     buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
@@ -174,6 +184,16 @@ pub(crate) struct Fleet {
     pub(crate) messages: u64,
     /// Messages of a swarm that an origin received, for what must not be per piece.
     pub(crate) to_origin: u64,
+    /// Whether agents cannot reach each other.
+    pub(crate) only_origin: bool,
+    /// How often one was refused to another because of that.
+    pub(crate) refused: u64,
+    /// Whether every message of an origin or an agent comes again, a while later.
+    pub(crate) repeats: bool,
+    /// How many did.
+    pub(crate) repeated: u64,
+    /// How many payloads greedy nodes threw away.
+    pub(crate) thrown_away: u64,
     seed: u64,
 }
 
@@ -195,6 +215,11 @@ impl Fleet {
             next_buffer: 0,
             messages: 0,
             to_origin: 0,
+            only_origin: false,
+            refused: 0,
+            repeats: false,
+            repeated: 0,
+            thrown_away: 0,
             seed,
         };
         fleet.add(Role::Origin);
@@ -219,6 +244,9 @@ impl Fleet {
             disk: Disk::default(),
             evil: None,
             link_free: 0,
+            allowed: Allowed::default(),
+            limit: None,
+            leavings: Vec::new(),
             bulk: VecDeque::new(),
             is_sending: false,
             buffers: BTreeMap::new(),
@@ -247,6 +275,7 @@ impl Fleet {
     pub(crate) fn start(&mut self, nr: usize) {
         let node = &mut self.nodes[nr];
         node.life += 1;
+        node.allowed = Allowed::default();
         let config = Config {
             fleet: fleet(),
             role: node.role,
@@ -261,6 +290,7 @@ impl Fleet {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            limit: node.limit,
         };
         let recovered = Recovered {
             root: Some(root()),
@@ -334,6 +364,18 @@ impl Fleet {
         self.now = end;
     }
 
+    /// All clocks jump; what was on its way arrives in its order, that much later.
+    pub(crate) fn jump(&mut self, time: Duration) {
+        let by = time.as_nanos() as u64;
+        self.now += by;
+        let late = std::mem::take(&mut self.queue);
+        self.queue =
+            late.into_iter().map(|Reverse((at, number, nr, life))| Reverse((at + by, number, nr, life))).collect();
+        for nr in 0..self.nodes.len() {
+            self.input(nr, Input::Tick);
+        }
+    }
+
     fn step(&mut self) -> bool {
         let Some(Reverse((at, number, nr, life))) = self.queue.pop() else { return false };
         let what = self.whats.remove(&number).expect("every moment has its what");
@@ -375,6 +417,11 @@ impl Fleet {
         if self.conns.get(&pair(from, nr)) != Some(&conn) {
             return;
         }
+        let has = |held: &Held| held.have.contains(piece);
+        if self.nodes[nr].evil == Some(Evil::Greedy) && self.nodes[nr].disk.contents.get(&content).is_some_and(has) {
+            self.thrown_away += 1;
+            return;
+        }
         self.next_buffer += 1;
         let buffer = BufferId(self.next_buffer);
         self.nodes[nr].buffers.insert(buffer, (content, piece, whole));
@@ -386,7 +433,9 @@ impl Fleet {
     fn dialled(&mut self, nr: usize, address: SocketAddr, expect: Option<NodeId>) {
         let there = self.nodes.iter().position(|node| node.address == address && node.engine.is_some());
         let there = there.filter(|there| expect.is_none_or(|id| id == self.nodes[*there].id));
-        let Some(there) = there else {
+        let is_cut = self.only_origin && self.nodes[nr].role == Role::Agent && there != Some(ORIGIN);
+        self.refused += u64::from(is_cut);
+        let Some(there) = there.filter(|_| !is_cut) else {
             return self.input(nr, Input::Unreachable { address, why: "refused".to_owned() });
         };
         self.next += 1;
@@ -411,6 +460,7 @@ impl Fleet {
             }
             _ => 0,
         };
+        self.nodes[nr].leavings.push((self.now, bytes.into()));
         if self.nodes[peer].role == Role::Agent {
             *self.nodes[nr].sent.entry(content).or_default() += u64::from(bytes);
             *self.nodes[nr].sent_pieces.entry((content, piece)).or_default() += u32::from(bytes > 0);
@@ -431,12 +481,13 @@ impl Fleet {
 
     fn pump(&mut self, nr: usize) {
         let node = &mut self.nodes[nr];
-        if node.is_sending || node.evil == Some(Evil::Stalls) {
+        if node.is_sending || node.evil == Some(Evil::Stalls) || node.allowed.sending == Some(Rate(0)) {
             return;
         }
         let Some((to, content, piece)) = node.bulk.pop_front() else { return };
         node.is_sending = true;
-        let took = u64::from(self.len_of(content, piece)) * BYTE;
+        let byte = self.nodes[nr].allowed.sending.map_or(BYTE, |rate| (1_000_000_000 / rate.0).max(BYTE));
+        let took = u64::from(self.len_of(content, piece)) * byte;
         let start = self.nodes[nr].link_free.max(self.now);
         self.nodes[nr].link_free = start + took;
         self.at(start + took, nr, What::Left { to, content, piece, took });
@@ -477,6 +528,10 @@ impl Fleet {
                 let outcome = self.append(nr, journal, expect, facts);
                 self.at(self.now + JOB, nr, What::Input(Input::Appended { append: id, outcome }));
             }
+            Output::Limit(allowed) => {
+                self.nodes[nr].allowed = allowed;
+                self.pump(nr);
+            }
             Output::Event(event) => self.nodes[nr].events.push(event),
         }
     }
@@ -494,6 +549,12 @@ impl Fleet {
             tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
         if let Some(conn) = self.conns.get(&pair(nr, peer)).copied() {
             let input = Input::Message { from: self.nodes[nr].id, message };
+            if self.repeats {
+                self.repeated += 1;
+                // Behind messages that were sent after it.
+                let again = What::Arrives { from: nr, conn, input: input.clone() };
+                self.at(self.now + LATENCY + (self.next % 17) * LATENCY, peer, again);
+            }
             self.at(self.now + LATENCY, peer, What::Arrives { from: nr, conn, input });
         }
     }

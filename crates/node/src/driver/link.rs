@@ -2,10 +2,11 @@
 //!
 //! Messages go on one connection and payloads on the other, so that no message ever waits behind a payload. Reading waits for
 //! the engine (a full inbox stops reading, and TCP stops the peer); writing never makes the engine wait. Payloads are sent one
-//! at a time in the order in which they were asked for.
+//! at a time in the order in which they were asked for, and both ways wait for the node's throttles, part by part.
 
 use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink};
 use super::shelf::Shelf;
+use super::throttle::{Throttle, Throttles};
 use crate::gulp::Promise;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
 use content::{ContentId, Digested, NodeId, PieceNo};
@@ -18,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use store::ReadError;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf, split};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -61,7 +62,7 @@ pub(crate) struct Link {
 
 impl Link {
     /// Starts the tasks of a new pair.
-    pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, inbox: Inbox) -> Self {
+    pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, throttles: Arc<Throttles>, inbox: Inbox) -> Self {
         let promise = new.bulk.get_mut().0.widen();
         let tell = Tell { link: id, peer: new.peer.node, inbox };
         let traffic = Arc::new(Traffic::default());
@@ -69,19 +70,14 @@ impl Link {
         let (bulk_in, bulk_out) = split(new.bulk);
         let (messages, to_write) = mpsc::channel(MESSAGES_WAITING);
         let (pieces, to_send) = mpsc::unbounded_channel();
+        let bulk = Bulk { tell: tell.clone(), traffic: traffic.clone(), throttles };
         let readers = vec![
             tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
-            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, promise, tell.clone(), traffic.clone()))),
+            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, promise, bulk.clone()))),
         ];
         let writers = vec![
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
-            tokio::spawn(tell.clone().until_broken(write_payloads(
-                bulk_out,
-                to_send,
-                shelf,
-                tell.clone(),
-                traffic.clone(),
-            ))),
+            tokio::spawn(tell.until_broken(write_payloads(bulk_out, to_send, shelf, bulk))),
         ];
         Self { id, since: Instant::now(), dialled: new.dialled.is_some(), traffic, messages, pieces, readers, writers }
     }
@@ -154,6 +150,14 @@ impl Tell {
     }
 }
 
+/// What both directions of payloads need.
+#[derive(Clone)]
+struct Bulk {
+    tell: Tell,
+    traffic: Arc<Traffic>,
+    throttles: Arc<Throttles>,
+}
+
 /// What a peer sent makes no sense: its connection is of no use any more.
 fn nonsense(error: WireError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)
@@ -191,36 +195,39 @@ async fn farewell(mut to: WriteHalf<Stream>) -> io::Result<()> {
     timeout(FAREWELL, to.shutdown()).await.unwrap_or(Ok(()))
 }
 
-async fn read_payloads(
-    mut from: ReadHalf<Stream>,
-    promise: Promise,
-    tell: Tell,
-    traffic: Arc<Traffic>,
-) -> io::Result<()> {
+async fn read_payloads(mut from: ReadHalf<Stream>, promise: Promise, bulk: Bulk) -> io::Result<()> {
     let mut header = [0; BULK_HEADER];
     while read_or_end(&mut from, &mut header).await? {
         let BulkHeader { content, piece, len } = BulkHeader::decode(&header).map_err(nonsense)?;
         let mut bytes = vec![0; len as usize];
-        read_promised(&mut from, &mut bytes, &promise).await?;
-        traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
+        read_promised(&mut from, &mut bytes, &promise, &bulk.throttles.receiving).await?;
+        bulk.traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
         // Hashed here and nowhere else: the bytes are in this core's cache now.
         let bytes = Digested::new(bytes);
-        if !tell.tell(FromLink::Payload { content, piece, bytes }).await {
+        if !bulk.tell.tell(FromLink::Payload { content, piece, bytes }).await {
             return Ok(());
         }
     }
     Ok(())
 }
 
-/// Fills the buffer, and says all along how much of it is still to come.
-async fn read_promised(from: &mut ReadHalf<Stream>, buffer: &mut [u8], promise: &Promise) -> io::Result<()> {
+/// Fills the buffer as fast as it may, and says all along how much of it is still to come.
+async fn read_promised(
+    from: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+    promise: &Promise,
+    throttle: &Throttle,
+) -> io::Result<()> {
     let mut read = 0;
     while read < buffer.len() {
-        promise.set(buffer.len() - read);
-        read += match from.read(&mut buffer[read..]).await? {
-            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-            more => more,
-        };
+        let may = read + throttle.pass(buffer.len() - read).await;
+        while read < may {
+            promise.set(buffer.len() - read);
+            read += match from.read(&mut buffer[read..may]).await? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                more => more,
+            };
+        }
     }
     promise.set(0);
     Ok(())
@@ -240,20 +247,22 @@ async fn write_payloads(
     mut to: WriteHalf<Stream>,
     mut asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>,
     shelf: Shelf,
-    tell: Tell,
-    traffic: Arc<Traffic>,
+    bulk: Bulk,
 ) -> io::Result<()> {
     let mut pace = Pace::Slow;
     while let Some((content, piece)) = asked.recv().await {
         let begun = Instant::now();
         // While it is read the kernel still has some of the one before to send: the link does not idle.
         let bytes = match shelf.get(content, piece).await {
-            Ok(payload) => write_payload(&mut to, pace, content, piece, &payload).await?,
-            Err(error) => report_unreadable(&tell, content, piece, error).await,
+            Ok(payload) => {
+                let header = BulkHeader { content, piece, len: payload.len() as u32 };
+                write_payload(&mut to, pace, &bulk.throttles.sending, header, &payload).await?
+            }
+            Err(error) => report_unreadable(&bulk.tell, content, piece, error).await,
         };
         pace = Pace::of(bytes, begun.elapsed());
-        traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
-        if !tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
+        bulk.traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
+        if !bulk.tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
             break;
         }
     }
@@ -287,26 +296,28 @@ impl Pace {
     }
 }
 
+/// Writes a payload behind its header, a record at a time or what the throttle lets through, whichever is less.
 async fn write_payload(
-    to: &mut WriteHalf<Stream>,
+    to: &mut (impl AsyncWrite + Unpin),
     pace: Pace,
-    content: ContentId,
-    piece: PieceNo,
+    throttle: &Throttle,
+    header: BulkHeader,
     payload: &[u8],
 ) -> io::Result<u32> {
-    let len = payload.len() as u32;
-    let header = BulkHeader { content, piece, len }.encode();
-    let (first, rest) = payload.split_at(payload.len().min(pace.at_once().saturating_sub(header.len())));
-    write_both(to, &header, first).await?;
-    for part in rest.chunks(pace.at_once()) {
-        to.write_all(part).await?;
+    let head = header.encode();
+    let mut written = throttle.pass(payload.len().min(pace.at_once().saturating_sub(head.len()))).await;
+    write_both(to, &head, &payload[..written]).await?;
+    while written < payload.len() {
+        let part = throttle.pass((payload.len() - written).min(pace.at_once())).await;
+        to.write_all(&payload[written..written + part]).await?;
+        written += part;
     }
     to.flush().await?;
-    Ok(len)
+    Ok(header.len)
 }
 
 /// Writes two byte strings as if they were one, without making them one.
-async fn write_both(to: &mut WriteHalf<Stream>, first: &[u8], second: &[u8]) -> io::Result<()> {
+async fn write_both(to: &mut (impl AsyncWrite + Unpin), first: &[u8], second: &[u8]) -> io::Result<()> {
     let mut written = 0;
     while written < first.len() {
         let parts = [IoSlice::new(&first[written..]), IoSlice::new(second)];
@@ -433,7 +444,8 @@ mod tests {
         let dialled = dialled.expect("it answers");
         assert_eq!((accepted.dialled, dialled.dialled), (None, Some(guest.address)));
         let ((to_a, a), (to_b, b)) = (mpsc::channel(8), mpsc::channel(8));
-        (Link::start(LinkId(1), dialled, shelf(), to_a), Link::start(LinkId(2), accepted, shelf(), to_b), a, b)
+        let start = |nr, new, to| Link::start(LinkId(nr), new, shelf(), Arc::default(), to);
+        (start(1, dialled, to_a), start(2, accepted, to_b), a, b)
     }
 
     #[tokio::test]
@@ -491,7 +503,41 @@ mod tests {
         let (inbox, _at_honest) = mpsc::channel(8);
         let peer = honest.peer.expect("it has a certificate").node;
         let tell = Tell { link: LinkId(1), peer, inbox };
-        let read = read_payloads(split(honest.stream).0, Promise::default(), tell, Arc::default()).await;
+        let bulk = Bulk { tell, traffic: Arc::default(), throttles: Arc::default() };
+        let read = read_payloads(split(honest.stream).0, Promise::default(), bulk).await;
         assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
+    }
+
+    /// Sends payloads over a pipe without limit of its own; gives how long that took in virtual time.
+    async fn moved(pieces: u32, sending: &Throttle, receiving: &Throttle) -> Duration {
+        let (mut near, mut far) = tokio::io::duplex(1 << 20);
+        let start = tokio::time::Instant::now();
+        let payload = vec![7; 60_000];
+        let header = |piece| BulkHeader { content: ContentId(Digest::of(b"x")), piece: PieceNo(piece), len: 60_000 };
+        let writing = async {
+            for piece in 0..pieces {
+                write_payload(&mut near, Pace::Fast, sending, header(piece), &payload).await.expect("a pipe");
+            }
+        };
+        let reading = async {
+            for _ in 0..pieces {
+                let (mut head, mut bytes) = ([0; BULK_HEADER], vec![0; 60_000]);
+                far.read_exact(&mut head).await.expect("a pipe");
+                read_promised(&mut far, &mut bytes, &Promise::default(), receiving).await.expect("a pipe");
+                assert!(BulkHeader::decode(&head).is_ok() && bytes == payload);
+            }
+        };
+        tokio::join!(writing, reading);
+        start.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn payloads_are_sent_and_received_no_faster_than_is_allowed() {
+        let (free, slow) = (Throttle::default(), Throttle::default());
+        assert_eq!(moved(50, &free, &free).await, Duration::ZERO);
+        slow.set(Some(content::Rate(1_000_000)));
+        for took in [moved(50, &slow, &free).await, moved(50, &free, &slow).await] {
+            assert!((2.9..3.1).contains(&took.as_secs_f64()), "3 MB at 1 MB/s took {took:?}");
+        }
     }
 }

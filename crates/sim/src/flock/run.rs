@@ -258,6 +258,7 @@ impl<'a> Flock<'a> {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            limit: None,
         };
         let recovered = Recovered {
             root: Some(self.papers.root.clone()),
@@ -565,6 +566,8 @@ impl<'a> Flock<'a> {
                 let at = self.store(node, done, self.plan.model.sync);
                 self.agenda.push(at, node, What::Appended { append: id.0 as u32, index });
             }
+            // No scenario sets one.
+            Output::Limit(_) => {}
             Output::Event(event) => self.note(&event),
         }
     }

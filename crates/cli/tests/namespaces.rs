@@ -1,0 +1,231 @@
+//! What networks do to real processes: machines in namespaces around a bridge, cut, renumbered, slowed down. Needs root and iproute2.
+
+#[path = "support/lab.rs"]
+mod lab;
+#[path = "support/netns.rs"]
+mod netns;
+#[path = "support/said.rs"]
+mod said;
+#[path = "support/skip.rs"]
+mod skip;
+#[path = "support/watched.rs"]
+mod watched;
+
+use lab::{Lab, Node, until};
+use netns::{Net, PORT};
+use said::{deploy_words, expect, live};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use watched::Watched;
+
+/// A fleet with its origin on machine 0 and an agent on each other one; `None`, said loudly, where there can be none.
+fn fleet(test: &str, machines: u8) -> Option<(Net, Lab, Vec<Node>)> {
+    let Some(net) = Net::new(machines) else {
+        skip::skipped(test, "network namespaces with a bridge cannot be made here: that takes root and iproute2");
+        return None;
+    };
+    let address = |nr: u8| format!("{}:{PORT}", net.address(nr));
+    let lab = Lab::on(net.on(0), &address(0), &[]);
+    let any = format!("0.0.0.0:{PORT}");
+    let agents = (1..machines).map(|nr| lab.agent_on(&net.on(nr), &format!("node-{nr}"), &any)).collect();
+    Some((net, lab, agents))
+}
+
+fn source(lab: &Lab, name: &str, bytes: usize, seed: u64) -> PathBuf {
+    let at = lab.dir().join(name);
+    lab::tree(&at, bytes, seed);
+    at
+}
+
+fn all_show(agents: &[Node], source: &Path) -> bool {
+    agents.iter().all(|agent| lab::same(source, &live(agent)))
+}
+
+fn is_up(lab: &Lab, name: &str) -> bool {
+    let status = lab.status().unwrap_or(Value::Null);
+    status["nodes"].as_array().is_some_and(|nodes| nodes.iter().any(|node| node["name"] == name && node["up"] == true))
+}
+
+fn agents_known(lab: &Lab) -> usize {
+    let status = lab.status().unwrap_or(Value::Null);
+    status["nodes"].as_array().map_or(0, |nodes| nodes.iter().filter(|node| node["role"] == "agent").count())
+}
+
+#[test]
+fn b2_a_machine_whose_cable_is_pulled_is_missed_and_comes_back_by_itself() {
+    let Some((net, lab, agents)) = fleet("b2_a_machine_whose_cable_is_pulled...", 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 1 << 20, 2));
+    lab.deploy(&first);
+    assert!(net.reaches(1, 3));
+    net.unplug(3);
+    assert!(!net.reaches(1, 3), "the cable is still in");
+    until("the machine is missed", || !is_up(&lab, "node-3"));
+    let deployed = lab.operator(&[&deploy_words(&second)[..], &["--patience", "1s"]].concat());
+    expect(&deployed, 0, "node-3: unreachable");
+    assert!(all_show(&agents[..2], &second) && all_show(&agents[2..], &first));
+    net.plug_in(3);
+    until("it has what was deployed meanwhile", || all_show(&agents, &second));
+}
+
+#[test]
+fn b4_an_agent_that_sends_a_kilobyte_a_second_holds_nobody_else_up() {
+    let Some((net, lab, agents)) = fleet("b4_an_agent_that_sends...", 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 4 << 20, 2));
+    lab.deploy(&first);
+    if !net.shape(3, "8kbit") {
+        return skip::skipped("b4_an_agent_that_sends...", "tc cannot shape here");
+    }
+    let mut deploying = Watched::start(lab.operator_command(&deploy_words(&second)));
+    until("the others have it", || all_show(&agents[..2], &second));
+    assert!(net.was_shaped(3), "the shaper held nothing back");
+    assert!(net.shape(3, "1gbit"));
+    until("so has the slow one once it is not slow any more", || all_show(&agents, &second));
+    let ended = deploying.end();
+    assert!(ended.code().is_some_and(|code| code == 0 || code == 5), "{ended}\n{}", deploying.said);
+}
+
+/// Memory that a process has now, in KiB.
+fn resident_kib(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+/// Opens connections in a namespace, begins a handshake on each and says no more; dropped, it ends.
+struct Silent(std::process::Child);
+
+impl Silent {
+    fn begin(net: &Net, from: u8, to: u8, count: u32) -> Self {
+        let target = format!("/dev/tcp/{}/{PORT}", net.address(to));
+        let each = format!("exec {{fd}}<>{target} && printf '\\x16\\x03\\x01' >&$fd");
+        let all = format!("trap '' PIPE; ulimit -n 65536; for i in $(seq {count}); do {each}; done; echo opened; read");
+        let mut command = std::process::Command::new("ip");
+        command.args(["netns", "exec", &net.space(from), "bash", "-c", &all]);
+        let (stdin, stdout, stderr) =
+            (std::process::Stdio::piped(), std::process::Stdio::piped(), std::process::Stdio::null());
+        let mut child = command.stdin(stdin).stdout(stdout).stderr(stderr).spawn().expect("bash runs");
+        let mut line = String::new();
+        let stdout = child.stdout.as_mut().expect("it is piped");
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).expect("readable");
+        assert_eq!(line, "opened\n");
+        Self(child)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // It may have ended by itself already.
+        let _ended = (self.0.kill(), self.0.wait());
+    }
+}
+
+#[test]
+fn b5_two_thousand_silent_connections_cost_little_and_keep_nobody_out() {
+    let Some(net) = Net::new(3) else {
+        return skip::skipped("b5_two_thousand_silent_connections...", "namespaces take root and iproute2");
+    };
+    let lab = Lab::on(net.on(0), &format!("{}:{PORT}", net.address(0)), &[]);
+    let agents = [lab.agent_on(&net.on(1), "node-1", &format!("0.0.0.0:{PORT}"))];
+    let before = resident_kib(&lab.origin);
+    let _silent = Silent::begin(&net, 2, 0, 2000);
+    expect(&lab.operator(&["status"]), 0, "1 of 1 agent up");
+    let source = source(&lab, "source", 1 << 20, 1);
+    lab.deploy(&source);
+    assert!(all_show(&agents, &source));
+    let more = resident_kib(&lab.origin).saturating_sub(before);
+    assert!(more < 64 * 1024, "they take {more} KiB");
+}
+
+#[test]
+fn b6_what_goes_one_way_only_between_two_agents_stops_neither() {
+    let Some((net, lab, agents)) = fleet("b6_what_goes_one_way_only...", 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 8 << 20, 2));
+    lab.deploy(&first);
+    net.cut(1, 2);
+    assert!(!net.reaches(1, 2) && net.reaches(1, 3), "only that way is cut");
+    lab.deploy(&second);
+    assert!(all_show(&agents, &second));
+}
+
+#[test]
+fn b7_agents_that_reach_only_their_origin_get_everything_from_it() {
+    let Some(net) = Net::new(3) else {
+        return skip::skipped("b7_agents_that_reach_only_their_origin...", "namespaces take root and iproute2");
+    };
+    let lab = Lab::on(net.on(0), &format!("{}:{PORT}", net.address(0)), &[]);
+    net.cut(1, 2);
+    net.cut(2, 1);
+    let any = format!("0.0.0.0:{PORT}");
+    let agents: Vec<Node> = (1..3).map(|nr| lab.agent_on(&net.on(nr), &format!("node-{nr}"), &any)).collect();
+    assert!(!net.reaches(1, 2) && !net.reaches(2, 1) && net.reaches(1, 0));
+    let source = source(&lab, "source", 4 << 20, 1);
+    lab.deploy(&source);
+    assert!(all_show(&agents, &source));
+    for name in ["node-1", "node-2"] {
+        let app = lab.status_of(name).expect("the origin knows it");
+        assert_eq!(app["from_peers"], 0, "{app}");
+    }
+}
+
+#[test]
+fn b8_a_fleet_cut_off_from_its_origin_finishes_what_it_holds_and_hears_of_the_rest_later() {
+    let Some((net, lab, agents)) = fleet("b8_a_fleet_cut_off...", 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 1 << 20, 2));
+    lab.deploy(&first);
+    net.unplug(0);
+    assert!(!net.reaches(1, 0) && net.reaches(1, 2));
+    until("the origin misses everyone", || (1..4).all(|nr| !is_up(&lab, &format!("node-{nr}"))));
+    let status = lab.operator(&["status"]);
+    expect(&status, 0, "NOT, for");
+    let deployed = lab.operator(&[&deploy_words(&second)[..], &["--patience", "1s"]].concat());
+    assert!(!deployed.status.success() && all_show(&agents, &first), "nobody can have heard of it");
+    net.plug_in(0);
+    until("everyone has what was ordered meanwhile", || all_show(&agents, &second));
+}
+
+#[test]
+fn b10_a_machine_with_another_address_is_the_same_node() {
+    let Some((net, lab, agents)) = fleet("b10_a_machine_with_another_address...", 3) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 1 << 20, 2));
+    lab.deploy(&first);
+    net.renumber(2, 99);
+    assert!(!net.reaches(1, 2), "nobody is at the old address");
+    until("the machine is missed or back", || {
+        let deployed = lab.operator(&[&deploy_words(&second)[..], &["--patience", "1s"]].concat());
+        deployed.status.success() || all_show(&agents, &second)
+    });
+    until("it is there", || is_up(&lab, "node-2") && all_show(&agents, &second));
+    assert_eq!(agents_known(&lab), 2, "and nobody else");
+}
+
+#[test]
+fn b11_on_a_link_of_one_megabit_words_go_before_pieces_and_the_deploy_ends() {
+    let Some((net, lab, agents)) = fleet("b11_on_a_link_of_one_megabit...", 3) else { return };
+    if !net.shape(0, "1mbit") {
+        return skip::skipped("b11_on_a_link_of_one_megabit...", "tc cannot shape here");
+    }
+    let source = source(&lab, "source", 600_000, 1);
+    let mut deploying = Watched::start(lab.operator_command(&deploy_words(&source)));
+    let bytes = |name: &str| lab.status_of(name).map_or(0, |app| app["from_origin"].as_u64().unwrap_or(0));
+    until("pieces go over it", || bytes("node-1") + bytes("node-2") > 0);
+    // Agents tell their origin ten times a second where they stand: their words and its answers are not behind the pieces.
+    assert!(is_up(&lab, "node-1") && is_up(&lab, "node-2"));
+    let ended = deploying.end();
+    assert!(ended.success() && all_show(&agents, &source), "{ended}\n{}", deploying.said);
+    assert!(net.was_shaped(0), "the shaper held nothing back");
+}
+
+#[test]
+fn b1_packets_lost_by_every_machine_delay_a_deploy_and_no_more() {
+    let Some((net, lab, agents)) = fleet("b1_packets_lost...", 4) else { return };
+    if !(0..4).all(|nr| net.lose(nr, 2)) {
+        return skip::skipped("b1_packets_lost...", "this kernel has no netem, which loses packets");
+    }
+    let first = source(&lab, "first", 4 << 20, 1);
+    lab.deploy(&first);
+    assert!(all_show(&agents, &first));
+    assert!((0..4).all(|nr| net.lose(nr, 10)));
+    let second = source(&lab, "second", 1 << 20, 2);
+    lab.deploy(&second);
+    assert!(all_show(&agents, &second));
+}

@@ -1,0 +1,179 @@
+//! Rows of the list of faults that whole fleets of engines answer to, in virtual time.
+
+mod fleet;
+
+use content::{NodeId, PieceNo};
+use fleet::*;
+use std::time::Duration;
+use tiding_engine::Engine;
+use tiding_engine::door::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Deploys and waits until everyone runs it, or these do; gives the nanoseconds that took.
+fn deploy(fleet: &mut Fleet, name: &str, pieces: u32, epoch: u64, except: &[usize]) -> u64 {
+    let release = release(name, pieces);
+    let signed = sign_release(&release);
+    let began = fleet.now;
+    let publisher = fleet.deploy(&release, &order(epoch, &signed, None));
+    let awaited: Vec<usize> = fleet.agents().into_iter().filter(|nr| !except.contains(nr)).collect();
+    fleet.run_until(name, |fleet| awaited.iter().all(|nr| fleet.confirmed(*nr) == Some(id_of(&signed))));
+    let took = fleet.now - began;
+    fleet.stop(publisher);
+    fleet.run_for(Duration::from_millis(100));
+    took
+}
+
+fn seen(fleet: &Fleet, nr: usize, what: impl Fn(&Event) -> bool) -> usize {
+    fleet.nodes[nr].events.iter().filter(|event| what(event)).count()
+}
+
+#[test]
+fn b3_a_tenth_that_takes_requests_and_never_answers_costs_a_deadline_at_most() {
+    let honest = deploy(&mut Fleet::new(20, 3), "v1", 400, 1, &[]);
+    let mut fleet = Fleet::new(20, 3);
+    for nr in [5, 11] {
+        fleet.nodes[nr].evil = Some(Evil::Stalls);
+    }
+    let took = deploy(&mut fleet, "v1", 400, 1, &[]);
+    let late: usize = fleet.agents().into_iter().map(|nr| seen(&fleet, nr, |e| matches!(e, Event::Late { .. }))).sum();
+    assert!(late > 0, "nobody was ever kept waiting");
+    assert!(took <= honest + 3 * SECOND / 2, "{} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+}
+
+#[test]
+fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
+    let mut fleet = Fleet::new(0, 4);
+    fleet.only_origin = true;
+    let agents: Vec<usize> = (0..4).map(|_| fleet.add(content::Role::Agent)).collect();
+    agents.iter().for_each(|nr| fleet.start(*nr));
+    fleet.run_for(Duration::from_millis(200));
+    let took = deploy(&mut fleet, "v1", 60, 1, &[]);
+    assert!(took < SECOND / 2, "nothing is waited for: {} ms", took / 1_000_000);
+    for nr in agents {
+        let said = seen(&fleet, nr, |event| matches!(event, Event::PlainRoad { .. }));
+        assert!(said <= 2, "node {nr} said {said} times why, for two contents");
+    }
+    assert!(fleet.refused > 0, "no agent ever tried to reach another");
+    let copies = fleet.copies(release("v1", 60).content);
+    assert!((3.9..=4.2).contains(&copies), "each got one copy from the origin: {copies}");
+}
+
+#[test]
+fn b13_messages_that_come_twice_or_late_have_one_effect() {
+    let mut fleet = Fleet::new(4, 5);
+    fleet.repeats = true;
+    for (epoch, name) in [(1, "v1"), (2, "v2"), (3, "v3")] {
+        deploy(&mut fleet, name, 40, epoch, &[]);
+    }
+    assert!(fleet.repeated > 200, "{} messages came again", fleet.repeated);
+    let wanted = id_of(&sign_release(&release("v3", 40)));
+    for nr in fleet.agents() {
+        assert_eq!(fleet.nodes[nr].switches.len(), 3, "each release was switched to once");
+        assert_eq!(fleet.confirmed(nr), Some(wanted));
+        assert_eq!(seen(&fleet, nr, |event| matches!(event, Event::Convicted { .. } | Event::Distrusted { .. })), 0);
+    }
+}
+
+#[test]
+fn b14_a_clock_that_jumps_an_hour_costs_no_connection() {
+    let mut fleet = Fleet::new(6, 6);
+    deploy(&mut fleet, "v1", 20, 1, &[]);
+    let downs = |fleet: &Fleet| -> usize {
+        (0..7).map(|nr| seen(fleet, nr, |event| matches!(event, Event::PeerDown { .. }))).sum()
+    };
+    let before = downs(&fleet);
+    // Every machine was asleep: what was on its way comes afterwards, and all deadlines are over at once.
+    fleet.jump(Duration::from_secs(3600));
+    fleet.run_for(Duration::from_secs(40));
+    assert_eq!(downs(&fleet), before, "they ask each other first");
+    deploy(&mut fleet, "v2", 20, 2, &[]);
+}
+
+#[test]
+fn c6_three_in_ten_that_corrupt_everything_delay_the_others_and_stop_nobody() {
+    for seed in 0..3 {
+        let honest = deploy(&mut Fleet::new(10, seed), "v1", 400, 1, &[]);
+        let mut fleet = Fleet::new(10, seed);
+        let bad = [2, 5, 9];
+        bad.into_iter().for_each(|nr| fleet.nodes[nr].evil = Some(Evil::Corrupts));
+        // The convicts get theirs from the origin, in their own time.
+        let took = deploy(&mut fleet, "v1", 400, 1, &bad);
+        let convicted: usize =
+            (0..=10).map(|nr| seen(&fleet, nr, |event| matches!(event, Event::Convicted { .. }))).sum();
+        assert!(convicted >= 3, "the corrupt ones were found out {convicted} times");
+        // A source finds out only by looking that nobody takes from a convict what it pushed there.
+        assert!(took <= honest + 3 * SECOND, "seed {seed}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+    }
+}
+
+#[test]
+fn c8_whoever_asks_for_everything_again_and_again_slows_the_others_down_and_stops_nobody() {
+    let (pieces, greedy) = (800, 3);
+    let second = |fleet: &mut Fleet, ask: bool| {
+        deploy(fleet, "v1", 100, 1, &[]);
+        let release = release("v2", pieces);
+        let signed = sign_release(&release);
+        let began = fleet.now;
+        fleet.deploy(&release, &order(2, &signed, None));
+        let old = spec("v1", 100);
+        let all: Vec<PieceNo> = (0..old.total()).map(PieceNo).collect();
+        while !fleet.all_confirmed(id_of(&signed)) {
+            assert!(fleet.now < began + 60 * SECOND, "they do not arrive");
+            for nr in (1..=8).filter(|nr| ask && *nr != greedy) {
+                let (from, pieces) = (fleet.nodes[greedy].id, all.clone());
+                fleet.input(nr, Input::Message { from, message: Message::Want { content: old.id(), pieces } });
+            }
+            fleet.run_for(Duration::from_millis(10));
+        }
+        fleet.now - began
+    };
+    let honest = second(&mut Fleet::new(8, 8), false);
+    let mut fleet = Fleet::new(8, 8);
+    fleet.nodes[greedy].evil = Some(Evil::Greedy);
+    let took = second(&mut fleet, true);
+    assert!(fleet.thrown_away > 100, "it got {} pieces that it had", fleet.thrown_away);
+    // Neighbours are served in turn, and it is always in line.
+    assert!(took <= 4 * honest, "{} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+    let left = footprints(&fleet).iter().map(|footprint| footprint.queued).max();
+    assert!(left <= Some(512), "what it asked for does not pile up: {left:?}");
+}
+
+#[test]
+fn c9_a_node_whose_neighbours_all_pretend_gets_everything_from_its_origin() {
+    for evil in [Evil::Stalls, Evil::Lies] {
+        let mut fleet = Fleet::new(5, 9);
+        let bad = [1, 2, 4, 5];
+        bad.into_iter().for_each(|nr| fleet.nodes[nr].evil = Some(evil));
+        let took = deploy(&mut fleet, "v1", 60, 1, &bad);
+        assert!(took < 10 * SECOND, "{evil:?}: {} ms", took / 1_000_000);
+        let copies = fleet.copies(release("v1", 60).content);
+        assert!(copies >= 1.0, "{evil:?}: it had no other source: {copies} copies");
+    }
+}
+
+#[test]
+fn c13_a_peer_that_floods_with_news_is_left_and_nothing_grows() {
+    let mut fleet = Fleet::new(4, 13);
+    let quiet: Vec<_> = footprints(&fleet);
+    let (from, at) = (fleet.nodes[1].id, 2);
+    let have = |n: u32| Message::Have { content: spec("v1", 60).id(), pieces: vec![PieceNo(n % 60)] };
+    let mut said = 0;
+    while seen(&fleet, at, |event| is_flood(event, from)) == 0 {
+        said += 1;
+        assert!(said <= 10_001, "ten thousand messages within a second are borne");
+        fleet.input(at, Input::Message { from, message: have(said) });
+    }
+    assert!(said > 5000, "an honest peer in a hurry is no flood: {said}");
+    fleet.run_for(Duration::from_millis(200));
+    assert_eq!(footprints(&fleet)[at].queued, quiet[at].queued);
+    deploy(&mut fleet, "v1", 60, 1, &[]);
+}
+
+fn is_flood(event: &Event, from: NodeId) -> bool {
+    matches!(event, Event::Convicted { peer, of: Misbehaviour::Flood } if *peer == from)
+}
+
+fn footprints(fleet: &Fleet) -> Vec<tiding_engine::Footprint> {
+    fleet.nodes.iter().filter_map(|node| node.engine.as_ref().map(Engine::footprint)).collect()
+}

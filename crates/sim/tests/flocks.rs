@@ -1,0 +1,54 @@
+//! Rows of the list of faults that take many machines or a real model of a network, in virtual time.
+
+use std::time::Duration;
+use tiding_sim::flock::{Model, Outcome, Plan, run, scenario};
+
+fn named(name: &str) -> Plan {
+    scenario::named(name).expect("it exists").plan
+}
+
+fn everyone_arrives(outcome: &Outcome) {
+    assert!((outcome.share_complete() - 1.0).abs() < f64::EPSILON, "{} arrive", outcome.share_complete());
+}
+
+#[test]
+fn b1_two_packets_in_a_hundred_lost_cost_no_more_than_as_much_again() {
+    let plan = named("lossy");
+    assert_eq!(plan.model.loss_ppm, 20_000);
+    let outcome = run(&plan, 1);
+    everyone_arrives(&outcome);
+    let ratio = outcome.last_by_unicast();
+    assert!(ratio <= 2.0, "{ratio} times a unicast without loss");
+}
+
+#[test]
+fn b1_one_packet_in_ten_lost_and_everyone_arrives() {
+    let plan = named("lossy");
+    let plan = Plan {
+        model: Model { loss_ppm: 100_000, ..plan.model },
+        bytes: 4 << 20,
+        limit: Duration::from_secs(600),
+        ..plan
+    };
+    everyone_arrives(&run(&plan, 1));
+}
+
+#[test]
+fn d21_a_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on() {
+    let plan = named("join-storm-thousand");
+    assert!(plan.enrols && plan.joining == Duration::from_secs(10));
+    let outcome = run(&plan, 1);
+    everyone_arrives(&outcome);
+    assert!(outcome.joined(0.99) < 60.0, "the slowest hundredth took {} s", outcome.joined(0.99));
+    let dials = outcome.dials as f64 / f64::from(outcome.measured);
+    assert!(dials <= 40.0, "{dials} dials of each");
+    assert!(outcome.origin_copies < 2.0, "the origin sent {} copies", outcome.origin_copies);
+}
+
+#[test]
+#[ignore = "some minutes; cargo test -p tiding-sim --release --test flocks -- --ignored"]
+fn d21_ten_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on() {
+    let outcome = run(&named("join-storm"), 1);
+    everyone_arrives(&outcome);
+    assert!(outcome.joined(0.99) < 60.0, "the slowest hundredth took {} s", outcome.joined(0.99));
+}
