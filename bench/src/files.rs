@@ -1,13 +1,11 @@
 //! Files without a network: what it costs to read, cut and hash them, and what it costs merely to create them.
 
+use crate::lab;
 use anyhow::{Context, Result};
-use node::disk::RealDisk;
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::disk::Name;
 
 /// Writes `len` bytes that do not compress and hold no repetition.
 pub(crate) fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
@@ -43,11 +41,8 @@ pub(crate) fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
 
 /// Reads, cuts and hashes `path` on one thread, as a publisher does, and says how long it took.
 pub(crate) fn import(path: &Path) -> Result<Duration> {
-    let disk = RealDisk::new();
-    let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
-    let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
     let start = Instant::now();
-    store::import::import(Arc::new(disk), parent, &name, &mut |_| ())?;
+    lab::import(path)?;
     Ok(start.elapsed())
 }
 
