@@ -4,6 +4,7 @@ use crate::lab;
 use anyhow::{Context, Result};
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -59,4 +60,31 @@ pub(crate) fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration
     }
     rustix::fs::syncfs(fs::File::open(dir)?)?;
     Ok(start.elapsed())
+}
+
+/// Takes the right to write from every file below `dir`, two directories deep as above.
+pub(crate) fn forbid_writing(dir: &Path) -> Result<()> {
+    each(dir, &mut |path, _| Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o444))?))
+}
+
+/// How many files below `dir` have more than one name, and how many there are.
+pub(crate) fn shared(dir: &Path) -> Result<(usize, usize)> {
+    let (mut shared, mut all) = (0, 0);
+    each(dir, &mut |_, found| {
+        shared += usize::from(found.nlink() > 1);
+        all += 1;
+        Ok(())
+    })?;
+    Ok((shared, all))
+}
+
+fn each(dir: &Path, act: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        match fs::symlink_metadata(&path)? {
+            found if found.is_dir() => each(&path, act)?,
+            found => act(&path, &found)?,
+        }
+    }
+    Ok(())
 }

@@ -137,7 +137,7 @@ fn small(place: &Place<'_>, dir: &Path, count: usize, figures: &mut Figures) -> 
     rate("import (walk, cut, hash)", first.import);
     rate("keep (verify, store, sync)", first.keep);
     rate("layout and sync", first.layout);
-    change_one(&tree, count)?;
+    change_one(&tree, count, 2)?;
     let second = lab.deploy(&tree, 2)?;
     let mut seconds = |what: &str, took: Duration| figures.add(name(what), "s", "", took.as_secs_f64());
     seconds("one changed: import again", second.import);
@@ -145,6 +145,15 @@ fn small(place: &Place<'_>, dir: &Path, count: usize, figures: &mut Figures) -> 
     seconds("one changed: layout and sync", second.layout);
     seconds("one changed: switch", second.switch);
     seconds("one changed: collect the first", lab.collect()?);
+    // Files into which nobody writes are shared with the release before.
+    files::forbid_writing(&tree)?;
+    lab.deploy(&tree, 3)?;
+    change_one(&tree, count, 4)?;
+    let fourth = lab.deploy(&tree, 4)?;
+    seconds("one changed, read-only files: layout and sync", fourth.layout);
+    let (shared, all) = files::shared(&dir.join("srv/app"))?;
+    let mut counted = |what: &str, files: usize| figures.add(name(what), "files", "", files as f64);
+    counted("one changed, read-only files: written", all - shared);
     Ok(())
 }
 
@@ -162,15 +171,20 @@ fn fleet(place: &Place<'_>, dir: &Path, count: usize, tiding: &Path, figures: &m
     let rate = per_second(count, first.wall);
     figures.add(name("publish to live, each"), "files/s", &format!("{must:.0} / {aim:.0}"), rate);
     figures.add(name("CPU"), "s", "", first.cpu);
-    change_one(&tree, count)?;
+    change_one(&tree, count, 2)?;
     figures.add(name("one changed"), "s", "", fleet.deploy(&tree, "/srv/small")?.wall.as_secs_f64());
     figures.add(name("peak memory of an agent"), "MiB", "96 must", fleet.memory().peak as f64 / 1024.0);
     Ok(())
 }
 
-fn change_one(tree: &Path, count: usize) -> Result<()> {
+/// Replaces one file in the middle.
+fn change_one(tree: &Path, count: usize, seed: u64) -> Result<()> {
     let one = count / 2;
-    files::random_file(&tree.join(format!("d{:04}/f{one:06}", one / 100)), SMALL, 999_999_999)
+    let path = tree.join(format!("d{:04}/f{one:06}", one / 100));
+    let mode = fs::metadata(&path)?.permissions();
+    fs::remove_file(&path)?;
+    files::random_file(&path, SMALL, 999_999_999 + seed * 2)?;
+    Ok(fs::set_permissions(&path, mode)?)
 }
 
 fn per_second(count: usize, took: Duration) -> f64 {

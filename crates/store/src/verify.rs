@@ -103,6 +103,15 @@ impl<'a, D: Disk> Check<'a, D> {
         Ok(self.found)
     }
 
+    /// Whether one entry is all that the manifest says of it, apart from what stands in a directory.
+    pub(crate) fn is_as_said(&mut self, entry: &Entry) -> Result<bool, JobError> {
+        match self.compare(entry) {
+            Ok(()) => Ok(true),
+            Err(Differs::So(_)) => Ok(false),
+            Err(Differs::Unknown(error)) => Err(error),
+        }
+    }
+
     fn note(&mut self, path: &[u8], why: &str) {
         self.found.differing += 1;
         if self.found.first.len() < NAMED {
