@@ -424,3 +424,27 @@ fn a_shared_file_outlives_the_release_that_it_came_from() {
     let verified = store.run(&Job::Verify { app: app() });
     assert!(matches!(verified, Ok(JobDone::Verified { differing: 0, .. })), "{verified:?}");
 }
+
+#[test]
+fn a_file_of_another_owner_who_could_give_himself_the_right_to_write_is_not_shared() {
+    let [one, two] = ["1", "2"].map(|version| {
+        publish(version, |disk, tree| {
+            disk.write_file(tree, &name("version"), 0o644, version.as_bytes());
+            for (file, uid) in [("ours", 7), ("theirs", 501)] {
+                disk.write_file(tree, &name(file), 0o444, b"bytes");
+                disk.set_owner(tree, &name(file), uid, 7).expect("a test's disk");
+                disk.set_mtime(tree, &name(file), 1000, 0).expect("a test's disk");
+            }
+        })
+    });
+    let disk = new_disk();
+    let options = store::Options { apply_owners: true, ..options() };
+    let (home, root) = (disk.dir("home"), disk.dir("root"));
+    let opened = store::Store::open(std::sync::Arc::new(disk.clone()), home, root, "1", options);
+    let mut store = opened.expect("the store opens").0;
+    deploy(&mut store, &one, 1).expect("a good day");
+    deploy(&mut store, &two, 2).expect("a good day");
+    let tree = disk.dir(&format!("root/srv/.app.tiding/{}", two.id()));
+    let links = |file| disk.metadata(&tree, &name(file)).expect("it was laid out").links;
+    assert_eq!((links("ours"), links("theirs")), (2, 1));
+}
