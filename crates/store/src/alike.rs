@@ -10,10 +10,10 @@
 //! Invariant: a laid-out tree is never written into, so there is no mending in place that another release would see.
 
 use crate::Store;
-use crate::disk::{Disk, FileKind, Meta, Name};
+use crate::disk::{Disk, Meta, Name};
 use crate::ground::{Ground, if_there, ours};
 use crate::import;
-use crate::layout::Plan;
+use crate::plan::Plan;
 use crate::shelves::Shelves;
 use crate::target::Target;
 use crate::tree::Tree;
@@ -67,12 +67,14 @@ impl<'a, D: Disk> Earlier<'a, D> {
         attribute: Option<Attribute>,
         (dir, name): (&D::Dir, &Name),
     ) -> Result<bool, JobError> {
-        let Kind::File { mode, .. } = &entry.kind else { return Ok(false) };
+        let Kind::File { mode, len, extents } = &entry.kind else { return Ok(false) };
         let Some(attribute) = attribute.filter(|_| mode & WRITE == 0) else { return Ok(false) };
         // What cannot be looked at there is laid out instead, and says why if that fails too.
         let Ok((from, first)) = self.tree.place(&entry.path) else { return Ok(false) };
-        let Ok(before) = self.shelves.disk.metadata(&from, &first) else { return Ok(false) };
-        if !self.may_share(&before, &attribute) || self.may_do_more(&from, &first) || !self.check.is_as_said(entry)? {
+        let Ok(file) = self.shelves.disk.open(&from, &first) else { return Ok(false) };
+        let Ok(before) = self.shelves.disk.file_metadata(&file) else { return Ok(false) };
+        let is_as_said = (before.mode, before.len) == (*mode, *len) && self.may_share(&before, &attribute);
+        if !is_as_said || self.may_do_more(&file) || !self.check.has_bytes(&file, extents)? {
             return Ok(false);
         }
         match self.shelves.disk.link(&from, &first, dir, name) {
@@ -85,16 +87,15 @@ impl<'a, D: Disk> Earlier<'a, D> {
     fn may_share(&self, meta: &Meta, attribute: &Attribute) -> bool {
         let Attribute { seconds, nanos, uid, gid } = *attribute;
         let owner = if self.shelves.options.apply_owners { (uid, gid) } else { (self.uid, meta.gid) };
-        meta.kind == FileKind::File
-            && meta.uid == self.uid
+        meta.uid == self.uid
             && (meta.uid, meta.gid) == owner
             && (meta.mtime, meta.mtime_nanos) == (seconds, nanos)
             && !self.linked.contains(&meta.inode)
     }
 
     /// Whether a file was given an attribute that no release gives, or may have been.
-    fn may_do_more(&self, dir: &D::Dir, name: &Name) -> bool {
-        let attributes = self.shelves.disk.attribute_names(dir, name);
+    fn may_do_more(&self, file: &D::File) -> bool {
+        let attributes = self.shelves.disk.attribute_names_of(file);
         attributes.map_or(true, |names| names.iter().any(|name| import::is_refused(name)))
     }
 

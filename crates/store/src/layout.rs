@@ -3,31 +3,22 @@
 //! The order is the safety: directories first, private (0700), so that nobody else comes to what is in them; files, which are
 //! finished while they are open; symlinks only when nothing is written any more; then, innermost first, owners, modes and times
 //! of directories, so that a directory's times are set after all that is in it. Hard links are made to entries of this manifest
-//! by their index. Nothing is shared with the store but what the file system
-//! itself copies on write, so a program that writes into its live tree cannot damage the store.
+//! by their index. Nothing is shared with the store but what the file system itself copies on write, so a program that writes
+//! into its live tree cannot damage the store.
 
 use crate::alike::Earlier;
 use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::keep::unread;
-use crate::places::{BLOCK, Place, Places, extent_len};
-use crate::shelves::{Held, Shelves};
+use crate::places::{BLOCK, Place, extent_len};
+use crate::plan::{Pack, Plan};
+use crate::shelves::Shelves;
 use crate::tree::Tree;
 use crate::{disk::Name, words};
 use content::attributes::Attribute;
 use content::manifest::{Entry, Extent, Kind};
-use content::{Manifest, attributes::Attributes};
 use engine::door::JobError;
 use std::io;
-use std::sync::Arc;
-
-/// What is laid out.
-pub(crate) struct Plan<D: Disk> {
-    pub(crate) holding: Arc<Held<D>>,
-    pub(crate) manifest: Manifest,
-    pub(crate) places: Arc<Places>,
-    pub(crate) attributes: Option<Attributes>,
-}
 
 /// A plan being laid out at `root` in a directory of ours.
 pub(crate) struct Layout<'a, D: Disk> {
@@ -42,27 +33,6 @@ pub(crate) struct Layout<'a, D: Disk> {
     /// Whether the file system may be able to share ranges: until it says no.
     may_share: bool,
     pack: Pack,
-}
-
-/// The piece that was read last for its parts.
-#[derive(Default)]
-pub(crate) struct Pack(Option<(u32, Vec<u8>)>);
-
-impl Pack {
-    /// Part of a piece; the piece is kept for the next call.
-    pub(crate) fn part<D: Disk>(
-        &mut self,
-        shelves: &Shelves<D>,
-        holding: &Held<D>,
-        (piece, offset, len): (u32, u32, u32),
-    ) -> Result<&[u8], JobError> {
-        if self.0.as_ref().is_none_or(|(index, _)| *index != piece) {
-            let bytes = shelves.read_piece(holding, piece).map_err(|why| unread(holding, why))?;
-            self.0 = Some((piece, bytes));
-        }
-        let bytes = &self.0.as_ref().expect("it was just read").1;
-        Ok(&bytes[offset as usize..(offset + len) as usize])
-    }
 }
 
 impl<'a, D: Disk> Layout<'a, D> {

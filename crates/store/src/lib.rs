@@ -35,6 +35,7 @@ mod journal;
 mod keep;
 mod layout;
 mod places;
+mod plan;
 mod record;
 mod recover;
 mod shelves;
