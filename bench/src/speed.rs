@@ -34,6 +34,9 @@ struct Place<'a> {
     asked: (f64, f64),
 }
 
+/// One part of a run, in a directory of its own.
+type Part<'a> = dyn Fn(&Path, &mut Figures) -> Result<()> + 'a;
+
 /// Figures of several runs by what was measured, in the order of the first run.
 #[derive(Default)]
 struct Figures(Vec<(String, &'static str, String, Vec<f64>)>);
@@ -86,7 +89,7 @@ fn measure(
     tiding: &Path,
     figures: &mut Figures,
 ) -> Result<()> {
-    let parts: [(&str, usize, &dyn Fn(&Path, &mut Figures) -> Result<()>); 3] = [
+    let parts: [(&str, usize, &Part<'_>); 3] = [
         ("large", arguments.large, &|dir, to| large(place, dir, arguments.large, run, to)),
         ("small", arguments.files, &|dir, to| small(place, dir, arguments.files, to)),
         ("fleet", arguments.fleet_files, &|dir, to| fleet(place, dir, arguments.fleet_files, tiding, to)),
