@@ -1,13 +1,12 @@
 //! Files without a network: what it costs to read, cut and hash them, and what it costs merely to create them.
 
+use crate::lab;
 use anyhow::{Context, Result};
-use node::disk::RealDisk;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use store::disk::Name;
 
 /// Writes `len` bytes that do not compress and hold no repetition.
 pub(crate) fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
@@ -43,11 +42,8 @@ pub(crate) fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
 
 /// Reads, cuts and hashes `path` on one thread, as a publisher does, and says how long it took.
 pub(crate) fn import(path: &Path) -> Result<Duration> {
-    let disk = RealDisk::new();
-    let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
-    let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
     let start = Instant::now();
-    store::import::import(Arc::new(disk), parent, &name, &mut |_| ())?;
+    lab::import(path)?;
     Ok(start.elapsed())
 }
 
@@ -64,4 +60,31 @@ pub(crate) fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration
     }
     rustix::fs::syncfs(fs::File::open(dir)?)?;
     Ok(start.elapsed())
+}
+
+/// Takes the right to write from every file below `dir`, two directories deep as above.
+pub(crate) fn forbid_writing(dir: &Path) -> Result<()> {
+    each(dir, &mut |path, _| Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o444))?))
+}
+
+/// How many files below `dir` have more than one name, and how many there are.
+pub(crate) fn shared(dir: &Path) -> Result<(usize, usize)> {
+    let (mut shared, mut all) = (0, 0);
+    each(dir, &mut |_, found| {
+        shared += usize::from(found.nlink() > 1);
+        all += 1;
+        Ok(())
+    })?;
+    Ok((shared, all))
+}
+
+fn each(dir: &Path, act: &mut dyn FnMut(&Path, &fs::Metadata) -> Result<()>) -> Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        match fs::symlink_metadata(&path)? {
+            found if found.is_dir() => each(&path, act)?,
+            found => act(&path, &found)?,
+        }
+    }
+    Ok(())
 }

@@ -1,12 +1,15 @@
 //! Measures `tiding` as a user runs it, beside a bare relay in the same run. Prints one table; asserts nothing.
 //!
 //! `tiding-bench [--runs N] [--agents N] [--dir D]`; the binary is named by `TIDING_BIN`.
+//! `tiding-bench files ...` measures files only: see `speed`.
 
 mod files;
 mod fleet;
+mod lab;
 mod process;
 mod relay;
 mod report;
+mod speed;
 
 use anyhow::{Context, Result, bail};
 use fleet::Fleet;
@@ -30,6 +33,9 @@ fn main() -> Result<()> {
         let out = arguments.get(1).context("relay OUT [PORT]")?;
         return relay::run_relay(Path::new(out), arguments.get(2).map(|port| port.parse()).transpose()?);
     }
+    if arguments.first().is_some_and(|first| first == "files") {
+        return speed::run(&arguments[1..], &tiding());
+    }
     let arguments = parse(&arguments)?;
     let held = tempfile::Builder::new().prefix("tiding-bench-").tempdir()?;
     let dir = arguments.dir.clone().unwrap_or_else(|| held.path().to_owned());
@@ -39,9 +45,13 @@ fn main() -> Result<()> {
     small(&arguments, &dir)
 }
 
+/// The release binary.
+fn tiding() -> PathBuf {
+    std::env::var_os("TIDING_BIN").map_or_else(|| PathBuf::from("target/release/tiding"), PathBuf::from)
+}
+
 fn parse(words: &[String]) -> Result<Arguments> {
-    let tiding = std::env::var_os("TIDING_BIN").map_or_else(|| PathBuf::from("target/release/tiding"), PathBuf::from);
-    let mut arguments = Arguments { runs: 3, agents: 15, dir: None, tiding };
+    let mut arguments = Arguments { runs: 3, agents: 15, dir: None, tiding: tiding() };
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let value = words.next().with_context(|| format!("{word} needs a value"))?;

@@ -296,6 +296,19 @@ impl Disk for RealDisk {
         }
     }
 
+    fn set_owner_of(&self, file: &File, uid: u32, gid: u32) -> io::Result<()> {
+        let (uid, gid) = to_owner(uid, gid)?;
+        Ok(retry_on_intr(|| sys::fchown(&file.0, Some(uid), Some(gid)))?)
+    }
+
+    fn set_mtime_of(&self, file: &File, seconds: i64, nanos: u32) -> io::Result<()> {
+        Ok(retry_on_intr(|| sys::futimens(&file.0, &to_times(seconds, nanos)))?)
+    }
+
+    fn attribute_names_of(&self, file: &File) -> io::Result<Vec<Vec<u8>>> {
+        split_names(attribute_list(|list| sys::flistxattr(&file.0, list)))
+    }
+
     fn lock(&self, file: &File) -> io::Result<()> {
         Ok(retry_on_intr(|| sys::flock(&file.0, FlockOperation::NonBlockingLockExclusive))?)
     }
@@ -341,19 +354,12 @@ impl Disk for RealDisk {
     }
 
     fn set_owner(&self, at: &Dir, name: &Name, uid: u32, gid: u32) -> io::Result<()> {
-        if uid == u32::MAX || gid == u32::MAX {
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no owner 2^32 - 1"));
-        }
-        let (uid, gid) = (Some(sys::Uid::from_raw(uid)), Some(sys::Gid::from_raw(gid)));
-        Ok(retry_on_intr(|| sys::chownat(&at.0, name.as_bytes(), uid, gid, AtFlags::SYMLINK_NOFOLLOW))?)
+        let (uid, gid) = to_owner(uid, gid)?;
+        Ok(retry_on_intr(|| sys::chownat(&at.0, name.as_bytes(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW))?)
     }
 
     fn set_mtime(&self, at: &Dir, name: &Name, seconds: i64, nanos: u32) -> io::Result<()> {
-        let keep = Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT };
-        let times = Timestamps {
-            last_access: keep,
-            last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos.min(999_999_999).into() },
-        };
+        let times = to_times(seconds, nanos);
         Ok(retry_on_intr(|| sys::utimensat(&at.0, name.as_bytes(), &times, AtFlags::SYMLINK_NOFOLLOW))?)
     }
 
@@ -361,24 +367,43 @@ impl Disk for RealDisk {
         let mut path = handle_path(&at.0).into_bytes();
         path.push(b'/');
         path.extend_from_slice(name.as_bytes());
-        let list = match attribute_list(&path) {
-            Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
-            list => list?,
-        };
-        Ok(list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+        split_names(attribute_list(|list| sys::llistxattr(&path, list)))
     }
 }
 
-/// The names of attributes, each ended by NUL. Asked for again when the list grew between its length and itself.
-fn attribute_list(path: &[u8]) -> rustix::io::Result<Vec<u8>> {
+fn to_owner(uid: u32, gid: u32) -> io::Result<(sys::Uid, sys::Gid)> {
+    if uid == u32::MAX || gid == u32::MAX {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "there is no owner 2^32 - 1"));
+    }
+    Ok((sys::Uid::from_raw(uid), sys::Gid::from_raw(gid)))
+}
+
+/// A modification time; when it was read last is left as it is.
+fn to_times(seconds: i64, nanos: u32) -> Timestamps {
+    let keep = Timespec { tv_sec: 0, tv_nsec: sys::UTIME_OMIT };
+    let set = Timespec { tv_sec: seconds, tv_nsec: nanos.min(999_999_999).into() };
+    Timestamps { last_access: keep, last_modification: set }
+}
+
+/// The names in a list of attributes; none where the file system has no attributes.
+fn split_names(list: rustix::io::Result<Vec<u8>>) -> io::Result<Vec<Vec<u8>>> {
+    let list = match list {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS) => return Ok(Vec::new()),
+        list => list?,
+    };
+    Ok(list.split(|&byte| byte == 0).filter(|name| !name.is_empty()).map(<[u8]>::to_vec).collect())
+}
+
+/// Most lists of attributes are shorter, in bytes.
+const ATTRIBUTES: usize = 512;
+
+/// The names of attributes, each ended by NUL, as `ask` writes them; asked for again while the room for them is too small.
+fn attribute_list(ask: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut list = vec![0; ATTRIBUTES];
     loop {
-        let len = retry_on_intr(|| sys::llistxattr_query(path))?;
-        if len == 0 {
-            return Ok(Vec::new());
-        }
-        let mut list = vec![0; len];
-        match sys::llistxattr(path, &mut list[..]) {
-            Err(Errno::RANGE | Errno::INTR) => continue,
+        match ask(&mut list) {
+            Err(Errno::RANGE) => list.resize(list.len() * 4, 0),
+            Err(Errno::INTR) => {}
             filled => {
                 list.truncate(filled?);
                 return Ok(list);

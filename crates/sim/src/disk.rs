@@ -452,6 +452,18 @@ impl Disk for SimDisk {
         })
     }
 
+    fn set_owner_of(&self, file: &SimFile, uid: u32, gid: u32) -> io::Result<()> {
+        self.on(file, |state| state.image.set_attr_of(file.ino, |attr| (attr.uid, attr.gid) = (uid, gid)))
+    }
+
+    fn set_mtime_of(&self, file: &SimFile, seconds: i64, nanos: u32) -> io::Result<()> {
+        self.on(file, |state| state.image.set_attr_of(file.ino, |attr| attr.mtime = (seconds, nanos)))
+    }
+
+    fn attribute_names_of(&self, file: &SimFile) -> io::Result<Vec<Vec<u8>>> {
+        self.on(file, |_| Ok(Vec::new()))
+    }
+
     fn lock(&self, file: &SimFile) -> io::Result<()> {
         self.on(file, |state| state.lock(file.ino, file.handle))
     }

@@ -134,7 +134,7 @@ fn says(path: &[u8], what: &str) -> String {
 
 fn small(dice: &mut Dice) -> Item {
     let len = if dice.chance(1, 8) { 0 } else { dice.within(1..9000) };
-    Item::File(*dice.pick(&[0o644, 0o600, 0o755]), dice.bytes(len as usize))
+    Item::File(*dice.pick(&[0o644, 0o600, 0o755, 0o444, 0o555]), dice.bytes(len as usize))
 }
 
 /// Mostly bytes that do not compress; sometimes with a long run of zeros inside, which becomes a hole.

@@ -153,6 +153,12 @@ pub trait Disk: Send + Sync + 'static {
         to_offset: u64,
         len: u64,
     ) -> io::Result<()>;
+    /// Sets numeric owner and group of an open file.
+    fn set_owner_of(&self, file: &Self::File, uid: u32, gid: u32) -> io::Result<()>;
+    /// Sets the modification time of an open file; a later write changes it again.
+    fn set_mtime_of(&self, file: &Self::File, seconds: i64, nanos: u32) -> io::Result<()>;
+    /// The names of an open file's extended attributes; empty where there are none.
+    fn attribute_names_of(&self, file: &Self::File) -> io::Result<Vec<Vec<u8>>>;
     /// Takes an exclusive advisory lock that ends with the handle; `WouldBlock` when another process has it.
     fn lock(&self, file: &Self::File) -> io::Result<()>;
 

@@ -49,6 +49,11 @@ pub enum ImportError {
     },
 }
 
+/// Whether an extended attribute changes what a file may do, and is not carried.
+pub(crate) fn is_refused(attribute: &[u8]) -> bool {
+    judge::refuse_attribute(attribute).is_some()
+}
+
 fn counted(entries: usize) -> String {
     format!("{entries} {}", if entries == 1 { "entry" } else { "entries" })
 }

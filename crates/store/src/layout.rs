@@ -1,31 +1,24 @@
 //! Laying a manifest out as a tree: verified pieces become files, in a private directory, through handles.
 //!
-//! The order is the safety: directories and files first, private (0700, 0600); symlinks only when nothing is written any
-//! more; then, innermost first, owners, modes and times, so that a directory's times are set after all that is in it. Hard
-//! links are made to entries of this manifest by their index. Nothing is shared with the store but what the file system
-//! itself copies on write, so a program that writes into its live tree cannot damage the store.
+//! The order is the safety: directories first, private (0700), so that nobody else comes to what is in them; files, which are
+//! finished while they are open; symlinks only when nothing is written any more; then, innermost first, owners, modes and times
+//! of directories, so that a directory's times are set after all that is in it. Hard links are made to entries of this manifest
+//! by their index. Nothing is shared with the store but what the file system itself copies on write, so a program that writes
+//! into its live tree cannot damage the store.
 
+use crate::alike::Earlier;
 use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::keep::unread;
-use crate::places::{BLOCK, Place, Places, extent_len};
-use crate::shelves::{Held, Shelves};
+use crate::places::{BLOCK, Place, extent_len};
+use crate::plan::{Pack, Plan};
+use crate::shelves::Shelves;
 use crate::tree::Tree;
 use crate::{disk::Name, words};
 use content::attributes::Attribute;
 use content::manifest::{Entry, Extent, Kind};
-use content::{Manifest, attributes::Attributes};
 use engine::door::JobError;
 use std::io;
-use std::sync::Arc;
-
-/// What is laid out.
-pub(crate) struct Plan<D: Disk> {
-    pub(crate) holding: Arc<Held<D>>,
-    pub(crate) manifest: Manifest,
-    pub(crate) places: Arc<Places>,
-    pub(crate) attributes: Option<Attributes>,
-}
 
 /// A plan being laid out at `root` in a directory of ours.
 pub(crate) struct Layout<'a, D: Disk> {
@@ -35,51 +28,38 @@ pub(crate) struct Layout<'a, D: Disk> {
     tree: Tree<D>,
     /// Where hard links point; a tree of its own, so that the two do not close each other's directories.
     linked: Tree<D>,
+    /// What is live, from which unchanged files are linked.
+    earlier: Option<Earlier<'a, D>>,
     /// Whether the file system may be able to share ranges: until it says no.
     may_share: bool,
     pack: Pack,
 }
 
-/// The piece that was read last for its parts.
-#[derive(Default)]
-pub(crate) struct Pack(Option<(u32, Vec<u8>)>);
-
-impl Pack {
-    /// Part of a piece; the piece is kept for the next call.
-    pub(crate) fn part<D: Disk>(
-        &mut self,
-        shelves: &Shelves<D>,
-        holding: &Held<D>,
-        (piece, offset, len): (u32, u32, u32),
-    ) -> Result<&[u8], JobError> {
-        if self.0.as_ref().is_none_or(|(index, _)| *index != piece) {
-            let bytes = shelves.read_piece(holding, piece).map_err(|why| unread(holding, why))?;
-            self.0 = Some((piece, bytes));
-        }
-        let bytes = &self.0.as_ref().expect("it was just read").1;
-        Ok(&bytes[offset as usize..(offset + len) as usize])
-    }
-}
-
 impl<'a, D: Disk> Layout<'a, D> {
-    pub(crate) fn new(shelves: &'a Shelves<D>, plan: &'a Plan<D>, ground: &'a Ground<D>, root: Name) -> Self {
+    pub(crate) fn new(
+        shelves: &'a Shelves<D>,
+        plan: &'a Plan<D>,
+        ground: &'a Ground<D>,
+        root: Name,
+        earlier: Option<Earlier<'a, D>>,
+    ) -> Self {
         let tree = || Tree::new(shelves.disk.clone(), ground.dir().clone(), root.clone());
-        Self { shelves, plan, ground, tree: tree(), linked: tree(), may_share: true, pack: Pack::default() }
+        Self { shelves, plan, ground, tree: tree(), linked: tree(), earlier, may_share: true, pack: Pack::default() }
     }
 
     /// Lays everything out; nothing of it is durable yet.
     pub(crate) fn run(mut self) -> Result<(), JobError> {
         let entries = &self.plan.manifest.entries;
-        entries.iter().try_for_each(|entry| self.make(entry))?;
+        entries.iter().enumerate().try_for_each(|(index, entry)| self.make(index, entry))?;
         entries.iter().try_for_each(|entry| self.make_symlink(entry))?;
         (0..entries.len()).rev().try_for_each(|index| self.finish(index))
     }
 
-    fn make(&mut self, entry: &Entry) -> Result<(), JobError> {
+    fn make(&mut self, index: usize, entry: &Entry) -> Result<(), JobError> {
         let made = match &entry.kind {
             Kind::Directory { .. } => self.make_directory(entry),
             Kind::HardLink { to } => self.make_link(entry, *to),
-            Kind::File { len, extents, .. } => return self.make_file(entry, *len, extents),
+            Kind::File { .. } => return self.make_file(index, entry),
             Kind::Symlink { .. } => Ok(()),
         };
         made.map_err(|error| self.failed(entry, 4096, error))
@@ -96,21 +76,36 @@ impl<'a, D: Disk> Layout<'a, D> {
         self.shelves.disk.link(&from, &first, &dir, &name)
     }
 
-    fn make_file(&mut self, entry: &Entry, len: u64, extents: &[Extent]) -> Result<(), JobError> {
-        let disk = &self.shelves.disk;
-        let created = self.tree.place(&entry.path).and_then(|(dir, name)| disk.create(&dir, &name, 0o600));
-        let file = created.map_err(|error| self.failed(entry, len, error))?;
+    /// A file with everything that belongs to it: it is looked up once, and never again.
+    fn make_file(&mut self, index: usize, entry: &Entry) -> Result<(), JobError> {
+        let Kind::File { mode, len, extents } = &entry.kind else { return Ok(()) };
+        let (dir, name) = self.tree.place(&entry.path).map_err(|error| self.failed(entry, 0, error))?;
+        let attribute = self.attribute(index);
+        if let Some(earlier) = &mut self.earlier
+            && earlier.link(entry, attribute, (&dir, &name))?
+        {
+            return Ok(());
+        }
+        let created = self.shelves.disk.create(&dir, &name, *mode);
+        let file = created.map_err(|error| self.failed(entry, *len, error))?;
+        self.fill(entry, &file, *len, extents)?;
+        self.finish_file(&file, attribute).map_err(|error| self.failed(entry, 0, error))
+    }
+
+    fn fill(&mut self, entry: &Entry, file: &D::File, len: u64, extents: &[Extent]) -> Result<(), JobError> {
         let mut at = 0;
         for extent in extents {
             match *extent {
-                Extent::Pieces { first, count } => self.write_run(entry, &file, at, first..first + count)?,
-                Extent::Part { piece, offset, len } => self.write_part(entry, &file, at, (piece, offset, len))?,
+                Extent::Pieces { first, count } => self.write_run(entry, file, at, first..first + count)?,
+                Extent::Part { piece, offset, len } => self.write_part(entry, file, at, (piece, offset, len))?,
                 Extent::Hole { .. } => {}
             }
             at += extent_len(&self.plan.manifest, extent);
         }
         match extents.last() {
-            Some(Extent::Hole { .. }) => disk.set_len(&file, len).map_err(|error| self.failed(entry, 0, error)),
+            Some(Extent::Hole { .. }) => {
+                self.shelves.disk.set_len(file, len).map_err(|error| self.failed(entry, 0, error))
+            }
             _ => Ok(()),
         }
     }
@@ -170,14 +165,26 @@ impl<'a, D: Disk> Layout<'a, D> {
         made.map_err(|error| self.failed(entry, 4096, error))
     }
 
-    /// Owner, mode and time of an entry whose contents are all finished.
+    fn attribute(&self, index: usize) -> Option<Attribute> {
+        self.plan.attributes.as_ref().and_then(|all| all.0.get(index)).copied()
+    }
+
+    /// Owner and time of a file in which nothing is written any more; it was made with its mode.
+    fn finish_file(&self, file: &D::File, attribute: Option<Attribute>) -> io::Result<()> {
+        let Some(Attribute { seconds, nanos, uid, gid }) = attribute else { return Ok(()) };
+        if self.shelves.options.apply_owners {
+            self.shelves.disk.set_owner_of(file, uid, gid)?;
+        }
+        self.shelves.disk.set_mtime_of(file, seconds, nanos)
+    }
+
+    /// Owner, mode and time of a directory or symlink whose contents are all finished.
     fn finish(&mut self, index: usize) -> Result<(), JobError> {
         let entry = &self.plan.manifest.entries[index];
-        if matches!(entry.kind, Kind::HardLink { .. }) {
+        if matches!(entry.kind, Kind::HardLink { .. } | Kind::File { .. }) {
             return Ok(());
         }
-        let attribute = self.plan.attributes.as_ref().and_then(|all| all.0.get(index)).copied();
-        self.finish_entry(entry, attribute).map_err(|error| self.failed(entry, 0, error))
+        self.finish_entry(entry, self.attribute(index)).map_err(|error| self.failed(entry, 0, error))
     }
 
     fn finish_entry(&mut self, entry: &Entry, attribute: Option<Attribute>) -> io::Result<()> {

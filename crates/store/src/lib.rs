@@ -17,12 +17,13 @@
 //! ```
 //!
 //! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
-//! writes pieces; `assemble` and `layout` make trees; `switch` swings paths; `verify` reads trees again; `collect` forgets.
+//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths; `verify` reads trees again; `collect` forgets.
 //!
 //! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
 //! [`Pieces::checkpoint_due`] says so, and tells the engine `Input::Lost` for every piece that a checkpoint returns and
 //! every [`PieceSource::read`] that is [`ReadError::Damaged`].
 
+mod alike;
 mod assemble;
 mod backend;
 mod collect;
@@ -34,6 +35,7 @@ mod journal;
 mod keep;
 mod layout;
 mod places;
+mod plan;
 mod record;
 mod recover;
 mod shelves;

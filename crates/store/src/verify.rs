@@ -4,8 +4,8 @@ use crate::Store;
 use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::ground::ours;
 use crate::keep::{decode_release, refused};
-use crate::layout::{Pack, Plan};
 use crate::places::extent_len;
+use crate::plan::{Pack, Plan};
 use crate::shelves::Shelves;
 use crate::target::{Target, Way};
 use crate::tree::Tree;
@@ -101,6 +101,15 @@ impl<'a, D: Disk> Check<'a, D> {
             }
         }
         Ok(self.found)
+    }
+
+    /// Whether an open file has the bytes that the manifest says; one that cannot be read has not.
+    pub(crate) fn has_bytes(&mut self, file: &D::File, extents: &[Extent]) -> Result<bool, JobError> {
+        match self.compare_bytes(file, extents) {
+            Ok(()) => Ok(true),
+            Err(Differs::So(_)) => Ok(false),
+            Err(Differs::Unknown(error)) => Err(error),
+        }
     }
 
     fn note(&mut self, path: &[u8], why: &str) {

@@ -14,7 +14,7 @@ const OURS: [(&str, &[&str]); 9] = [
     ("tiding-node", &["tiding-content", "tiding-engine", "tiding-store"]),
     ("tiding-sim", &["tiding-content", "tiding-engine", "tiding-store"]),
     ("tiding-cli", &["tiding-content", "tiding-node", "tiding-sim"]),
-    ("tiding-bench", &["tiding-content", "tiding-node", "tiding-store"]),
+    ("tiding-bench", &["tiding-content", "tiding-engine", "tiding-node", "tiding-store"]),
     ("xtask", &[]),
 ];
 

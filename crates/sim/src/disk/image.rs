@@ -336,6 +336,10 @@ impl Image {
 
     pub(crate) fn set_attr(&mut self, dir: Ino, name: &Name, change: impl FnOnce(&mut Attr)) -> Result<()> {
         let ino = self.lookup(dir, name)?;
+        self.set_attr_of(ino, change)
+    }
+
+    pub(crate) fn set_attr_of(&mut self, ino: Ino, change: impl FnOnce(&mut Attr)) -> Result<()> {
         change(&mut self.inode_mut(ino)?.attr);
         self.dirty.insert(ino);
         self.touch(ino);

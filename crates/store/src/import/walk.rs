@@ -100,14 +100,21 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.refuse(path, &why);
             return Ok(false);
         }
-        let attributes = self.disk.attribute_names(dir, name).map_err(failed(path))?;
+        // A file's are asked for when it is open, which costs no second walk to it.
+        if meta.kind != FileKind::File {
+            let attributes = self.disk.attribute_names(dir, name).map_err(failed(path))?;
+            self.judge_attributes(path, attributes);
+        }
+        Ok(true)
+    }
+
+    fn judge_attributes(&mut self, path: &[u8], attributes: Vec<Vec<u8>>) {
         for attribute in attributes {
             match judge::refuse_attribute(&attribute) {
                 Some(why) => self.refuse(path, &why),
                 None => self.noted.note(attribute, path),
             }
         }
-        Ok(true)
     }
 
     fn refuse(&mut self, path: &[u8], why: &str) {
@@ -149,6 +156,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         let opened = self.disk.open(dir, name);
         let Some(file) = self.readable(path, opened)? else { return Ok(()) };
+        let attributes = self.disk.attribute_names_of(&file).map_err(failed(path))?;
+        self.judge_attributes(path, attributes);
         let entry = self.cutting.builder.file(path, meta.mode);
         if meta.links > 1 {
             self.linked.insert(meta.inode, entry);
@@ -166,7 +175,6 @@ impl<'a, D: Disk> Walk<'a, D> {
             Ok(_) => Err(ImportError::Changed(shown(path))),
             Err(error) => Err(failed(path)(error)),
         };
-        same(self.disk.file_metadata(file))?;
         let (read, told) = (&mut self.read, &mut *self.progress);
         let mut progress = |bytes| {
             *read += bytes;

@@ -618,6 +618,23 @@ impl Disk for Memory {
         Ok(())
     }
 
+    fn set_owner_of(&self, file: &File, uid: u32, gid: u32) -> io::Result<()> {
+        self.step("set_owner_of", false)?.inodes.get_mut(&file.inode).ok_or(io::ErrorKind::NotFound)?.owner =
+            (uid, gid);
+        Ok(())
+    }
+
+    fn set_mtime_of(&self, file: &File, seconds: i64, nanos: u32) -> io::Result<()> {
+        let mut state = self.step("set_mtime_of", false)?;
+        state.inodes.get_mut(&file.inode).ok_or(io::ErrorKind::NotFound)?.mtime = (seconds, nanos);
+        Ok(())
+    }
+
+    fn attribute_names_of(&self, file: &File) -> io::Result<Vec<Vec<u8>>> {
+        let state = self.step("attribute_names_of", false)?;
+        Ok(state.inodes.get(&file.inode).map(|inode| inode.attributes.clone()).unwrap_or_default())
+    }
+
     fn lock(&self, file: &File) -> io::Result<()> {
         let mut state = self.step("lock", false)?;
         match state.locked {

@@ -333,3 +333,118 @@ fn an_order_below_the_floor_is_refused_even_if_the_engine_let_it_through() {
     let mut store = opened(&disk.crash(Crash::Forget));
     assert!(matches!(accept(&mut store, 4), Err(JobError::Refused { .. })));
 }
+
+/// A tree of files into which nobody writes, and one that is to be written into.
+fn fixed(disk: &crate::memory::Memory, tree: &crate::memory::Dir, seed: u64) {
+    disk.write_file(tree, &name("changed"), 0o444, &noise(seed, 5000));
+    disk.write_file(tree, &name("large"), 0o555, &noise(7, 200_000));
+    disk.write_file(tree, &name("small"), 0o444, &noise(8, 300));
+    disk.write_file(tree, &name("twin"), 0o444, &noise(8, 300));
+    disk.write_file(tree, &name("writable"), 0o644, &noise(9, 300));
+    for file in ["changed", "large", "small", "twin", "writable"] {
+        disk.set_mtime(tree, &name(file), 1000, 0).expect("a test's disk");
+        disk.set_owner(tree, &name(file), 7, 7).expect("a test's disk");
+    }
+}
+
+/// Two releases, the first live and then `between` done to its tree; which files of the second are those of the first.
+fn shared(between: impl FnOnce(&crate::memory::Memory, &crate::memory::Dir)) -> Vec<&'static str> {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let [one, two] = [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| fixed(disk, tree, seed)));
+    deploy(&mut store, &one, 1).expect("a good day");
+    let trees = [&one, &two].map(|release| format!("root/srv/.app.tiding/{}", release.id()));
+    between(&disk, &disk.dir(&trees[0]));
+    deploy(&mut store, &two, 2).expect("a good day");
+    assert_eq!(live(&disk), Some(two.listing.clone()), "whatever is shared, it is what was published");
+    let inode = |tree: &str, file: &str| disk.metadata(&disk.dir(tree), &name(file)).map(|meta| meta.inode).ok();
+    let files = ["changed", "large", "small", "twin", "writable"];
+    files.into_iter().filter(|file| inode(&trees[0], file) == inode(&trees[1], file)).collect()
+}
+
+#[test]
+fn files_that_nobody_writes_into_are_shared_with_the_live_release() {
+    assert_eq!(shared(|_, _| ()), ["large", "small", "twin"]);
+}
+
+#[test]
+fn what_was_written_into_a_live_file_does_not_come_into_the_next_release() {
+    let write = |disk: &crate::memory::Memory, tree: &crate::memory::Dir| {
+        let file = disk.open_write(tree, &name("large")).expect("a test's disk");
+        disk.write_at(&file, b"overwritten", 70_000).expect("a test's disk");
+    };
+    assert_eq!(shared(write), ["small", "twin"]);
+    let in_secret = |disk: &crate::memory::Memory, tree: &crate::memory::Dir| {
+        write(disk, tree);
+        disk.set_mtime(tree, &name("large"), 1000, 0).expect("a test's disk");
+    };
+    assert_eq!(shared(in_secret), ["small", "twin"], "its time says nothing, its bytes do");
+}
+
+#[test]
+fn a_live_file_that_others_could_write_into_is_not_shared() {
+    type Act = fn(&crate::memory::Memory, &crate::memory::Dir) -> std::io::Result<()>;
+    let acts: [Act; 5] = [
+        |disk, tree| disk.set_mode(tree, &name("small"), 0o644),
+        |disk, tree| disk.set_owner(tree, &name("small"), 8, 7),
+        |disk, tree| disk.set_mtime(tree, &name("small"), 1001, 0),
+        |disk, tree| disk.remove_file(tree, &name("small")),
+        |disk, tree| {
+            disk.set_attribute(tree, &name("small"), b"security.capability");
+            Ok(())
+        },
+    ];
+    for (nth, act) in acts.into_iter().enumerate() {
+        let found = shared(|disk, tree| act(disk, tree).expect("a test's disk"));
+        assert_eq!(found, ["large", "twin"], "act {nth}");
+    }
+}
+
+#[test]
+fn two_files_of_a_release_are_not_made_one() {
+    let found = shared(|disk, tree| {
+        disk.remove_file(tree, &name("twin")).expect("a test's disk");
+        disk.link(tree, &name("small"), tree, &name("twin")).expect("a test's disk");
+    });
+    assert_eq!(found, ["large", "small"]);
+}
+
+#[test]
+fn a_shared_file_outlives_the_release_that_it_came_from() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let [one, two] = [1, 2].map(|seed| publish(&seed.to_string(), |disk, tree| fixed(disk, tree, seed)));
+    deploy(&mut store, &one, 1).expect("a good day");
+    deploy(&mut store, &two, 2).expect("a good day");
+    store.run(&Job::Collect { contents: Vec::new(), releases: Vec::new() }).expect("a good day");
+    drop(store);
+    let disk = disk.crash(Crash::Forget);
+    let mut store = opened(&disk);
+    assert_eq!(live(&disk), Some(two.listing));
+    let verified = store.run(&Job::Verify { app: app() });
+    assert!(matches!(verified, Ok(JobDone::Verified { differing: 0, .. })), "{verified:?}");
+}
+
+#[test]
+fn a_file_of_another_owner_who_could_give_himself_the_right_to_write_is_not_shared() {
+    let [one, two] = ["1", "2"].map(|version| {
+        publish(version, |disk, tree| {
+            disk.write_file(tree, &name("version"), 0o644, version.as_bytes());
+            for (file, uid) in [("ours", 7), ("theirs", 501)] {
+                disk.write_file(tree, &name(file), 0o444, b"bytes");
+                disk.set_owner(tree, &name(file), uid, 7).expect("a test's disk");
+                disk.set_mtime(tree, &name(file), 1000, 0).expect("a test's disk");
+            }
+        })
+    });
+    let disk = new_disk();
+    let options = store::Options { apply_owners: true, ..options() };
+    let (home, root) = (disk.dir("home"), disk.dir("root"));
+    let opened = store::Store::open(std::sync::Arc::new(disk.clone()), home, root, "1", options);
+    let mut store = opened.expect("the store opens").0;
+    deploy(&mut store, &one, 1).expect("a good day");
+    deploy(&mut store, &two, 2).expect("a good day");
+    let tree = disk.dir(&format!("root/srv/.app.tiding/{}", two.id()));
+    let links = |file| disk.metadata(&tree, &name(file)).expect("it was laid out").links;
+    assert_eq!((links("ours"), links("theirs")), (2, 1));
+}

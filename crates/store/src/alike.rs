@@ -1,0 +1,117 @@
+//! Files that a release has in common with the one that is live: they are linked, not laid out again.
+//!
+//! Two releases then share an inode, so a write into one would be seen in the other. Only files into which nobody writes are
+//! shared, therefore: their mode lets nobody, not even their owner, and their owner is who we are, so that whoever could give
+//! them another mode could damage the store itself. What is linked is not believed to be what it was when it was laid out: it is
+//! read again, and compared byte by byte with what the new release says, and the name that was linked is looked at once more,
+//! so a write or a swap before the link is noticed and costs a private copy. All else, and whatever the file system will not link, is laid
+//! out.
+//!
+//! Invariant: a laid-out tree is never written into, so there is no mending in place that another release would see.
+
+use crate::Store;
+use crate::disk::{Disk, Meta, Name};
+use crate::ground::{Ground, if_there, ours};
+use crate::import;
+use crate::plan::Plan;
+use crate::shelves::Shelves;
+use crate::target::Target;
+use crate::tree::Tree;
+use crate::verify::Check;
+use content::ReleaseId;
+use content::attributes::Attribute;
+use content::manifest::{Entry, Kind};
+use engine::door::JobError;
+use std::collections::BTreeSet;
+use std::io;
+
+/// Permission bits that let someone write.
+const WRITE: u16 = 0o222;
+
+/// The tree that is live, from which files are linked.
+pub(crate) struct Earlier<'a, D: Disk> {
+    shelves: &'a Shelves<D>,
+    tree: Tree<D>,
+    check: Check<'a, D>,
+    /// Who we are.
+    uid: u32,
+    /// What was linked: two files of a release are not made one.
+    linked: BTreeSet<(u64, u64)>,
+}
+
+impl<D: Disk> Store<D> {
+    /// The release that stands beside `side` and is live, if its files may be shared with what `plan` lays out.
+    pub(crate) fn earlier<'a>(
+        &'a self,
+        target: &Target<D>,
+        side: &Ground<D>,
+        plan: &'a Plan<D>,
+    ) -> Result<Option<Earlier<'a, D>>, JobError> {
+        let Some(live) = target.ours()?.filter(|live| self.releases.contains_key(live)) else { return Ok(None) };
+        Ok(Some(Earlier::new(&self.shelves, side, live, plan, self.uid)))
+    }
+}
+
+impl<'a, D: Disk> Earlier<'a, D> {
+    fn new(shelves: &'a Shelves<D>, side: &Ground<D>, live: ReleaseId, plan: &'a Plan<D>, uid: u32) -> Self {
+        let root = ours(&live.to_string());
+        let tree = Tree::new(shelves.disk.clone(), side.dir().clone(), root.clone());
+        let check = Check::new(shelves, plan, side.dir().clone(), root);
+        Self { shelves, tree, check, uid, linked: BTreeSet::new() }
+    }
+
+    /// Links the file that an entry describes to `name` in `dir`, if the earlier tree has it; whether it did.
+    pub(crate) fn link(
+        &mut self,
+        entry: &Entry,
+        attribute: Option<Attribute>,
+        (dir, name): (&D::Dir, &Name),
+    ) -> Result<bool, JobError> {
+        let Kind::File { mode, len, extents } = &entry.kind else { return Ok(false) };
+        let Some(attribute) = attribute.filter(|_| mode & WRITE == 0) else { return Ok(false) };
+        // What cannot be looked at there is laid out instead, and says why if that fails too.
+        let Ok((from, first)) = self.tree.place(&entry.path) else { return Ok(false) };
+        let Ok(file) = self.shelves.disk.open(&from, &first) else { return Ok(false) };
+        let Ok(before) = self.shelves.disk.file_metadata(&file) else { return Ok(false) };
+        let is_as_said = (before.mode, before.len) == (*mode, *len) && self.may_share(&before, &attribute);
+        if !is_as_said || self.may_do_more(&file) || !self.check.has_bytes(&file, extents)? {
+            return Ok(false);
+        }
+        match self.shelves.disk.link(&from, &first, dir, name) {
+            Ok(()) => self.keep(&before, dir, name).or_else(|_| self.take_back(dir, name)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Whether nobody but us could write into a file, and it has the time and owner that it should have.
+    fn may_share(&self, meta: &Meta, attribute: &Attribute) -> bool {
+        let Attribute { seconds, nanos, uid, gid } = *attribute;
+        let owner = if self.shelves.options.apply_owners { (uid, gid) } else { (self.uid, meta.gid) };
+        meta.uid == self.uid
+            && (meta.uid, meta.gid) == owner
+            && (meta.mtime, meta.mtime_nanos) == (seconds, nanos)
+            && !self.linked.contains(&meta.inode)
+    }
+
+    /// Whether a file was given an attribute that no release gives, or may have been.
+    fn may_do_more(&self, file: &D::File) -> bool {
+        let attributes = self.shelves.disk.attribute_names_of(file);
+        attributes.map_or(true, |names| names.iter().any(|name| import::is_refused(name)))
+    }
+
+    /// Whether what was linked is what was read; else the name is taken back.
+    fn keep(&mut self, before: &Meta, dir: &D::Dir, name: &Name) -> io::Result<bool> {
+        let stamp = |meta: &Meta| (meta.inode, meta.len, meta.mode, meta.uid, (meta.mtime, meta.mtime_nanos));
+        let now = self.shelves.disk.metadata(dir, name)?;
+        if stamp(&now) != stamp(before) {
+            return Err(io::ErrorKind::InvalidData.into());
+        }
+        self.linked.insert(now.inode);
+        Ok(true)
+    }
+
+    fn take_back(&self, dir: &D::Dir, name: &Name) -> Result<bool, JobError> {
+        let removed = if_there(self.shelves.disk.remove_file(dir, name));
+        removed.map(|_| false).map_err(|error| JobError::Disk { why: format!("taking a link back: {error}") })
+    }
+}
