@@ -421,6 +421,7 @@ impl Swarm {
                 transfer.opened(have, indexed, complete);
                 self.out.push_back(Action::Trouble(content, None));
                 self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
+                self.unpark(now, content);
                 self.go_on(now, content);
                 self.tell_all(content);
                 self.refresh_push(now, content);

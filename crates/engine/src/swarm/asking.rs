@@ -393,17 +393,16 @@ impl Swarm {
         self.ask(now, peer);
     }
 
-    /// Payloads that came while the manifest was read can be verified now.
+    /// Payloads that came too early may be verified now; others are of no use any more.
     pub(super) fn unpark(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        let (ready, early): (Vec<Parked>, Vec<Parked>) =
-            std::mem::take(&mut transfer.parked).into_iter().partition(|parked| transfer.can_take(parked.piece));
-        transfer.parked = early;
-        for Parked { piece, buffer, from, len } in ready {
-            let transfer = self.contents.get(&content);
-            match transfer.is_some_and(|t| !t.have.contains(piece) && !t.writing.contains_key(&piece)) {
-                true => self.take(now, from, content, piece, buffer, len),
-                false => self.out.push_back(Action::Drop(buffer)),
+        for parked in std::mem::take(&mut transfer.parked) {
+            let Parked { piece, buffer, from, len } = parked;
+            let Some(transfer) = self.contents.get_mut(&content) else { return };
+            match (transfer.have.contains(piece) || transfer.writing.contains_key(&piece), transfer.can_take(piece)) {
+                (true, _) => self.out.push_back(Action::Drop(buffer)),
+                (false, true) => self.take(now, from, content, piece, buffer, len),
+                (false, false) => transfer.parked.push(parked),
             }
         }
     }
