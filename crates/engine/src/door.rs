@@ -70,8 +70,8 @@ pub struct Config {
     pub patience: Duration,
     /// How long until a lost connection is dialled again at first; doubles up to 5 s, with jitter (50 ms).
     pub redial: Duration,
-    /// At an origin: whether agents are told from whom each stripe comes and to whom to pass it on. Off by default: it brings a
-    /// broadcast near the bound, but neighbours that keep what they get to themselves cost seconds.
+    /// At an origin: whether agents are told from whom each stripe comes and to whom to pass it on. It brings a
+    /// broadcast near the bound; without it everyone asks everyone.
     pub given_order: bool,
     /// What this machine may send, and receive, at most, whatever operators say. `None` is without limit.
     pub limit: Option<Rate>,

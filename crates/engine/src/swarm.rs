@@ -388,8 +388,11 @@ impl Swarm {
         self.send_more(now);
         self.own_up(content, from);
         // Whoever has to ask should know what else it could ask for.
-        self.alarms.clear(&Alarm::TellNear(content));
-        self.tell_near(content);
+        let partner = self.contents.get_mut(&content).and_then(|transfer| transfer.partners.get_mut(&from));
+        let pieces = partner.map(|partner| std::mem::take(&mut partner.news)).unwrap_or_default();
+        if !pieces.is_empty() {
+            self.out.push_back(Action::Send(from, Message::Have { content, pieces }));
+        }
     }
 
     /// Whoever asks a source while it still pushes gets nothing from others: it is told what is here, and what comes.
@@ -425,6 +428,7 @@ impl Swarm {
                 self.go_on(now, content);
                 self.tell_all(content);
                 self.refresh_push(now, content);
+                self.watch(now, content, true);
                 self.ask_all(now);
                 if self.settings.role == Role::Agent && !self.peers.values().any(|peer| peer.role == Role::Agent) {
                     self.take_plain_road(now, content, "no neighbour can be reached");
@@ -496,6 +500,7 @@ impl Swarm {
             Ok(()) => {
                 transfer.stage = Stage::Complete;
                 transfer.tries = 0;
+                self.unpark(now, content);
                 self.alarms.clear(&Alarm::Stalled(content));
                 self.out.push_back(Action::Completed(content));
                 self.refresh_push(now, content);
@@ -575,6 +580,10 @@ impl Swarm {
             }
         };
         transfer.stage = if again.is_some() { Stage::Paused } else { Stage::Failed };
+        // What came too early may have to wait for long now: whoever sent it has it still.
+        for parked in std::mem::take(&mut transfer.parked) {
+            self.out.push_back(Action::Drop(parked.buffer));
+        }
         match again {
             Some(wait) => self.alarms.set(Alarm::Retry(content), now.after(wait)),
             None => self.alarms.clear(&Alarm::Stalled(content)),
@@ -619,7 +628,7 @@ impl Swarm {
                 false => is_page || !transfer.is_busy(),
             };
         if near {
-            let soon = if is_relayed { TELL_RELAYED } else { TELL_NEAR };
+            let soon = if is_relayed && transfer.push.is_none() { TELL_RELAYED } else { TELL_NEAR };
             self.alarms.ensure(Alarm::TellNear(content), now.after(soon));
         }
         match source {
@@ -644,6 +653,16 @@ impl Swarm {
 
     fn tell_news(&mut self, content: ContentId, to: fn(Role) -> bool) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if transfer.push.is_some() {
+            // A source that pushes has nothing to say to the others.
+            for peer in &transfer.askers {
+                let news = transfer.partners.get_mut(peer).map(|partner| std::mem::take(&mut partner.news));
+                if let Some(pieces) = news.filter(|pieces| !pieces.is_empty()) {
+                    self.out.push_back(Action::Send(*peer, Message::Have { content, pieces }));
+                }
+            }
+            return;
+        }
         for (peer, partner) in transfer.partners.iter_mut().filter(|(_, partner)| to(partner.role)) {
             let pieces = std::mem::take(&mut partner.news);
             if !pieces.is_empty() {

@@ -49,7 +49,8 @@ fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
     agents.iter().for_each(|nr| fleet.start(*nr));
     fleet.run_for(Duration::from_millis(200));
     let took = deploy(&mut fleet, "v1", 60, 1, &[]);
-    assert!(took < SECOND / 2, "nothing is waited for: {} ms", took / 1_000_000);
+    // The origin finds out that nobody passes on what it pushed, once for the pages and once for the pieces.
+    assert!(took < 3 * SECOND / 2, "no more than that is waited for: {} ms", took / 1_000_000);
     for nr in agents {
         let said = seen(&fleet, nr, |event| matches!(event, Event::PlainRoad { .. }));
         assert!(said <= 2, "node {nr} said {said} times why, for two contents");

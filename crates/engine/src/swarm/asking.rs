@@ -329,7 +329,11 @@ impl Swarm {
             Some(Misbehaviour::NoSuchPiece)
         } else if !transfer.fits(piece, len) {
             Some(Misbehaviour::WrongLength)
-        } else if !asked && role != Role::Origin && !transfer.order.is_next_to(from, piece) {
+        } else if !asked
+            && role != Role::Origin
+            && !transfer.order.is_next_to(from, piece)
+            && !transfer.order.was_next_to(from)
+        {
             transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)
         } else {
             None
@@ -479,6 +483,10 @@ impl Swarm {
         self.alarms.set(Alarm::Stalled(content), now.after(patience));
         if now.since(transfer.last_arrival) < patience || self.settings.role != Role::Agent {
             return self.ask_all(now);
+        }
+        // What came too early does not wait for ever for what it needs.
+        for parked in std::mem::take(&mut transfer.parked) {
+            self.out.push_back(Action::Drop(parked.buffer));
         }
         self.take_plain_road(now, content, "nothing came from any neighbour in time");
         self.ask_all(now);

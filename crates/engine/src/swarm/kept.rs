@@ -13,8 +13,8 @@ use std::time::Duration;
 const TIMES: u32 = 4;
 /// As long as nobody is known to be generous: such a part of the patience.
 const UNKNOWN: u32 = 4;
-/// Never less: news of pieces are collected for about half as long at each of two nodes.
-const SOONEST: Duration = Duration::from_millis(150);
+/// Never less: news of pieces are collected for 50 ms at each of two nodes, which may be busy.
+const SOONEST: Duration = Duration::from_millis(300);
 /// How many pieces a neighbour may have been given before anything of it was seen elsewhere.
 const UNPROVEN: u32 = 2;
 
@@ -34,9 +34,10 @@ pub(super) struct Kept {
 impl Kept {
     /// A neighbour has a piece that was given to it alone.
     pub(super) fn landed(&mut self, now: Time, piece: PieceNo, at: NodeId) {
-        if self.unseen.insert(piece, (at, now)).is_none() {
-            *self.counts.entry(at).or_default() += 1;
+        if let Some((before, _)) = self.unseen.insert(piece, (at, now)) {
+            self.lower(before);
         }
+        *self.counts.entry(at).or_default() += 1;
     }
 
     /// Another has the piece as well: who has been generous.
@@ -124,8 +125,8 @@ mod tests {
         kept.landed(at(0), PieceNo(1), peer(2));
         kept.landed(at(1), PieceNo(2), peer(2));
         assert_eq!(kept.seen(at(20), PieceNo(0)), Some(peer(1)));
-        assert_eq!(kept.take_mute(at(149), PATIENCE), (vec![], BTreeSet::new()));
-        assert_eq!(kept.take_mute(at(150), PATIENCE), (vec![PieceNo(1), PieceNo(2)], BTreeSet::from([peer(2)])));
+        assert_eq!(kept.take_mute(at(299), PATIENCE), (vec![], BTreeSet::new()));
+        assert_eq!(kept.take_mute(at(300), PATIENCE), (vec![PieceNo(1), PieceNo(2)], BTreeSet::from([peer(2)])));
         assert!(kept.is_empty() && kept.is_generous(peer(1)) && !kept.is_generous(peer(2)));
     }
 
@@ -133,8 +134,8 @@ mod tests {
     fn as_long_as_nobody_was_generous_it_may_just_be_far() {
         let mut kept = Kept::default();
         kept.landed(at(0), PieceNo(0), peer(1));
-        assert!(kept.take_mute(at(249), PATIENCE).1.is_empty());
-        assert_eq!(kept.take_mute(at(250), PATIENCE).1, BTreeSet::from([peer(1)]));
+        assert!(kept.take_mute(at(299), PATIENCE).1.is_empty());
+        assert_eq!(kept.take_mute(at(300), PATIENCE).1, BTreeSet::from([peer(1)]));
     }
 
     #[test]
@@ -146,7 +147,7 @@ mod tests {
         kept.seen(at(10), PieceNo(0));
         assert!(kept.take_mute(at(500), PATIENCE).1.is_empty(), "something that landed with it was seen since");
         kept.landed(at(600), PieceNo(3), peer(1));
-        assert_eq!(kept.take_mute(at(750), PATIENCE).1, BTreeSet::from([peer(1)]));
+        assert_eq!(kept.take_mute(at(900), PATIENCE).1, BTreeSet::from([peer(1)]));
     }
 
     #[test]

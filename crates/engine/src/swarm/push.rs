@@ -95,8 +95,8 @@ impl Push {
         is_its
     }
 
-    /// What went to a neighbour and did not arrive there, since it says what it has, all at once.
-    pub(super) fn give_back(&mut self, peer: NodeId) {
+    /// What is under way to a neighbour will not arrive.
+    fn give_back(&mut self, peer: NodeId) {
         let back: Vec<PieceNo> =
             self.under_way.iter().filter(|(_, to)| **to == peer).map(|(piece, _)| *piece).collect();
         back.into_iter().for_each(|piece| self.came_back(piece));
@@ -123,7 +123,7 @@ impl Push {
     /// A neighbour asked for a piece itself.
     fn went(&mut self, piece: PieceNo, to: NodeId) {
         if !self.out.contains(piece) {
-            self.under_way.insert(piece, to);
+            self.under_way.entry(piece).or_insert(to);
         }
     }
 

@@ -10,6 +10,7 @@ use super::transfer::Transfer;
 use super::{Action, Alarm, Swarm};
 use crate::door::{Event, Message, STRIPES, Stripe, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ const LATE: u32 = 8;
 const TELL: Duration = Duration::from_millis(100);
 /// By how many pieces a node must be behind the one before it to blame one of them.
 const BLAME: u32 = 24;
+/// How many pieces a child may decline before they are here; more would only be memory.
+const DECLINED: usize = 1024;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
 
@@ -97,8 +100,8 @@ impl Lane {
     fn silence(&self, patience: Duration, lag: u32, takes_part: bool, usual: Option<Duration>) -> Duration {
         match self.came < KNOWN {
             true if lag < DEEP && takes_part && self.expected.or(usual).is_none() => patience,
-            true => (self.expected.or(usual).unwrap_or_default() * PACES).clamp(SILENCE, patience),
-            false => (self.usual() * PACES).max(self.gap * GAPS).clamp(SILENCE, patience),
+            true => (self.expected.or(usual).unwrap_or_default() * PACES).clamp(SILENCE, patience.max(SILENCE)),
+            false => (self.usual() * PACES).max(self.gap * GAPS).clamp(SILENCE, patience.max(SILENCE)),
         }
     }
 
@@ -132,9 +135,10 @@ impl Lane {
     }
 }
 
-/// What a content knows of the given order; nothing as long as none was told.
+/// What a content knows of the given order, nothing as long as none was told; and from whom a stripe came before, since they may
+/// not have heard of another order yet.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Order(Option<[Lane; STRIPES]>);
+pub(super) struct Order(Option<[Lane; STRIPES]>, BTreeSet<NodeId>);
 
 impl Order {
     pub(super) fn is_known(&self) -> bool {
@@ -151,6 +155,11 @@ impl Order {
     pub(super) fn is_next_to(&self, peer: NodeId, piece: PieceNo) -> bool {
         let Some(stripe) = self.0.as_ref().map(|lanes| &lanes[stripe_of(piece)].stripe) else { return false };
         stripe.from == Some(peer) || stripe.to.contains(&peer)
+    }
+
+    /// Whether a peer may believe that it is to pass pieces on to us.
+    pub(super) fn was_next_to(&self, peer: NodeId) -> bool {
+        self.1.contains(&peer)
     }
 
     /// From which node a piece comes unasked, if it is not an origin.
@@ -191,6 +200,7 @@ impl Order {
     /// A new order: what came of a stripe from the same node as before goes on as it was.
     fn replace(&mut self, stripes: &[Stripe; STRIPES], waits: bool, now: Time) {
         let old = self.0.take();
+        self.1.extend(old.iter().flatten().filter_map(|lane| lane.stripe.from));
         self.0 = Some(std::array::from_fn(|index| {
             let stripe = stripes[index].clone();
             match old.as_ref().map(|lanes| &lanes[index]).filter(|lane| lane.stripe.from == stripe.from) {
@@ -303,7 +313,8 @@ impl Swarm {
     /// Who is to blame that a stripe does not come to the first of these, who said so; each gets it from the next one. It is one
     /// of the two between which most is missing: the one that gets it, if it lacks as much of everything, else the one before.
     pub(crate) fn find_lame(&self, content: ContentId, stripe: usize, line: &[NodeId]) -> Option<NodeId> {
-        let transfer = self.contents.get(&content)?;
+        // Once all has been out nobody tells a source any more what it holds.
+        let transfer = self.contents.get(&content).filter(|transfer| transfer.push.is_some())?;
         let counts: Vec<[u32; STRIPES]> =
             line.iter().map_while(|node| transfer.partners.get(node)).map(|partner| partner.counts).collect();
         let drop = |at: usize, stripe: usize| counts[at + 1][stripe].saturating_sub(counts[at][stripe]);
@@ -356,16 +367,19 @@ impl Swarm {
 
     /// A peer asks another for a piece, or has it by now. If it was to be passed on to it, it must hear that we hold it.
     pub(super) fn cancelled(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) {
-        let was_to_be_passed = self.peers.get_mut(&from).is_some_and(|peer| peer.serving.cancel(content, piece));
+        let cancelled = self.peers.get_mut(&from).and_then(|peer| peer.serving.cancel(content, piece));
+        if cancelled == Some(false) {
+            self.push_failed(content, piece, from);
+        }
         let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| piece.0 < transfer.total) else {
             return;
         };
         let is_child = transfer.order.children(piece).contains(&from);
         let Some(partner) = transfer.partners.get_mut(&from).filter(|p| !p.have.contains(piece)) else { return };
-        if was_to_be_passed {
+        if cancelled == Some(true) {
             partner.news.push(piece);
             self.alarms.ensure(Alarm::TellNear(content), now.after(super::TELL_RELAYED));
-        } else if is_child && !transfer.have.contains(piece) {
+        } else if is_child && !transfer.have.contains(piece) && partner.declined.len() < DECLINED {
             partner.declined.insert(piece);
         }
     }

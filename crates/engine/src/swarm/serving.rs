@@ -4,6 +4,7 @@ use super::{Action, Alarm, Swarm};
 use crate::door::{Message, Time};
 use content::{ContentId, NodeId, PieceNo, Role};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 /// Pieces that the driver may have for sending at once, and for one peer: the one that is being sent, and the next. More would
 /// split the link between many. Beside a given order few flows are best; without one a slow peer must not take all places.
@@ -15,6 +16,8 @@ pub(super) const QUEUED: usize = 256;
 /// So few pieces that wait for a child are topped up with older ones that it lacks.
 const REFILL: usize = 16;
 
+/// Whoever takes longer than this part of the patience for a piece holds up nobody else beside a given order.
+const STUCK: u32 = 8;
 /// Every so many-th piece goes to someone who asked for it, even if others are to be passed on.
 const ASKED_FOR: u32 = 4;
 
@@ -74,10 +77,10 @@ impl Serving {
         }
     }
 
-    /// Takes a piece out; whether it was to be passed on.
-    pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) -> bool {
+    /// Takes a piece out; whether it was to be passed on, if it was there.
+    pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) -> Option<bool> {
         let at = self.queue.iter().position(|due| (due.content, due.piece) == (content, piece));
-        at.and_then(|at| self.queue.remove(at)).is_some_and(|due| due.is_passed_on)
+        at.and_then(|at| self.queue.remove(at)).map(|due| due.is_passed_on)
     }
 
     pub(super) fn forget(&mut self, content: ContentId) {
@@ -117,6 +120,11 @@ impl Swarm {
             let Some((content, piece, to)) = next else { return };
             self.send_piece(now, content, piece, to);
         }
+    }
+
+    /// How long something may be on its way out before others need not wait for it: with few places at once, not long.
+    fn stuck_after(&self) -> Duration {
+        if self.stripes.is_some() { self.settings.patience / STUCK } else { self.settings.patience }
     }
 
     fn sends(&self) -> [usize; 2] {
@@ -184,7 +192,7 @@ impl Swarm {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         peer.serving.sending.push_back((content, piece));
         self.sending += peer.serving.counted().min(1);
-        self.alarms.ensure(Alarm::Stuck(to), now.after(self.settings.patience));
+        self.alarms.ensure(Alarm::Stuck(to), now.after(self.stuck_after()));
         self.out.push_back(Action::SendPiece(to, content, piece));
     }
 
@@ -207,7 +215,7 @@ impl Swarm {
         self.sending = self.sending + peer.serving.counted() - was;
         match peer.serving.sending.is_empty() {
             true => self.alarms.clear(&Alarm::Stuck(to)),
-            false => self.alarms.set(Alarm::Stuck(to), now.after(self.settings.patience)),
+            false => self.alarms.set(Alarm::Stuck(to), now.after(self.stuck_after())),
         }
         if bytes == 0 {
             self.out.push_back(Action::Send(to, Message::Cannot { content, piece }));

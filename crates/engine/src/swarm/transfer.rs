@@ -302,9 +302,6 @@ impl Transfer {
         let before = self.partners.insert(peer, partner).and_then(|old| old.place(pages));
         self.stands(peer, before, place);
         pushed.into_iter().for_each(|piece| self.push_landed(now, piece, peer));
-        if let Some(push) = &mut self.push {
-            push.give_back(peer);
-        }
         self.reconsider_partner(peer);
         lost
     }
