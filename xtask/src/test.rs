@@ -35,7 +35,7 @@ fn everything(quick: bool) -> Result<()> {
 /// The tests of flipped bits on the binary that users get. Only that is a release build: the tests are those of the last
 /// step, which need not be built twice.
 fn damage() -> Command {
-    let mut tests = cargo(["test", "--workspace", "--test", "faults"]);
+    let mut tests = cargo(["test", "--package", "tiding-cli", "--test", "faults"]);
     tests.env("TIDING_TESTED", step::release_binary());
     tests
 }

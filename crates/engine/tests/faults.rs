@@ -53,7 +53,8 @@ fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
     assert!(took < 3 * SECOND / 2, "no more than that is waited for: {} ms", took / 1_000_000);
     for nr in agents {
         let said = seen(&fleet, nr, |event| matches!(event, Event::PlainRoad { .. }));
-        assert!(said <= 2, "node {nr} said {said} times why, for two contents");
+        // Once when it finds nobody, and once more when the origin had nothing yet.
+        assert!(said <= 4, "node {nr} said {said} times why, for two contents");
     }
     assert!(fleet.refused > 0, "no agent ever tried to reach another");
     let copies = fleet.copies(release("v1", 60).content);
