@@ -77,7 +77,8 @@ fn b4_an_agent_that_sends_a_kilobyte_a_second_holds_nobody_else_up() {
     }
     let mut deploying = Watched::start(lab.operator_command(&deploy_words(&second)));
     until("the others have it", || all_show(&agents[..2], &second));
-    assert!(net.was_shaped(3), "the shaper held nothing back");
+    // It may have stood where it had nothing to pass on: then its own words are held back, a little later.
+    until("the shaper held something back", || net.was_shaped(3));
     assert!(net.shape(3, "1gbit"));
     until("so has the slow one once it is not slow any more", || all_show(&agents, &second));
     let ended = deploying.end();
