@@ -55,6 +55,7 @@ class Network:
     def up(self):
         """Makes the namespaces, links and limits. RuntimeError with what `ip` or `tc` said."""
         remove_all()
+        _allow(CONGESTION_CONTROL)
         for name in [BRIDGE] + self.names:
             command(['ip', 'netns', 'add', namespace(name)])
             self.handles[name] = os.open(f'/run/netns/{namespace(name)}', os.O_RDONLY | os.O_CLOEXEC)
@@ -86,7 +87,7 @@ class Network:
                        'link set lo up\nlink set eth0 up\nroute add 224.0.0.0/4 dev eth0\n')
         self._ip(BRIDGE, f'link set {port} master br0\nlink set {port} up\n')
         with self.inside(name):
-            _set_if_there('/proc/sys/net/ipv4/tcp_congestion_control', CONGESTION_CONTROL)
+            _set_congestion_control(CONGESTION_CONTROL)
 
     def _neighbours(self):
         """Everyone knows everyone's link address beforehand: no questions about them within the measured time."""
@@ -135,6 +136,25 @@ class Network:
 def _enter(handle):
     if libc.setns(handle, CLONE_NEWNET):
         raise OSError(ctypes.get_errno(), 'cannot enter a network namespace')
+
+
+def _allow(congestion_control):
+    """Lets namespaces choose it: some machines offer one there that they do not allow."""
+    path = '/proc/sys/net/ipv4/tcp_allowed_congestion_control'
+    with open(path, encoding='ascii') as setting:
+        allowed = setting.read().split()
+    if congestion_control not in allowed:
+        _set_if_there(path, ' '.join(allowed + [congestion_control]))
+
+
+def _set_congestion_control(wanted):
+    """RuntimeError where it cannot be had: figures of another one would not compare."""
+    path = '/proc/sys/net/ipv4/tcp_congestion_control'
+    _set_if_there(path, wanted)
+    with open(path, encoding='ascii') as setting:
+        used = setting.read().strip()
+    if used != wanted:
+        raise RuntimeError(f'this kernel does not let a namespace use {wanted}, only {used}')
 
 
 def _set_if_there(path, value):

@@ -7,7 +7,7 @@
 use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink};
 use super::shelf::Shelf;
 use super::throttle::{Throttle, Throttles};
-use crate::gulp::Promise;
+use crate::gulp::Hints;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
 use content::{ContentId, Digested, NodeId, PieceNo};
 use engine::door::{DownReason, Message};
@@ -63,7 +63,7 @@ pub(crate) struct Link {
 impl Link {
     /// Starts the tasks of a new pair.
     pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, throttles: Arc<Throttles>, inbox: Inbox) -> Self {
-        let promise = new.bulk.get_mut().0.widen();
+        let hints = new.bulk.get_mut().0.widen();
         let tell = Tell { link: id, peer: new.peer.node, inbox };
         let traffic = Arc::new(Traffic::default());
         let (control_in, control_out) = split(new.control);
@@ -73,11 +73,11 @@ impl Link {
         let bulk = Bulk { tell: tell.clone(), traffic: traffic.clone(), throttles };
         let readers = vec![
             tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
-            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, promise, bulk.clone()))),
+            tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, hints.clone(), bulk.clone()))),
         ];
         let writers = vec![
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
-            tokio::spawn(tell.until_broken(write_payloads(bulk_out, to_send, shelf, bulk))),
+            tokio::spawn(tell.until_broken(write_payloads(bulk_out, to_send, hints, shelf, bulk))),
         ];
         Self { id, since: Instant::now(), dialled: new.dialled.is_some(), traffic, messages, pieces, readers, writers }
     }
@@ -195,12 +195,12 @@ async fn farewell(mut to: WriteHalf<Stream>) -> io::Result<()> {
     timeout(FAREWELL, to.shutdown()).await.unwrap_or(Ok(()))
 }
 
-async fn read_payloads(mut from: ReadHalf<Stream>, promise: Promise, bulk: Bulk) -> io::Result<()> {
+async fn read_payloads(mut from: ReadHalf<Stream>, hints: Hints, bulk: Bulk) -> io::Result<()> {
     let mut header = [0; BULK_HEADER];
     while read_or_end(&mut from, &mut header).await? {
         let BulkHeader { content, piece, len } = BulkHeader::decode(&header).map_err(nonsense)?;
         let mut bytes = vec![0; len as usize];
-        read_promised(&mut from, &mut bytes, &promise, &bulk.throttles.receiving).await?;
+        read_promised(&mut from, &mut bytes, &hints, &bulk.throttles.receiving).await?;
         bulk.traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
         // Hashed here and nowhere else: the bytes are in this core's cache now.
         let bytes = Digested::new(bytes);
@@ -215,21 +215,21 @@ async fn read_payloads(mut from: ReadHalf<Stream>, promise: Promise, bulk: Bulk)
 async fn read_promised(
     from: &mut (impl AsyncRead + Unpin),
     buffer: &mut [u8],
-    promise: &Promise,
+    hints: &Hints,
     throttle: &Throttle,
 ) -> io::Result<()> {
     let mut read = 0;
     while read < buffer.len() {
         let may = read + throttle.pass(buffer.len() - read).await;
         while read < may {
-            promise.set(buffer.len() - read);
+            hints.promise(buffer.len() - read);
             read += match from.read(&mut buffer[read..may]).await? {
                 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 more => more,
             };
         }
     }
-    promise.set(0);
+    hints.promise(0);
     Ok(())
 }
 
@@ -246,10 +246,12 @@ async fn read_or_end(from: &mut ReadHalf<Stream>, buffer: &mut [u8]) -> io::Resu
 async fn write_payloads(
     mut to: WriteHalf<Stream>,
     mut asked: mpsc::UnboundedReceiver<(ContentId, PieceNo)>,
+    hints: Hints,
     shelf: Shelf,
     bulk: Bulk,
 ) -> io::Result<()> {
     let mut pace = Pace::Slow;
+    hints.slow(true);
     while let Some((content, piece)) = asked.recv().await {
         let begun = Instant::now();
         // While it is read the kernel still has some of the one before to send: the link does not idle.
@@ -261,6 +263,7 @@ async fn write_payloads(
             Err(error) => report_unreadable(&bulk.tell, content, piece, error).await,
         };
         pace = Pace::of(bytes, begun.elapsed());
+        hints.slow(pace == Pace::Slow);
         bulk.traffic.sent.fetch_add(u64::from(bytes), Ordering::Relaxed);
         if !bulk.tell.tell(FromLink::Sent { content, piece, bytes, took: begun.elapsed() }).await {
             break;
@@ -504,7 +507,7 @@ mod tests {
         let peer = honest.peer.expect("it has a certificate").node;
         let tell = Tell { link: LinkId(1), peer, inbox };
         let bulk = Bulk { tell, traffic: Arc::default(), throttles: Arc::default() };
-        let read = read_payloads(split(honest.stream).0, Promise::default(), bulk).await;
+        let read = read_payloads(split(honest.stream).0, Hints::default(), bulk).await;
         assert_eq!(read.map_err(|error| error.kind()), Err(io::ErrorKind::InvalidData));
     }
 
@@ -523,7 +526,7 @@ mod tests {
             for _ in 0..pieces {
                 let (mut head, mut bytes) = ([0; BULK_HEADER], vec![0; 60_000]);
                 far.read_exact(&mut head).await.expect("a pipe");
-                read_promised(&mut far, &mut bytes, &Promise::default(), receiving).await.expect("a pipe");
+                read_promised(&mut far, &mut bytes, &Hints::default(), receiving).await.expect("a pipe");
                 assert!(BulkHeader::decode(&head).is_ok() && bytes == payload);
             }
         };
