@@ -62,6 +62,11 @@ impl<K: Ord + Clone> Alarms<K> {
         }
     }
 
+    /// Whether the moment of a thing has come.
+    pub(crate) fn is_due(&self, key: &K, now: Time) -> bool {
+        self.at(key).is_some_and(|at| at <= now)
+    }
+
     fn at(&self, key: &K) -> Option<Time> {
         self.moments.get(key).and_then(|moment| moment.at)
     }

@@ -458,8 +458,11 @@ impl Engine {
             _ if !is_known => self.convict(now, from, Misbehaviour::NotItsRole),
             Message::Ping => self.send(from, Message::Pong),
             Message::Pong => {}
+            Message::Have { content, .. } => {
+                self.swarm.message(now, from, message);
+                self.look_for_slow(now, from, content);
+            }
             Message::Holding { .. }
-            | Message::Have { .. }
             | Message::Want { .. }
             | Message::Cancel { .. }
             | Message::Cannot { .. }

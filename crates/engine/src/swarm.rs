@@ -16,6 +16,7 @@ mod partner;
 mod push;
 mod relay;
 mod serving;
+mod slow;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -374,12 +375,8 @@ impl Swarm {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         for &piece in pieces {
-            let transfer = self.contents.get_mut(&content).filter(|transfer| transfer.have.contains(piece));
-            let queued =
-                transfer.is_some() && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece));
-            if let Some(transfer) = transfer.filter(|_| queued) {
-                transfer.push_went_to(piece, from);
-            }
+            let is_here = self.contents.get(&content).is_some_and(|transfer| transfer.have.contains(piece));
+            let queued = is_here && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece));
             if !queued {
                 self.out.push_back(Action::Send(from, Message::Cannot { content, piece }));
             }
@@ -542,7 +539,7 @@ impl Swarm {
                 self.out.push_back(Action::LastByte(content));
                 self.out.push_back(Action::Complete(content));
                 self.tell_sources(now, content);
-                self.tell_near(content);
+                self.tell_near(now, content);
             }
             Some(Stage::Complete) => self.out.push_back(Action::Completed(content)),
             _ => {}
@@ -599,7 +596,7 @@ impl Swarm {
                 Alarm::Due(peer) => self.late(now, peer),
                 Alarm::Unblock(peer) => self.unblock(now, peer),
                 Alarm::Stuck(peer) => self.stuck(now, peer),
-                Alarm::TellNear(content) => self.tell_near(content),
+                Alarm::TellNear(content) => self.tell_near(now, content),
                 Alarm::TellSource(content) => self.tell_sources(now, content),
                 Alarm::LookAfter(content) => self.look_after(now, content),
                 Alarm::Behind(content) => self.watch(now, content, false),
@@ -621,28 +618,29 @@ impl Swarm {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let is_page = piece.0 < transfer.pages;
         let (near, source) = transfer.note_news(piece, given);
-        let is_relayed = transfer.order.is_known();
-        let at_once = near
-            && match is_relayed {
-                true => transfer.counts.iter().sum::<u32>() % TELL_RELAYED_PIECES == 0,
-                false => is_page || !transfer.is_busy(),
-            };
         if near {
-            let soon = if is_relayed && transfer.push.is_none() { TELL_RELAYED } else { TELL_NEAR };
-            self.alarms.ensure(Alarm::TellNear(content), now.after(soon));
+            let due = transfer.news_due(now, is_page);
+            self.alarms.sooner(Alarm::TellNear(content), due);
         }
         match source {
             0 => {}
             n if is_page || n >= TELL_SOURCE_PIECES => self.tell_sources(now, content),
-            _ => self.alarms.ensure(Alarm::TellSource(content), now.after(TELL_SOURCE)),
+            _ => {
+                let settled = transfer.order.is_known() && transfer.have.count() >= transfer::SETTLED;
+                let soon = if settled { TELL_SOURCE_SETTLED } else { TELL_SOURCE };
+                self.alarms.ensure(Alarm::TellSource(content), now.after(soon));
+            }
         }
-        if at_once {
-            self.alarms.clear(&Alarm::TellNear(content));
-            self.tell_near(content);
+        if self.alarms.is_due(&Alarm::TellNear(content), now) {
+            self.tell_near(now, content);
         }
     }
 
-    fn tell_near(&mut self, content: ContentId) {
+    fn tell_near(&mut self, now: Time, content: ContentId) {
+        self.alarms.clear(&Alarm::TellNear(content));
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            (transfer.told, transfer.untold) = (now, 0);
+        }
         self.tell_news(content, |role| role == Role::Agent);
     }
 
@@ -674,14 +672,10 @@ impl Swarm {
 
 /// How often a disk may fail before a content is given up.
 const TRIES: u32 = 5;
-/// How long news for neighbours are collected while much is coming.
-const TELL_NEAR: Duration = Duration::from_millis(1);
-/// And while everything is passed on in the given order: then they only serve to notice who falls behind.
-const TELL_RELAYED: Duration = Duration::from_millis(100);
-const TELL_RELAYED_PIECES: u32 = 32;
-/// How long news for a source are collected, and how many at most.
+/// How long news for a source are collected, and how many at most; and when so many pieces are here that have come in order.
 const TELL_SOURCE: Duration = Duration::from_millis(50);
 const TELL_SOURCE_PIECES: usize = 64;
+const TELL_SOURCE_SETTLED: Duration = Duration::from_millis(150);
 
 impl Settings {
     /// Whether pieces go between this node and one of that role.

@@ -179,6 +179,13 @@ impl Tracker {
         std::iter::successors(place, up).map(|place| self.order[place]).collect()
     }
 
+    /// From whom a member gets each stripe, an origin being nobody; nothing when it passes nothing on.
+    pub(crate) fn before(&self, node: NodeId) -> Option<[Option<NodeId>; STRIPES]> {
+        let stripes = self.members.get(&node)?.stripes.as_ref().filter(|_| !self.benched.contains_key(&node))?;
+        let passes_on = stripes.iter().any(|stripe| !stripe.to.is_empty());
+        passes_on.then(|| std::array::from_fn(|stripe| stripes[stripe].from))
+    }
+
     /// A member passes on too little, says one of those after it. When that is said again soon it is benched.
     pub(crate) fn blame(&mut self, now: Time, node: NodeId) -> Changes {
         self.blamed.retain(|_, at| now.since(*at) < AGAIN);
@@ -189,8 +196,8 @@ impl Tracker {
     }
 
     /// Takes a member out of the given order for a while, unless that was done to many already.
-    fn bench(&mut self, now: Time, node: NodeId) -> Changes {
-        if self.benched.len() >= self.members.len() / BENCH {
+    pub(crate) fn bench(&mut self, now: Time, node: NodeId) -> Changes {
+        if self.benched.len() >= (self.members.len() / BENCH).max(1) {
             return Changes::default();
         }
         let touched = self.uproot(node);

@@ -50,16 +50,16 @@ fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
     fleet.run_for(Duration::from_millis(200));
     let took = deploy(&mut fleet, "v1", 60, 1, &[]);
     // The origin finds out that nobody passes on what it pushed, once for the pages and once for the pieces.
-    assert!(took < 3 * SECOND / 2, "no more than that is waited for: {} ms", took / 1_000_000);
+    assert!(took < 6 * SECOND / 5, "no more than that is waited for: {} ms", took / 1_000_000);
     for nr in agents {
         let said = seen(&fleet, nr, |event| matches!(event, Event::PlainRoad { .. }));
         // Once when it finds nobody, and once more when the origin had nothing yet.
-        assert!(said <= 4, "node {nr} said {said} times why, for two contents");
+        assert!(said <= 3, "node {nr} said {said} times why, for two contents");
     }
     assert!(fleet.refused > 0, "no agent ever tried to reach another");
     let copies = fleet.copies(release("v1", 60).content);
     // What was pushed to one that seemed to keep it goes out again, until it is clear that nobody reaches anybody.
-    assert!((3.9..=4.6).contains(&copies), "each got about one copy from the origin: {copies}");
+    assert!((3.9..=4.2).contains(&copies), "each got about one copy from the origin: {copies}");
 }
 
 #[test]

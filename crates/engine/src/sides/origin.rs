@@ -305,6 +305,23 @@ impl Engine {
         }
     }
 
+    /// A node has said what it got. Who is slow has no part in the given order for a while: it would hold up those after it.
+    pub(crate) fn look_for_slow(&mut self, now: Time, node: NodeId, content: ContentId) {
+        let Some(parents) = self.origin().and_then(|origin| origin.tracker.before(node)) else { return };
+        if self.swarm.is_slow(now, content, node, parents) {
+            let Side::Origin(origin) = &mut self.side else { return };
+            let changes = origin.tracker.bench(now, node);
+            self.benched(now, node, changes);
+        }
+    }
+
+    fn benched(&mut self, now: Time, node: NodeId, changes: Changes) {
+        if !changes.stripes.is_empty() {
+            self.event(Event::Benched { node });
+        }
+        self.arrange(now, changes);
+    }
+
     /// A stripe does not come to a node from whom it should: whoever is to blame has no part in the given order for a while.
     fn lags(&mut self, now: Time, node: NodeId, content: ContentId, stripe: usize) {
         let Some(origin) = self.origin() else { return };
@@ -312,10 +329,7 @@ impl Engine {
         let Some(lame) = self.swarm.find_lame(content, stripe, &line) else { return };
         let Side::Origin(origin) = &mut self.side else { return };
         let changes = origin.tracker.blame(now, lame);
-        if !changes.stripes.is_empty() {
-            self.event(Event::Benched { node: lame });
-        }
-        self.arrange(now, changes);
+        self.benched(now, lame, changes);
     }
 
     fn reported(&mut self, now: Time, from: NodeId, status: AppStatus) {

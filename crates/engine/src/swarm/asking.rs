@@ -484,8 +484,9 @@ impl Swarm {
         if now.since(transfer.last_arrival) < patience || self.settings.role != Role::Agent {
             return self.ask_all(now);
         }
-        // What came too early does not wait for ever for what it needs.
-        for parked in std::mem::take(&mut transfer.parked) {
+        // What came too early does not wait for ever for what it needs: only until a source was asked for that as well.
+        let hopeless = if transfer.is_plain { std::mem::take(&mut transfer.parked) } else { Vec::new() };
+        for parked in hopeless {
             self.out.push_back(Action::Drop(parked.buffer));
         }
         self.take_plain_road(now, content, "nothing came from any neighbour in time");

@@ -1,6 +1,7 @@
 //! A peer, as far as one content is concerned: what it says it holds, and what of that is of use.
 
 use super::relay::stripe_of;
+use super::slow::Watch;
 use crate::door::STRIPES;
 use content::{Bitmap, PieceNo, Role};
 use std::collections::BTreeSet;
@@ -31,6 +32,8 @@ pub(super) struct Partner {
     pub(super) is_mute: bool,
     /// How many pieces of each stripe it holds.
     pub(super) counts: [u32; STRIPES],
+    /// What it had a while ago, and those before it.
+    pub(super) watch: Option<Watch>,
     /// Up to which piece it was passed what it lacked when it came.
     pub(super) caught_up: u32,
     /// What it said that we need not pass on to it when we get it.
@@ -62,6 +65,7 @@ impl Partner {
             wants: wants && !have.is_full(),
             is_mute: false,
             counts: count(&have),
+            watch: None,
             caught_up: 0,
             declined: BTreeSet::new(),
             have,

@@ -162,7 +162,8 @@ impl Push {
 }
 
 impl Transfer {
-    /// A neighbour gets a piece that it asked for.
+    /// A neighbour is sent a piece that it asked for. What it still waits for may go to others before: whoever asks a source is
+    /// in trouble and often slow, and nobody should have to wait for it.
     pub(super) fn push_went_to(&mut self, piece: PieceNo, to: NodeId) {
         if let Some(push) = &mut self.push {
             push.went(piece, to);

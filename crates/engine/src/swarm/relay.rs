@@ -23,7 +23,7 @@ const BACK: u32 = 2;
 /// silent.
 const PACES: u32 = 8;
 const GAPS: u32 = 2;
-const SILENCE: Duration = Duration::from_millis(50);
+const SILENCE: Duration = Duration::from_millis(200);
 /// How slowly a long gap is forgotten: by that part with every piece.
 const FORGETS: u32 = 32;
 /// Someone as many pieces ahead is no nearer to the root: the first of a stripe should have come as well.
@@ -43,6 +43,10 @@ const BLAME: u32 = 24;
 const DECLINED: usize = 1024;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
+
+/// The one before us is to blame if it has so many pieces more; else it gets so long to catch up.
+const AHEAD_OF_US: u32 = 12;
+const WAIT: Duration = Duration::from_secs(1);
 
 /// The stripe of a piece.
 pub(super) fn stripe_of(piece: PieceNo) -> usize {
@@ -68,6 +72,8 @@ pub(super) struct Lane {
     came: u32,
     /// Pieces before this one are asked for: later ones have been passed on.
     left_out: u32,
+    /// Since when it is behind and slower than the other.
+    behind: Option<Time>,
     /// By how many pieces it was behind at least since it comes from whom it does.
     base: Option<u32>,
     /// Whether it fell behind before.
@@ -89,6 +95,7 @@ impl Lane {
             first: now,
             came: 0,
             left_out: 0,
+            behind: None,
             base: None,
             was_behind: false,
             told: None,
@@ -247,9 +254,17 @@ impl Transfer {
         agents.map(|partner| partner.counts[stripe]).max().unwrap_or(0).saturating_sub(self.counts[stripe])
     }
 
+    /// Whether the one from whom a stripe comes has much of it that we lack; an origin has.
+    fn is_ahead(&self, stripe: usize) -> bool {
+        let from = self.order.0.as_ref().and_then(|lanes| lanes[stripe].stripe.from);
+        let theirs = from.and_then(|from| self.partners.get(&from)).map(|partner| partner.counts[stripe]);
+        theirs.is_none_or(|theirs| theirs >= self.counts[stripe] + AHEAD_OF_US)
+    }
+
     /// Decides which stripes are pulled; which changed (to what, with what lag), and when to decide again if nothing comes.
     fn decide_lanes(&mut self, now: Time, patience: Duration, is_up: impl Fn(Option<NodeId>) -> bool) -> Lanes {
         let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
+        let leads: [bool; STRIPES] = std::array::from_fn(|stripe| self.is_ahead(stripe));
         let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
         let known = || self.order.0.iter().flatten().filter(|lane| lane.came >= KNOWN);
         let quickest = known().filter_map(|lane| lane.pace).min();
@@ -270,18 +285,24 @@ impl Transfer {
             let base = lane.base.map_or(lag, |base| base.min(lag));
             lane.base = Some(base);
             let is_behind = lag > base + least && lane.is_slower_than(quickest);
-            lane.was_behind |= !lane.is_pulled && is_behind;
-            let (is_up, is_bad) = (is_up(lane.stripe.from), is_behind || (could_come && is_silent));
+            lane.behind = is_behind.then(|| lane.behind.unwrap_or(now));
+            // Whoever is before us and lacks as much gets it somehow and passes it on: if all behind it asked for it as well,
+            // that would cost the links of those that are not.
+            let may_wait = lane.behind.map(|since| since.after(WAIT)).filter(|due| !leads[stripe] && now < *due);
+            let is_late = is_behind && may_wait.is_none();
+            lane.was_behind |= !lane.is_pulled && is_late;
+            let (is_up, is_bad) = (is_up(lane.stripe.from), is_late || (could_come && is_silent));
             let pulled = !is_up || is_bad;
-            let mut due = (could_come && !is_silent).then(|| lane.since().after(silence));
+            let mut due =
+                (could_come && !is_silent).then(|| lane.since().after(silence)).into_iter().chain(may_wait).min();
             // Whatever is asked of others comes the more slowly from whom it should: that says nothing then.
             let is_lame = is_silent || (is_behind && !lane.is_pulled);
-            if is_up && is_bad && is_lame && takes_part && lane.stripe.from.is_some() {
+            if is_up && (is_bad || is_behind) && is_lame && takes_part && lane.stripe.from.is_some() {
                 if lane.told.is_none_or(|told| now.since(told) >= TELL) {
                     lane.told = Some(now);
                     lanes.lagging.push(stripe);
                 }
-                due = Some(lane.told.unwrap_or(now).after(TELL));
+                due = Some(lane.told.unwrap_or(now).after(TELL)).into_iter().chain(may_wait).min();
             }
             if pulled != lane.is_pulled {
                 lane.is_pulled = pulled;
@@ -378,7 +399,7 @@ impl Swarm {
         let Some(partner) = transfer.partners.get_mut(&from).filter(|p| !p.have.contains(piece)) else { return };
         if cancelled == Some(true) {
             partner.news.push(piece);
-            self.alarms.ensure(Alarm::TellNear(content), now.after(super::TELL_RELAYED));
+            self.alarms.ensure(Alarm::TellNear(content), now.after(super::transfer::TELL_RELAYED));
         } else if is_child && !transfer.have.contains(piece) && partner.declined.len() < DECLINED {
             partner.declined.insert(piece);
         }

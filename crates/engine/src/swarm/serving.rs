@@ -190,6 +190,11 @@ impl Swarm {
 
     fn send_piece(&mut self, now: Time, content: ContentId, piece: PieceNo, to: NodeId) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            transfer.push_went_to(piece, to);
+        }
+        // What is pushed to it may be what it asked for as well.
+        peer.serving.cancel(content, piece);
         peer.serving.sending.push_back((content, piece));
         self.sending += peer.serving.counted().min(1);
         self.alarms.ensure(Alarm::Stuck(to), now.after(self.stuck_after()));

@@ -10,6 +10,7 @@ use crate::door::{BufferId, STRIPES, Time};
 use content::blob::Shape;
 use content::{Bitmap, ContentSpec, NodeId, PieceNo, Role};
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 /// How far a content is here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +73,9 @@ pub(super) struct Transfer {
     /// What a source has not had out yet; `None` when it has, and for everyone else.
     pub(super) push: Option<Push>,
     pub(super) last_arrival: Time,
+    /// When neighbours were last told what is here, and how many pieces they were not told of.
+    pub(super) told: Time,
+    pub(super) untold: u32,
     /// Until when a source may be asked for anything, because nothing came.
     pub(super) is_plain: bool,
     /// From whom pieces come unasked, and to whom they are passed on.
@@ -109,6 +113,8 @@ impl Transfer {
             parked: Vec::new(),
             push: (role == Role::Origin).then(|| Push::new(spec)),
             last_arrival: now,
+            told: now,
+            untold: 0,
             is_plain: false,
             order: Order::default(),
             counts: [0; STRIPES],
@@ -489,7 +495,8 @@ impl Transfer {
                     partner.news.push(piece);
                     near = true;
                 }
-                Role::Origin if !partner.have.is_full() => {
+                // One that has everything needs to hear of it while it gives out what it has, and so does one that told only us.
+                Role::Origin if !partner.have.is_full() || self.order.is_known() => {
                     partner.news.push(piece);
                     source = partner.news.len();
                 }
@@ -498,7 +505,29 @@ impl Transfer {
         }
         (near, source)
     }
+
+    /// When the neighbours are to be told of a piece that has come now.
+    pub(super) fn news_due(&mut self, now: Time, is_page: bool) -> Time {
+        self.untold += 1;
+        match (self.order.is_known(), self.push.is_some()) {
+            (true, false) if self.untold >= TELL_RELAYED_PIECES => self.told.after(TELL_RELAYED_APART).max(now),
+            (true, false) if self.have.count() < SETTLED => now.after(TELL_RELAYED_APART),
+            (true, false) => now.after(TELL_RELAYED),
+            (false, _) if is_page || !self.is_busy() => now,
+            _ => now.after(TELL_NEAR),
+        }
+    }
 }
+
+/// How long news for neighbours are collected while much is coming.
+const TELL_NEAR: Duration = Duration::from_millis(1);
+/// And while everything is passed on in the given order: then they only serve to notice who falls behind, which is a matter of
+/// so many pieces. Each message costs both sides as much as a quarter of a piece, and there are a dozen neighbours.
+const TELL_RELAYED_PIECES: u32 = 24;
+const TELL_RELAYED_APART: Duration = Duration::from_millis(100);
+/// So many pieces that came in order make it likely that the rest will.
+pub(super) const SETTLED: u32 = 64;
+pub(super) const TELL_RELAYED: Duration = Duration::from_secs(1);
 
 /// How many pieces are drawn to take the rarest of.
 const SAMPLE: usize = 4;
