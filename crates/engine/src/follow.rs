@@ -81,6 +81,8 @@ struct App {
     healthy_at: Option<Time>,
     /// The release that the status is about.
     focus: Option<ReleaseId>,
+    /// The newest that was announced; it is fetched even while the status is about another.
+    announced: Option<ReleaseId>,
     phase: Option<Phase>,
     told: Time,
     timeline: Timeline,
@@ -170,8 +172,16 @@ impl Follower {
         }
         // What is laid out already is an old release: news of it that came late, or again, changes no plans.
         let is_old = app.laid_out.contains(&id);
-        if app.focus != Some(id) && (is_ordered || !(is_fallback || is_old)) {
-            app.focus_on(now, id);
+        if is_ordered || !(is_fallback || is_old) {
+            app.announced = Some(id);
+            // An origin that waits for a release which it ordered must hear of that one, whatever is announced meanwhile: it may
+            // never be ordered. Its own order brings it into focus.
+            let ordered = app.order.as_ref().map(|known| known.order.release);
+            let is_settled =
+                ordered.is_none_or(|ordered| is_final(app.derive_phase(ordered, &self.whole, &self.begun)));
+            if app.focus != Some(id) && (is_ordered || is_settled) {
+                app.focus_on(now, id);
+            }
         }
         app.drop_stale_works();
         self.step(now, &name);
@@ -483,6 +493,11 @@ impl Work {
     }
 }
 
+/// Whether nothing more is to be expected of a release.
+fn is_final(phase: Phase) -> bool {
+    matches!(phase, Phase::Confirmed | Phase::Failed | Phase::FellBack)
+}
+
 impl App {
     fn new(now: Time) -> Self {
         Self {
@@ -499,6 +514,7 @@ impl App {
             is_busy: false,
             healthy_at: None,
             focus: None,
+            announced: None,
             phase: None,
             told: now,
             timeline: Timeline::default(),
@@ -545,7 +561,7 @@ impl App {
     /// Of releases that are not laid out, only the newest announced and the ordered ones are worked on.
     fn drop_stale_works(&mut self) {
         let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
-        let needed: BTreeSet<ReleaseId> = ordered.chain(self.focus).collect();
+        let needed: BTreeSet<ReleaseId> = ordered.chain(self.focus).chain(self.announced).collect();
         self.works.retain(|id, work| needed.contains(id) || work.stage != Stage::Fetching);
     }
 

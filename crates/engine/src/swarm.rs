@@ -293,6 +293,7 @@ impl Swarm {
             return;
         }
         let (have, wants) = transfer.say(role);
+        transfer.unmet.remove(&peer);
         if let Some(partner) = transfer.partners.get_mut(&peer) {
             partner.news.clear();
         }
@@ -302,6 +303,22 @@ impl Swarm {
     fn tell_all(&mut self, content: ContentId) {
         let peers: Vec<NodeId> = self.peers.keys().copied().collect();
         peers.into_iter().for_each(|peer| self.tell_holding(content, peer));
+    }
+
+    /// Says to all what we hold of a content: at once to those who need it to pass it on, and to the others with the next news.
+    /// A dozen neighbours each who say so at the same moment would cost a small content more than its bytes.
+    fn tell_all_soon(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let can_wait = |(peer, known): &(&NodeId, &Peer)| known.role == Role::Agent && !transfer.order.is_near(**peer);
+        let is_agent = self.settings.role == Role::Agent && transfer.order.is_known();
+        let unmet: BTreeSet<NodeId> =
+            self.peers.iter().filter(|_| is_agent).filter(can_wait).map(|(peer, _)| *peer).collect();
+        if !unmet.is_empty() {
+            self.alarms.sooner(Alarm::TellNear(content), now.after(INTRODUCED));
+        }
+        let at_once: Vec<NodeId> = self.peers.keys().filter(|peer| !unmet.contains(*peer)).copied().collect();
+        transfer.unmet.extend(unmet);
+        at_once.into_iter().for_each(|peer| self.tell_holding(content, peer));
     }
 
     // What peers say.
@@ -341,7 +358,8 @@ impl Swarm {
         let known = transfer.partners.contains_key(&from) || !transfer.is_open();
         let lost = transfer.put_partner(now, from, Partner::new(role, have, wants, self.chance.next()));
         // Whoever lost something has not heard of it from those that knew it there.
-        if !known || lost {
+        let is_told_soon = transfer.unmet.contains(&from);
+        if (!known && !is_told_soon) || lost {
             self.tell_holding(content, from);
         }
         self.catch_up(content, from);
@@ -423,7 +441,7 @@ impl Swarm {
                 self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
                 self.unpark(now, content);
                 self.go_on(now, content);
-                self.tell_all(content);
+                self.tell_all_soon(now, content);
                 self.refresh_push(now, content);
                 self.watch(now, content, true);
                 self.ask_all(now);
@@ -475,7 +493,7 @@ impl Swarm {
             Ok(have) => {
                 transfer.indexed(have);
                 self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
-                self.tell_all(content);
+                self.tell_all_soon(now, content);
                 self.unpark(now, content);
                 self.go_on(now, content);
                 self.refresh_push(now, content);
@@ -538,8 +556,12 @@ impl Swarm {
             Some(Stage::Completing) => {
                 self.out.push_back(Action::LastByte(content));
                 self.out.push_back(Action::Complete(content));
+                let is_in_order = transfer.order.is_known();
                 self.tell_sources(now, content);
-                self.tell_near(now, content);
+                match is_in_order {
+                    true => self.alarms.sooner(Alarm::TellNear(content), now.after(transfer::TELL_RELAYED_APART)),
+                    false => self.tell_near(now, content),
+                }
             }
             Some(Stage::Complete) => self.out.push_back(Action::Completed(content)),
             _ => {}
@@ -640,6 +662,8 @@ impl Swarm {
         self.alarms.clear(&Alarm::TellNear(content));
         if let Some(transfer) = self.contents.get_mut(&content) {
             (transfer.told, transfer.untold) = (now, 0);
+            let unmet = std::mem::take(&mut transfer.unmet);
+            unmet.into_iter().for_each(|peer| self.tell_holding(content, peer));
         }
         self.tell_news(content, |role| role == Role::Agent);
     }
@@ -670,6 +694,8 @@ impl Swarm {
     }
 }
 
+/// How soon neighbours that pass on nothing to us, nor we to them, are told what is here at all.
+const INTRODUCED: Duration = Duration::from_millis(100);
 /// How often a disk may fail before a content is given up.
 const TRIES: u32 = 5;
 /// How long news for a source are collected, and how many at most; and when so many pieces are here that have come in order.

@@ -185,7 +185,7 @@ impl Order {
     }
 
     /// Whether any piece may come unasked from a peer, or go to it.
-    fn is_near(&self, peer: NodeId) -> bool {
+    pub(super) fn is_near(&self, peer: NodeId) -> bool {
         let mut lanes = self.0.iter().flatten();
         lanes.any(|lane| lane.stripe.from == Some(peer) || lane.stripe.to.contains(&peer))
     }
@@ -323,7 +323,11 @@ impl Swarm {
         let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
         for content in open {
             if waits {
-                let partners: Vec<NodeId> = self.contents[&content].partners.keys().copied().collect();
+                let transfer = &self.contents[&content];
+                let near = transfer.unmet.iter().filter(|peer| transfer.order.is_near(**peer)).copied();
+                let met: Vec<NodeId> = near.collect();
+                let partners: Vec<NodeId> = transfer.partners.keys().copied().collect();
+                met.into_iter().for_each(|peer| self.tell_holding(content, peer));
                 partners.into_iter().for_each(|peer| self.catch_up(content, peer));
                 self.watch(now, content, true);
             }

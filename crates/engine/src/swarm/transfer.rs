@@ -76,6 +76,8 @@ pub(super) struct Transfer {
     /// When neighbours were last told what is here, and how many pieces they were not told of.
     pub(super) told: Time,
     pub(super) untold: u32,
+    /// Who is to hear with the next news what is here at all.
+    pub(super) unmet: BTreeSet<NodeId>,
     /// Until when a source may be asked for anything, because nothing came.
     pub(super) is_plain: bool,
     /// From whom pieces come unasked, and to whom they are passed on.
@@ -115,6 +117,7 @@ impl Transfer {
             last_arrival: now,
             told: now,
             untold: 0,
+            unmet: BTreeSet::new(),
             is_plain: false,
             order: Order::default(),
             counts: [0; STRIPES],
@@ -328,6 +331,7 @@ impl Transfer {
     pub(super) fn remove_partner(&mut self, peer: NodeId) {
         self.discount(peer);
         self.askers.remove(&peer);
+        self.unmet.remove(&peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
         self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
@@ -524,7 +528,7 @@ const TELL_NEAR: Duration = Duration::from_millis(1);
 /// And while everything is passed on in the given order: then they only serve to notice who falls behind, which is a matter of
 /// so many pieces. Each message costs both sides as much as a quarter of a piece, and there are a dozen neighbours.
 const TELL_RELAYED_PIECES: u32 = 24;
-const TELL_RELAYED_APART: Duration = Duration::from_millis(100);
+pub(super) const TELL_RELAYED_APART: Duration = Duration::from_millis(100);
 /// So many pieces that came in order make it likely that the rest will.
 pub(super) const SETTLED: u32 = 64;
 pub(super) const TELL_RELAYED: Duration = Duration::from_secs(1);
