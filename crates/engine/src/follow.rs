@@ -636,3 +636,91 @@ impl Work {
         ReleaseId(self.signed.payload_digest())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::order::Wave;
+    use content::release::Instructions;
+    use content::{BlobRef, Digest, FleetId, PayloadKind, UnixTime};
+
+    const NOW: Time = Time(1_000_000_000);
+
+    fn spec(name: &str) -> ContentSpec {
+        let blob = BlobRef { root: Digest::of(name.as_bytes()), len: 600 };
+        ContentSpec { blob, pieces: 3, bytes: 190_000 }
+    }
+
+    fn app() -> AppName {
+        AppName::new("web").expect("it is a name")
+    }
+
+    fn signed(kind: PayloadKind) -> Signed {
+        Signed { kind, payload: Vec::new(), signatures: Vec::new() }
+    }
+
+    /// Announces a release; who it is.
+    fn announce(follower: &mut Follower, name: &str) -> ReleaseId {
+        let release = Release {
+            fleet: FleetId(Digest::of(b"fleet")),
+            app: app(),
+            version: name.to_owned(),
+            created: UnixTime(2),
+            content: spec(name),
+            attributes: None,
+            entries: 3,
+            size: 190_000,
+            instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 20, keep: 2 },
+        };
+        let id = ReleaseId(Digest::of(name.as_bytes()));
+        follower.announced(NOW, id, signed(PayloadKind::Release), release);
+        id
+    }
+
+    fn order(follower: &mut Follower, release: ReleaseId) {
+        let order = Order {
+            fleet: FleetId(Digest::of(b"fleet")),
+            app: app(),
+            epoch: 1,
+            release,
+            fallback: None,
+            selector: Vec::new(),
+            waves: vec![Wave::PerMille(1000)],
+            budget: 0,
+            created: UnixTime(3),
+            message: String::new(),
+        };
+        let id = OrderId(Digest::of(b"order"));
+        follower.commanded(NOW, Ordered { id, signed: signed(PayloadKind::Order), order }, Gate::Hold);
+        follower.accepted(NOW, &app(), Ok(()));
+    }
+
+    fn phases(follower: &mut Follower) -> Vec<(ReleaseId, Phase)> {
+        let phase = |action| if let Action::Phase(_, release, phase) = action { Some((release, phase)) } else { None };
+        std::iter::from_fn(|| follower.poll()).filter_map(phase).collect()
+    }
+
+    #[test]
+    fn what_is_ordered_is_not_hidden_by_what_is_only_announced() {
+        let mut follower = Follower::default();
+        let ordered = announce(&mut follower, "ordered");
+        order(&mut follower, ordered);
+        let announced = announce(&mut follower, "announced");
+        phases(&mut follower);
+        follower.whole(NOW, spec("announced").id());
+        follower.assembled(NOW, &app(), announced, Ok(()));
+        follower.whole(NOW, spec("ordered").id());
+        follower.assembled(NOW, &app(), ordered, Ok(()));
+        assert_eq!(phases(&mut follower), [(ordered, Phase::Complete), (ordered, Phase::Staged)]);
+    }
+
+    #[test]
+    fn what_is_announced_after_all_is_done_comes_into_focus_and_is_fetched() {
+        let mut follower = Follower::default();
+        let first = announce(&mut follower, "first");
+        phases(&mut follower);
+        let second = announce(&mut follower, "second");
+        assert_eq!(phases(&mut follower), [(second, Phase::Told)], "nothing was ordered");
+        assert_ne!(first, second);
+    }
+}

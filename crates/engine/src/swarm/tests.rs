@@ -235,3 +235,80 @@ fn a_push_that_did_not_arrive_goes_to_another() {
     let second = sends(actions(&mut swarm));
     assert!(second.len() == 1 && second != first);
 }
+
+/// A part in the given order: everything comes from one and goes to nobody.
+fn comes_from(parent: NodeId) -> [Stripe; STRIPES] {
+    std::array::from_fn(|_| Stripe { from: Some(parent), to: Vec::new() })
+}
+
+#[test]
+fn a_source_that_has_everything_still_hears_what_came_in_the_given_order() {
+    let (mut swarm, content) = fetching(100, 1);
+    let source = node(99);
+    swarm.peer_up(NOW, source, Role::Origin);
+    swarm.message(NOW, source, Message::Holding { content, have: None, wants: false });
+    swarm.relay(NOW, comes_from(node(0)));
+    swarm.piece(NOW, node(0), content, PieceNo(7), BufferId(1), 65_536);
+    swarm.written(NOW, content, PieceNo(7), Ok(()));
+    actions(&mut swarm);
+    swarm.tick(NOW.after(Duration::from_millis(50)));
+    let news = Action::Send(source, Message::Have { content, pieces: vec![PieceNo(7)] });
+    assert!(actions(&mut swarm).contains(&news), "it would wait for the word that this piece has arrived");
+}
+
+#[test]
+fn only_neighbours_in_the_given_order_hear_at_once_what_is_opened_and_all_hear_soon() {
+    let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(10));
+    (0..3).for_each(|nr| swarm.peer_up(NOW, node(nr), Role::Agent));
+    swarm.peer_up(NOW, node(99), Role::Origin);
+    swarm.relay(NOW, comes_from(node(1)));
+    swarm.want(NOW, spec);
+    swarm.opened(NOW, spec.id(), Ok((Bitmap::empty(spec.total()), false, false)));
+    let told = |actions: &[Action]| -> std::collections::BTreeSet<NodeId> {
+        let told = |action: &Action| match action {
+            Action::Send(to, Message::Holding { .. }) => Some(*to),
+            _ => None,
+        };
+        actions.iter().filter_map(told).collect()
+    };
+    assert_eq!(told(&actions(&mut swarm)), [node(1), node(99)].into());
+    swarm.tick(NOW.after(Duration::from_millis(99)));
+    assert_eq!(told(&actions(&mut swarm)), [].into());
+    swarm.tick(NOW.after(Duration::from_millis(100)));
+    assert_eq!(told(&actions(&mut swarm)), [node(0), node(2)].into());
+}
+
+#[test]
+fn what_a_slow_one_asks_a_source_for_goes_to_the_root_all_the_same() {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));
+    let content = spec.id();
+    let (root, slow) = (node(0), node(1));
+    swarm.hold(spec, NOW);
+    swarm.relay(NOW, std::array::from_fn(|_| Stripe { from: None, to: vec![root] }));
+    let mut lacks = Bitmap::empty(spec.total());
+    lacks.insert(PieceNo(0));
+    for peer in [root, slow] {
+        swarm.peer_up(NOW, peer, Role::Agent);
+        swarm.message(NOW, peer, Message::Holding { content, have: Some(lacks.clone()), wants: true });
+    }
+    swarm.message(NOW, slow, Message::Want { content, pieces: (1..=50).map(PieceNo).collect() });
+    let mut todo: VecDeque<Action> = actions(&mut swarm).into();
+    let mut at_root = std::collections::BTreeSet::new();
+    while let Some(action) = todo.pop_front() {
+        match action {
+            Action::SendPiece(to, content, piece) if to == root => {
+                at_root.insert(piece);
+                swarm.sent(NOW, to, content, piece, 65_536);
+                // The slow one has it from the root then; nothing of what it is sent itself arrives.
+                for holder in [root, slow] {
+                    swarm.message(NOW, holder, Message::Have { content, pieces: vec![piece] });
+                }
+            }
+            _ => {}
+        }
+        todo.extend(actions(&mut swarm));
+    }
+    assert!(at_root.len() >= 49, "{} of 50 went out", at_root.len());
+}
