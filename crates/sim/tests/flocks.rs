@@ -52,3 +52,12 @@ fn d21_ten_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on
     everyone_arrives(&outcome);
     assert!(outcome.joined(0.99) < 60.0, "the slowest hundredth took {} s", outcome.joined(0.99));
 }
+
+#[test]
+fn one_slow_host_holds_up_itself_and_hardly_anyone_wherever_it_stands() {
+    let plan = named("lab-slow");
+    let lasts: Vec<f64> = (1..=12).map(|seed| run(&plan, seed).last_by_unicast()).collect();
+    // Never as long as when its children wait for all that it passes on, and within the promise in five places of six.
+    assert!(lasts.iter().all(|last| *last <= 1.6), "{lasts:?}");
+    assert!(lasts.iter().filter(|last| **last > 1.3).count() <= 2, "{lasts:?}");
+}
