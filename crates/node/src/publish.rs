@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use store::disk::Name;
 use store::import::{Found, Source};
 use tokio::sync::{mpsc, watch};
@@ -156,6 +156,8 @@ pub enum DeployError {
     },
 }
 
+/// How long ago it may have been asked where everything stands.
+const FRESH: Duration = Duration::from_secs(1);
 /// How often progress is told while pieces are sent.
 const TELL: Duration = Duration::from_millis(100);
 /// The file by which one operator's home publishes one thing at a time.
@@ -174,13 +176,16 @@ pub async fn deploy(
         .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
-    // Asked before anything is read, so that an origin that is away is known at once. Whether it is busy is its to say: a
-    // release that still spreads may be one whose publisher is gone for ever.
-    client.status().await?;
-    let (found, tree) = read_tree(source, &mut progress).await?;
+    // Asked while it is read, so that an origin that is away is known at once. Whether it is busy is its to say: a release that
+    // still spreads may be one whose publisher is gone for ever.
+    let began = Instant::now();
+    let (status, (found, tree)) =
+        tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, &mut progress))?;
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
     progress(Progress::Found { entries, bytes, notes });
-    let standing = standing_of(&client.status().await?, &app)?;
+    // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier.
+    let status = if began.elapsed() < FRESH { status } else { client.status().await? };
+    let standing = standing_of(&status, &app)?;
     let signing = signing_key(operator_home)?;
     let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });

@@ -34,7 +34,8 @@ impl<D: Disk> Store<D> {
         let need = Need { bytes: holding.pages_len() + spec.bytes, inodes: 2 };
         self.shelves.home.room(need, self.shelves.options.reserve)?;
         self.make_file(&holding, Part::Pages, holding.pages_len())?;
-        self.commit(&[Change::content(&record(&holding, Some(Bitmap::empty(spec.total()))))])?;
+        // Nothing of it is here, so there is nothing to remember: the first checkpoint, or its completion, does. Whoever waits
+        // for the first byte would wait for this sync.
         Ok(opened(&self.shelves.add(holding)))
     }
 
@@ -56,7 +57,10 @@ impl<D: Disk> Store<D> {
         if holding.spec.pieces > 0 {
             self.index_manifest(&holding)?;
         }
-        self.checkpoint_these(std::slice::from_ref(&holding))?.ok_or_missing(content)?;
+        // What was taken over may be much; a manifest of its own is made durable with the first pieces, which wait for this.
+        if self.shelves.checkpoint_due() {
+            self.checkpoint_these(std::slice::from_ref(&holding))?.ok_or_missing(content)?;
+        }
         let have = holding.lock().have.clone();
         Ok(JobDone::Indexed { have })
     }
