@@ -5,6 +5,7 @@
 //! component says the same). A call that a signal interrupts is made again, a short write is continued; an error of a sync
 //! is passed on and never asked for twice. It holds no state but the process's umask, and decides nothing.
 
+use crate::kernel;
 use rustix::fs::{self as sys, AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Timespec, Timestamps};
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
@@ -113,11 +114,11 @@ fn open_at(at: &Dir, name: &Name, flags: OFlags, mode: Mode) -> io::Result<Owned
 }
 
 /// Opens a regular file; a device or pipe is refused without waiting for its other end.
-fn open_regular(at: &Dir, name: &Name, access: OFlags) -> io::Result<File> {
+fn regular(at: &Dir, name: &Name, access: OFlags) -> io::Result<(File, sys::Stat)> {
     let fd = open_at(at, name, access | OFlags::NONBLOCK, Mode::empty())?;
     let stat = retry_on_intr(|| sys::fstat(&fd))?;
     match sys::FileType::from_raw_mode(stat.st_mode) {
-        sys::FileType::RegularFile => Ok(File(fd)),
+        sys::FileType::RegularFile => Ok((File(fd), stat)),
         sys::FileType::Directory => Err(Errno::ISDIR.into()),
         _ => Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file")),
     }
@@ -216,11 +217,16 @@ impl Disk for RealDisk {
     }
 
     fn open(&self, at: &Dir, name: &Name) -> io::Result<File> {
-        open_regular(at, name, OFlags::RDONLY)
+        regular(at, name, OFlags::RDONLY).map(|(file, _)| file)
+    }
+
+    fn open_and_look(&self, at: &Dir, name: &Name) -> io::Result<(File, Meta)> {
+        let (file, stat) = regular(at, name, OFlags::RDONLY)?;
+        Ok((file, self.meta(&stat)))
     }
 
     fn open_write(&self, at: &Dir, name: &Name) -> io::Result<File> {
-        open_regular(at, name, OFlags::RDWR)
+        regular(at, name, OFlags::RDWR).map(|(file, _)| file)
     }
 
     fn create(&self, at: &Dir, name: &Name, mode: u16) -> io::Result<File> {
@@ -282,17 +288,21 @@ impl Disk for RealDisk {
     }
 
     fn share_range(&self, from: &File, from_offset: u64, to: &File, to_offset: u64, len: u64) -> io::Result<()> {
-        let whole = from_offset == 0 && to_offset == 0 && len == self.file_metadata(from)?.len;
-        // Only whole files can be shared without unsafe code of our own (FICLONE, not FICLONERANGE).
-        if !whole || self.file_metadata(to)?.len > len {
-            return Err(io::ErrorKind::Unsupported.into());
+        // No bytes would mean all that follow.
+        if len == 0 {
+            return Ok(());
         }
-        match retry_on_intr(|| sys::ioctl_ficlone(&to.0, &from.0)) {
-            Ok(()) => Ok(()),
-            Err(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS) => {
-                Err(io::ErrorKind::Unsupported.into())
+        loop {
+            let shared = kernel::share_range(from.0.as_fd(), from_offset, to.0.as_fd(), to_offset, len);
+            match shared.map_err(|error| (Errno::from_io_error(&error), error)) {
+                Ok(()) => return Ok(()),
+                Err((Some(Errno::INTR), _)) => continue,
+                // A file system that cannot, another one, a range that does not fit its blocks, or a kernel that knows no such thing.
+                Err((Some(Errno::OPNOTSUPP | Errno::XDEV | Errno::INVAL | Errno::NOTTY | Errno::NOSYS), _)) => {
+                    return Err(io::ErrorKind::Unsupported.into());
+                }
+                Err((_, error)) => return Err(error),
             }
-            Err(errno) => Err(errno.into()),
         }
     }
 
@@ -568,17 +578,28 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_file_is_shared_or_the_file_system_says_that_it_cannot() -> io::Result<()> {
+    fn ranges_are_shared_or_the_file_system_says_that_it_cannot() -> io::Result<()> {
         let (_temp, disk, dir) = here();
         let from = disk.create(&dir, &name("from"), 0o600)?;
-        disk.write_at(&from, &[7; 8192], 0)?;
+        disk.write_at(&from, &[[1; 4096], [2; 4096], [3; 4096]].concat(), 0)?;
         let to = disk.create(&dir, &name("to"), 0o600)?;
-        match disk.share_range(&from, 0, &to, 0, 8192) {
-            Ok(()) => assert_eq!(disk.file_metadata(&to)?.len, 8192),
-            Err(error) => assert_eq!(error.kind(), io::ErrorKind::Unsupported),
+        match disk.share_range(&from, 4096, &to, 8192, 8192) {
+            Ok(()) => {
+                let mut bytes = vec![9; 20_000];
+                assert_eq!(disk.read_at(&to, &mut bytes, 0)?, 16_384);
+                assert_eq!((&bytes[..8192], &bytes[8192..12_288]), (&[0; 8192][..], &[2; 4096][..]));
+                disk.write_at(&to, &[7; 10], 8192)?;
+                assert_eq!(disk.read_at(&from, &mut bytes[..10], 4096)?, 10);
+                assert_eq!(bytes[..10], [2; 10], "who writes into one of them has a copy");
+            }
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::Unsupported);
+                assert_eq!(disk.file_metadata(&to)?.len, 0);
+            }
         }
-        let part = disk.share_range(&from, 4096, &to, 0, 4096).map_err(|e| e.kind());
-        assert_eq!(part, Err(io::ErrorKind::Unsupported));
+        disk.share_range(&from, 0, &to, 0, 0)?;
+        let crooked = disk.share_range(&from, 1, &to, 0, 4096).map_err(|e| e.kind());
+        assert_eq!(crooked, Err(io::ErrorKind::Unsupported));
         Ok(())
     }
 

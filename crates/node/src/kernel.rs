@@ -16,3 +16,23 @@ pub(crate) fn set_receive_low_water(socket: BorrowedFd<'_>, bytes: i32) -> io::R
     let done = unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_RCVLOWAT, value.cast(), len) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Shares a range of bytes of one file with another without copying them (`FICLONERANGE`), where the file system can.
+pub(crate) fn share_range(
+    from: BorrowedFd<'_>,
+    from_offset: u64,
+    to: BorrowedFd<'_>,
+    to_offset: u64,
+    len: u64,
+) -> io::Result<()> {
+    let range = libc::file_clone_range {
+        src_fd: from.as_raw_fd().into(),
+        src_offset: from_offset,
+        src_length: len,
+        dest_offset: to_offset,
+    };
+    let range: *const libc::file_clone_range = &range;
+    // SAFETY: both descriptors are open for as long as they are borrowed, and `range` points to what this call only reads.
+    let done = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONERANGE, range) };
+    if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -130,6 +130,12 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Opens a regular file for reading.
     fn open(&self, at: &Self::Dir, name: &Name) -> io::Result<Self::File>;
+    /// Opens a regular file for reading, and says what it is.
+    fn open_and_look(&self, at: &Self::Dir, name: &Name) -> io::Result<(Self::File, Meta)> {
+        let file = self.open(at, name)?;
+        let meta = self.file_metadata(&file)?;
+        Ok((file, meta))
+    }
     /// Opens a regular file for reading and writing.
     fn open_write(&self, at: &Self::Dir, name: &Name) -> io::Result<Self::File>;
     /// Creates a regular file that does not exist yet, for reading and writing.
