@@ -86,6 +86,11 @@ impl Digested {
         &self.bytes
     }
 
+    /// The bytes alone.
+    pub fn into_bytes(self) -> Arc<Vec<u8>> {
+        self.bytes
+    }
+
     /// Their digest.
     pub fn digest(&self) -> Digest {
         self.digest

@@ -7,6 +7,7 @@ use crate::api::{self, FleetStatus};
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
+use crate::hands::Threads;
 use crate::home::{self, NodeFile};
 use crate::identity::{Authority, Identity, pin_of, wall_clock};
 use crate::join::{JoinLine, JoinTerms, Porter};
@@ -339,6 +340,7 @@ fn open_once(opened: &Opened, home: &Path) -> Result<OpenStore, StartError> {
     let options = store::Options {
         apply_owners: rustix::process::geteuid().is_root(),
         home: home::store(home).display().to_string(),
+        hands: Arc::new(Threads::few()),
         ..store::Options::default()
     };
     Store::open(disk.clone(), directory.clone(), targets.clone(), &process, options)

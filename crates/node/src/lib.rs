@@ -5,7 +5,7 @@
 //!
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
 //! * [`client`] asks an origin, [`publish`] brings it something new; [`api`] holds the words they exchange.
-//! * [`disk`] is the real file system; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
+//! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
 
 pub mod api;
@@ -16,6 +16,7 @@ pub mod disk;
 mod driver;
 pub mod founding;
 mod gulp;
+pub mod hands;
 mod home;
 mod http;
 mod identity;

@@ -8,6 +8,7 @@ use crate::client::{Client, ClientError, OperatorKeys};
 use crate::disk::RealDisk;
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Parts, Shelf};
 use crate::founding;
+use crate::hands::Threads;
 use crate::home::{self, FleetFile};
 use crate::identity::wall_clock;
 use content::order::Wave;
@@ -322,7 +323,7 @@ fn lock(home: &Path, app: &AppName, operator: &str) -> Result<File, DeployError>
 
 type Tree = Source<RealDisk>;
 
-/// Reads, cuts and hashes on a thread of its own.
+/// Reads, cuts and hashes on threads of their own.
 async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result<(Found, Tree), DeployError> {
     let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
     let path = std::fs::canonicalize(source).map_err(bad)?;
@@ -333,7 +334,7 @@ async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
     let (tell, mut told) = watch::channel(0);
     let reading = tokio::task::spawn_blocking(move || {
-        store::import::import(disk, parent, &name, &mut |bytes| {
+        store::import::import_by(&Threads::all(), disk, parent, &name, &mut |bytes| {
             tell.send_replace(bytes);
         })
     });

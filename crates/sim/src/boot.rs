@@ -364,6 +364,6 @@ fn whole(content: ContentSpec) -> Held {
 fn open_store(disk: SimDisk, root: SimDir) -> Result<(Store<SimDisk>, Recovered), OpenError> {
     let home = disk.open_dir(&root, &name("home"));
     let home = home.map_err(|source| OpenError::Disk { doing: "opening the home".to_owned(), source })?;
-    let options = Options { reserve: RESERVE, checkpoint: CHECKPOINT, apply_owners: false, home: "home".to_owned() };
+    let options = Options { reserve: RESERVE, checkpoint: CHECKPOINT, home: "home".to_owned(), ..Options::default() };
     Store::open(Arc::new(disk), home, root, "1", options)
 }

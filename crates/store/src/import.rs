@@ -4,14 +4,17 @@
 //! and pieces, not for its bytes. The tree is looked at twice, so that one that changed meanwhile is never published as a
 //! mixture; and every piece is verified again when it is served, so that one that changes later harms nobody.
 
+mod cutter;
 mod cutting;
 mod judge;
+mod reading;
 mod source;
 mod walk;
 
 pub use source::Source;
 
 use crate::disk::{Disk, Name};
+use crate::hands::{Hands, OneHand};
 use content::ContentSpec;
 use std::sync::Arc;
 
@@ -66,8 +69,19 @@ pub fn import<D: Disk>(
     name: &Name,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), progress);
-    walk.read_tree()?;
+    import_by(&OneHand, disk, parent, name, progress)
+}
+
+/// The same by several hands: what is found does not depend on how many they are.
+pub fn import_by<D: Disk>(
+    hands: &dyn Hands,
+    disk: Arc<D>,
+    parent: D::Dir,
+    name: &Name,
+    progress: &mut dyn FnMut(u64),
+) -> Result<(Found, Source<D>), ImportError> {
+    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), hands);
+    walk.read_tree(progress)?;
     walk.look_again()?;
     let read = walk.finish()?;
     Ok(source::make(disk, parent, name.clone(), read))

@@ -29,6 +29,7 @@ mod backend;
 mod collect;
 pub mod disk;
 mod ground;
+pub mod hands;
 mod holding;
 pub mod import;
 mod journal;
@@ -52,6 +53,7 @@ pub use disk::Disk;
 use content::fact::{JournalName, Position};
 use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
+use hands::{Hands, OneHand};
 use record::{AppState, Change};
 use shelves::Shelves;
 use state::State;
@@ -69,11 +71,14 @@ pub struct Options {
     pub apply_owners: bool,
     /// What people call the store's directory, for messages.
     pub home: String,
+    /// Who lays releases out besides the thread that runs the store.
+    pub hands: Arc<dyn Hands>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { reserve: 64 << 20, checkpoint: 48 << 20, apply_owners: false, home: "the store's directory".to_owned() }
+        let home = "the store's directory".to_owned();
+        Self { reserve: 64 << 20, checkpoint: 48 << 20, apply_owners: false, home, hands: Arc::new(OneHand) }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::disk::{FileKind, Meta};
 use crate::words;
-use content::manifest::check_path;
+use content::manifest::{check_path, compare_paths};
 use std::collections::BTreeMap;
 
 /// Attributes that change what a file may do; leaving them out silently would change what runs.
@@ -36,13 +36,17 @@ pub(super) fn refuse_attribute(name: &[u8]) -> Option<String> {
     refused.then(|| format!("has the attribute {}, which is not carried and would be missed", words::name(name)))
 }
 
-/// Extended attributes that are not carried, each with how often it was seen and where first.
+/// Extended attributes that are not carried, each with how often it was seen and the first path.
 #[derive(Debug, Default)]
 pub(super) struct Attributes(BTreeMap<Vec<u8>, (u64, Vec<u8>)>);
 
 impl Attributes {
     pub(super) fn note(&mut self, name: Vec<u8>, path: &[u8]) {
-        self.0.entry(name).or_insert_with(|| (0, path.to_vec())).0 += 1;
+        let (count, first) = self.0.entry(name).or_insert_with(|| (0, path.to_vec()));
+        *count += 1;
+        if compare_paths(path, first).is_lt() {
+            *first = path.to_vec();
+        }
     }
 
     pub(super) fn notes(&self) -> Vec<String> {

@@ -5,10 +5,10 @@ use crate::disk::{Disk, Name};
 use crate::tree::Tree;
 use crate::{PieceSource, ReadError};
 use content::attributes::Attributes;
-use content::{ContentId, ContentSpec, Digest, Manifest, Piece, PieceNo, blob};
+use content::{ContentId, ContentSpec, Digest, Digested, Manifest, Piece, PieceNo, blob};
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// How many files stay open between pieces.
 const OPEN: usize = 32;
@@ -45,6 +45,8 @@ pub struct Source<D: Disk> {
     paths: Vec<Box<[u8]>>,
     /// The files read last, the latest last.
     open: Mutex<VecDeque<(u32, Arc<D::File>)>>,
+    /// The directories through which small files were read last; whoever reads has it.
+    tree: Mutex<Option<Tree<D>>>,
 }
 
 pub(super) fn make<D: Disk>(disk: Arc<D>, parent: D::Dir, name: Name, read: Read) -> (Found, Source<D>) {
@@ -68,37 +70,77 @@ pub(super) fn make<D: Disk>(disk: Arc<D>, parent: D::Dir, name: Name, read: Read
         pieces,
         paths,
         open: Mutex::default(),
+        tree: Mutex::new(None),
     };
     (found, source)
 }
 
 impl<D: Disk> Source<D> {
-    fn read_piece(&self, index: usize) -> Result<Vec<u8>, ReadError> {
-        let (piece, spot) = self.pieces.get(index).ok_or(ReadError::Missing)?;
-        let bytes = match spot {
-            Spot::File { entry, offset } => self.read_file(*entry, *offset, piece.len as usize),
-            Spot::Pack(files) => self.read_pack(files),
-        };
-        match bytes {
-            Ok(bytes) if bytes.len() == piece.len as usize && Digest::of(&bytes) == piece.digest => Ok(bytes),
-            Ok(_) => Err(ReadError::Damaged),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReadError::Damaged),
-            Err(error) => Err(ReadError::Disk(format!("reading what is published: {error}"))),
+    /// Reads a page or a piece, and says the digest by which it was verified, so that nobody hashes it again who is in this process.
+    pub fn read_digested(&self, content: ContentId, piece: PieceNo) -> Result<Digested, ReadError> {
+        let page = |pages: &[Vec<u8>]| pages.get(piece.0 as usize).cloned().map(Digested::new);
+        // An empty tree's two blobs could be one; pages of either are the same bytes then.
+        if content == self.attributes {
+            return page(&self.attribute_pages).ok_or(ReadError::Missing);
+        }
+        if content != self.content {
+            return Err(ReadError::Missing);
+        }
+        match page(&self.manifest_pages) {
+            Some(page) => Ok(page),
+            None => self.read_piece(piece.0 as usize - self.manifest_pages.len()),
         }
     }
 
-    fn read_pack(&self, files: &[(u32, u32)]) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::with_capacity(files.iter().map(|(_, len)| *len as usize).sum());
+    fn read_piece(&self, index: usize) -> Result<Digested, ReadError> {
+        let (piece, spot) = self.pieces.get(index).ok_or(ReadError::Missing)?;
+        let read = match spot {
+            Spot::File { entry, offset } => {
+                self.file(*entry).and_then(|file| self.read_file(&file, *offset, piece.len as usize))
+            }
+            Spot::Pack(files) => return self.read_pack(files, piece),
+        };
+        verified(read, piece)
+    }
+
+    /// Reads the small files of a pack: neighbours, mostly, so directories stay open from one pack to the next. What was opened
+    /// earlier may stand elsewhere by now; then it is looked up from the beginning.
+    fn read_pack(&self, files: &[(u32, u32)], piece: &Piece) -> Result<Digested, ReadError> {
+        let earlier = self.tree().take();
+        if let Some(mut tree) = earlier
+            && let Ok(found) = verified(self.read_files(&mut tree, files), piece)
+        {
+            *self.tree() = Some(tree);
+            return Ok(found);
+        }
+        let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
+        let found = verified(self.read_files(&mut tree, files), piece);
+        *self.tree() = Some(tree);
+        found
+    }
+
+    fn tree(&self) -> MutexGuard<'_, Option<Tree<D>>> {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn read_files(&self, tree: &mut Tree<D>, files: &[(u32, u32)]) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; files.iter().map(|(_, len)| *len as usize).sum()];
+        let mut rest = &mut bytes[..];
         for &(entry, len) in files {
-            bytes.extend_from_slice(&self.read_file(entry, 0, len as usize)?);
+            let (dir, name) = tree.place(&self.paths[entry as usize])?;
+            let file = self.disk.open(&dir, &name)?;
+            let (these, others) = rest.split_at_mut(len as usize);
+            if self.disk.read_at(&file, these, 0)? < these.len() {
+                return Err(io::ErrorKind::NotFound.into());
+            }
+            rest = others;
         }
         Ok(bytes)
     }
 
-    fn read_file(&self, entry: u32, offset: u64, len: usize) -> io::Result<Vec<u8>> {
-        let file = self.file(entry)?;
+    fn read_file(&self, file: &D::File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; len];
-        let read = self.disk.read_at(&file, &mut bytes, offset)?;
+        let read = self.disk.read_at(file, &mut bytes, offset)?;
         bytes.truncate(read);
         Ok(bytes)
     }
@@ -120,20 +162,20 @@ impl<D: Disk> Source<D> {
     }
 }
 
+/// What was read, if it is still what was published.
+fn verified(read: io::Result<Vec<u8>>, piece: &Piece) -> Result<Digested, ReadError> {
+    match read.map(Digested::new) {
+        Ok(found) if found.bytes().len() == piece.len as usize && found.digest() == piece.digest => Ok(found),
+        Ok(_) => Err(ReadError::Damaged),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(ReadError::Damaged),
+        Err(error) => Err(ReadError::Disk(format!("reading what is published: {error}"))),
+    }
+}
+
 impl<D: Disk> PieceSource for Source<D> {
     /// Reads a page or a piece. A piece whose bytes are no longer what was published is [`ReadError::Damaged`].
     fn read(&self, content: ContentId, piece: PieceNo) -> Result<Vec<u8>, ReadError> {
-        let page = |pages: &[Vec<u8>]| pages.get(piece.0 as usize).cloned();
-        // An empty tree's two blobs could be one; pages of either are the same bytes then.
-        if content == self.attributes {
-            return page(&self.attribute_pages).ok_or(ReadError::Missing);
-        }
-        if content != self.content {
-            return Err(ReadError::Missing);
-        }
-        match page(&self.manifest_pages) {
-            Some(bytes) => Ok(bytes),
-            None => self.read_piece(piece.0 as usize - self.manifest_pages.len()),
-        }
+        let found = self.read_digested(content, piece)?;
+        Ok(Arc::unwrap_or_clone(found.into_bytes()))
     }
 }

@@ -1,34 +1,56 @@
 //! Walking a tree that is to be published, in path order, through handles, and once more to see that it stayed.
 
 use super::ImportError;
-use super::cutting::{Cutting, Reading};
+use super::cutting::Cutting;
 use super::judge::{self, shown};
+use super::reading::{Bytes, Looked, Reader};
 use super::source::Read;
 use crate::disk::{Disk, FileKind, Meta, Name};
+use crate::hands::{Hands, each};
 use crate::tree::Tree;
 use content::attributes::{Attribute, Attributes};
-use content::manifest::MAX_DEPTH;
+use content::manifest::{MAX_DEPTH, compare_paths};
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
+/// How many neighbours one hand looks at again before it asks for more.
+const NEIGHBOURS: usize = 256;
+
 /// One entry as it was found, in path order.
-struct Seen {
-    path: Vec<u8>,
-    meta: Meta,
-    /// How many names a directory has.
-    names: u32,
+pub(super) struct Seen {
+    pub(super) path: Vec<u8>,
+    pub(super) meta: Meta,
+    pub(super) sort: Sort,
+}
+
+/// What an entry is to a manifest.
+pub(super) enum Sort {
+    /// A directory, and how many names it has.
+    Directory(u32),
+    Symlink(Vec<u8>),
+    File,
+    /// Another name of the file with this index.
+    HardLink(u32),
+}
+
+impl Seen {
+    /// How many bytes there are to read.
+    pub(super) fn len(&self) -> u64 {
+        if matches!(self.sort, Sort::File) { self.meta.len } else { 0 }
+    }
 }
 
 /// A tree being read.
 pub(super) struct Walk<'a, D: Disk> {
     disk: Arc<D>,
+    parent: D::Dir,
     tree: Tree<D>,
     name: Name,
-    progress: &'a mut dyn FnMut(u64),
-    read: u64,
+    hands: &'a dyn Hands,
     seen: Vec<Seen>,
-    refused: Vec<String>,
+    /// What may not be published, by path.
+    refused: Vec<(Vec<u8>, String)>,
     noted: judge::Attributes,
     cutting: Cutting,
     /// The first entry of each file that has more than one name.
@@ -36,14 +58,14 @@ pub(super) struct Walk<'a, D: Disk> {
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
-    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, progress: &'a mut dyn FnMut(u64)) -> Self {
-        let tree = Tree::new(disk.clone(), parent, name.clone());
+    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, hands: &'a dyn Hands) -> Self {
+        let tree = Tree::new(disk.clone(), parent.clone(), name.clone());
         Self {
             disk,
+            parent,
             tree,
             name,
-            progress,
-            read: 0,
+            hands,
             seen: Vec::new(),
             refused: Vec::new(),
             noted: judge::Attributes::default(),
@@ -53,16 +75,20 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     /// Reads everything. What may not be published is collected, and nothing is read any more once there is such a thing.
-    pub(super) fn read_tree(&mut self) -> Result<(), ImportError> {
+    pub(super) fn read_tree(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), ImportError> {
         let mut left: Vec<Vec<u8>> = vec![Vec::new()];
         while let Some(path) = left.pop() {
             let children = self.enter(path)?;
             left.extend(children.into_iter().rev());
         }
-        self.cutting.end_pack();
+        self.read_files(progress)?;
         match self.refused.is_empty() {
             true => Ok(()),
-            false => Err(ImportError::Refused(std::mem::take(&mut self.refused))),
+            false => {
+                let mut refused = std::mem::take(&mut self.refused);
+                refused.sort_by(|(a, _), (b, _)| compare_paths(a, b));
+                Err(ImportError::Refused(refused.into_iter().map(|(_, why)| why).collect()))
+            }
         }
     }
 
@@ -74,17 +100,73 @@ impl<'a, D: Disk> Walk<'a, D> {
             return Ok(Vec::new());
         }
         let mut children = Vec::new();
-        match meta.kind {
+        let sort = match meta.kind {
             FileKind::Directory => {
-                self.cutting.builder.directory(&path, meta.mode);
                 children = self.children(&path)?;
+                Sort::Directory(children.len() as u32)
             }
-            FileKind::Symlink => self.symlink(&dir, &name, &path)?,
-            FileKind::File => self.file(&dir, &name, &path, &meta)?,
-            FileKind::Other(_) => {}
-        }
-        self.seen.push(Seen { names: children.len() as u32, path, meta });
+            FileKind::Symlink => Sort::Symlink(self.disk.read_link(&dir, &name).map_err(vanished(&path))?),
+            _ => self.file(&meta),
+        };
+        self.seen.push(Seen { path, meta, sort });
         Ok(children)
+    }
+
+    fn file(&mut self, meta: &Meta) -> Sort {
+        if meta.links < 2 {
+            return Sort::File;
+        }
+        let next = self.seen.len() as u32;
+        match *self.linked.entry(meta.inode).or_insert(next) {
+            first if first == next => Sort::File,
+            first => Sort::HardLink(first),
+        }
+    }
+
+    /// Reads all files, and makes the entries of the manifest.
+    fn read_files(&mut self, progress: &mut dyn FnMut(u64)) -> Result<(), ImportError> {
+        let seen = std::mem::take(&mut self.seen);
+        let (disk, parent, name) = (self.disk.clone(), self.parent.clone(), self.name.clone());
+        let hands = self.hands;
+        let mut reader = Reader { disk: &disk, parent: &parent, name: &name, hands, progress, read: 0 };
+        let mut begin = 0;
+        while begin < seen.len() {
+            let batch = reader.batch(&seen, begin);
+            begin = batch.end;
+            // With something refused already, the rest is only looked at, so that all of it can be named.
+            let bytes = self.refused.is_empty();
+            let looked = reader.look(&seen[batch.clone()], bytes)?;
+            for (seen, looked) in seen[batch].iter().zip(looked) {
+                let entry = self.add(seen, looked);
+                if self.refused.is_empty() {
+                    reader.long(seen, entry, &mut self.cutting)?;
+                }
+            }
+            self.cutting.hash_packs(hands);
+        }
+        self.cutting.end_pack();
+        self.cutting.hash_packs(hands);
+        self.seen = seen;
+        Ok(())
+    }
+
+    /// Makes the entry of the manifest, with what was read of it; returns its index.
+    fn add(&mut self, seen: &Seen, looked: Looked) -> u32 {
+        let (path, builder) = (&seen.path, &mut self.cutting.builder);
+        let entry = match &seen.sort {
+            Sort::Directory(_) => builder.directory(path, seen.meta.mode),
+            Sort::Symlink(target) => builder.symlink(path, target),
+            Sort::HardLink(first) => builder.hard_link(path, *first),
+            Sort::File => builder.file(path, seen.meta.mode),
+        };
+        self.judge_attributes(path, looked.attributes);
+        match looked.bytes {
+            Bytes::None => {}
+            Bytes::Small(bytes) => self.cutting.small(path, entry, &bytes),
+            Bytes::Cut(chunks) => self.cutting.chunks(entry, &chunks),
+            Bytes::Denied => self.refuse(path, "cannot be read: permission denied"),
+        }
+        entry
     }
 
     /// Whether an entry may be published.
@@ -92,8 +174,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         if path.is_empty() && meta.kind == FileKind::Symlink {
             let target = self.disk.read_link(dir, name).map_err(failed(path))?;
             let (name, target) = (shown(self.name.as_bytes()), shown(&target));
-            self.refused
-                .push(format!("{name}: is a symbolic link to {target}; publish what it points to by its own name"));
+            let why = format!("{name}: is a symbolic link to {target}; publish what it points to by its own name");
+            self.refused.push((path.to_vec(), why));
             return Ok(false);
         }
         if let Some(why) = judge::refuse(path, meta) {
@@ -118,7 +200,7 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 
     fn refuse(&mut self, path: &[u8], why: &str) {
-        self.refused.push(format!("{}: {why}", shown(path)));
+        self.refused.push((path.to_vec(), format!("{}: {why}", shown(path))));
     }
 
     /// A directory or file that we may not read is one more that is refused.
@@ -143,67 +225,14 @@ impl<'a, D: Disk> Walk<'a, D> {
         Ok(names.iter().map(|name| [path, slash, name.as_bytes()].concat()).collect())
     }
 
-    fn symlink(&mut self, dir: &D::Dir, name: &Name, path: &[u8]) -> Result<(), ImportError> {
-        let target = self.disk.read_link(dir, name).map_err(vanished(path))?;
-        self.cutting.builder.symlink(path, &target);
-        Ok(())
-    }
-
-    fn file(&mut self, dir: &D::Dir, name: &Name, path: &[u8], meta: &Meta) -> Result<(), ImportError> {
-        if let Some(&first) = self.linked.get(&meta.inode).filter(|_| meta.links > 1) {
-            self.cutting.builder.hard_link(path, first);
-            return Ok(());
-        }
-        let opened = self.disk.open(dir, name);
-        let Some(file) = self.readable(path, opened)? else { return Ok(()) };
-        let attributes = self.disk.attribute_names_of(&file).map_err(failed(path))?;
-        self.judge_attributes(path, attributes);
-        let entry = self.cutting.builder.file(path, meta.mode);
-        if meta.links > 1 {
-            self.linked.insert(meta.inode, entry);
-        }
-        // With something refused already, the rest is only looked at, so that all of it can be named.
-        if self.refused.is_empty() {
-            self.bytes(&file, path, meta, entry)?;
-        }
-        Ok(())
-    }
-
-    fn bytes(&mut self, file: &D::File, path: &[u8], meta: &Meta, entry: u32) -> Result<(), ImportError> {
-        let same = |found: io::Result<Meta>| match found {
-            Ok(found) if unchanged(meta, &found) => Ok(()),
-            Ok(_) => Err(ImportError::Changed(shown(path))),
-            Err(error) => Err(failed(path)(error)),
-        };
-        let (read, told) = (&mut self.read, &mut *self.progress);
-        let mut progress = |bytes| {
-            *read += bytes;
-            told(*read);
-        };
-        let reading = Reading { disk: &*self.disk, file, entry, len: meta.len, progress: &mut progress };
-        self.cutting.file(path, reading).map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ImportError::Changed(shown(path)),
-            _ => failed(path)(error),
-        })?;
-        same(self.disk.file_metadata(file))
-    }
-
     /// Looks at every entry once more: the tree must be what it was when its first byte was read.
-    pub(super) fn look_again(&mut self) -> Result<(), ImportError> {
-        for seen in &self.seen {
-            let (dir, name) = self.tree.place(&seen.path).map_err(vanished(&seen.path))?;
-            let meta = self.disk.metadata(&dir, &name).map_err(vanished(&seen.path))?;
-            if !unchanged(&seen.meta, &meta) {
-                return Err(ImportError::Changed(shown(&seen.path)));
-            }
-            if meta.kind == FileKind::Directory {
-                let listed = self.tree.directory(&seen.path).and_then(|dir| self.disk.list(&dir));
-                if listed.map_err(vanished(&seen.path))?.len() != seen.names as usize {
-                    return Err(ImportError::Changed(shown(&seen.path)));
-                }
-            }
-        }
-        Ok(())
+    pub(super) fn look_again(&self) -> Result<(), ImportError> {
+        let parts: Vec<&[Seen]> = self.seen.chunks(NEIGHBOURS).collect();
+        let looked = each(self.hands, parts.len(), |part| {
+            let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
+            parts[part].iter().try_for_each(|seen| look_again(&*self.disk, &mut tree, seen))
+        });
+        looked.into_iter().collect()
     }
 
     /// What was read, for serving it.
@@ -218,19 +247,31 @@ impl<'a, D: Disk> Walk<'a, D> {
     }
 }
 
+fn look_again<D: Disk>(disk: &D, tree: &mut Tree<D>, seen: &Seen) -> Result<(), ImportError> {
+    let changed = || Err(ImportError::Changed(shown(&seen.path)));
+    let (dir, name) = tree.place(&seen.path).map_err(vanished(&seen.path))?;
+    let meta = disk.metadata(&dir, &name).map_err(vanished(&seen.path))?;
+    if !unchanged(&seen.meta, &meta) {
+        return changed();
+    }
+    let Sort::Directory(names) = seen.sort else { return Ok(()) };
+    let listed = tree.directory(&seen.path).and_then(|dir| disk.list(&dir));
+    if listed.map_err(vanished(&seen.path))?.len() == names as usize { Ok(()) } else { changed() }
+}
+
 /// Whether two looks at a name saw the same, unchanged thing. Of a directory the names are compared besides.
-fn unchanged(before: &Meta, now: &Meta) -> bool {
+pub(super) fn unchanged(before: &Meta, now: &Meta) -> bool {
     let stamp = |meta: &Meta| (meta.kind, meta.inode, meta.mode, meta.ctime, (meta.mtime, meta.mtime_nanos));
     stamp(before) == stamp(now) && (before.kind == FileKind::Directory || before.len == now.len)
 }
 
-fn failed(path: &[u8]) -> impl FnOnce(io::Error) -> ImportError {
+pub(super) fn failed(path: &[u8]) -> impl FnOnce(io::Error) -> ImportError {
     let path = shown(path);
     move |source| ImportError::Disk { path, source }
 }
 
 /// What was there a moment ago and is not now has changed.
-fn vanished(path: &[u8]) -> impl FnOnce(io::Error) -> ImportError {
+pub(super) fn vanished(path: &[u8]) -> impl FnOnce(io::Error) -> ImportError {
     let path = shown(path);
     move |source| match source.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => ImportError::Changed(path),
