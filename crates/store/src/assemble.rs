@@ -2,7 +2,7 @@
 //!
 //! Invariant: the name of a laid-out release in its directory implies that all of it was durable when it got the name.
 
-use crate::alike::Earlier;
+use crate::alike::Live;
 use crate::disk::{Disk, Name};
 use crate::ground::{Ground, Need, if_there, ours};
 use crate::keep::{decode_release, no_manifest, refused, unread};
@@ -29,7 +29,7 @@ impl<D: Disk> Store<D> {
         target.ours()?;
         let side = target.claim(&release, self.uid)?;
         if !self.stands_already(&side, &target, id, &plan)? {
-            self.lay_out(&side, id, &plan, self.earlier(&target, &side, &plan)?)?;
+            self.lay_out(&side, id, &plan, self.live(&target, &side, &plan)?)?;
         }
         self.commit(&[Change::release(signed)])?;
         self.releases.insert(id, signed.clone());
@@ -108,14 +108,14 @@ impl<D: Disk> Store<D> {
         side: &Ground<D>,
         id: ReleaseId,
         plan: &Plan<D>,
-        earlier: Option<Earlier<'_, D>>,
+        live: Option<Live<'_, D>>,
     ) -> Result<(), JobError> {
         let disk = &self.shelves.disk;
         side.room(need(&plan.manifest), self.shelves.options.reserve)?;
         let staging = ours(&format!("staging-{}", id.0.short()));
         let clear = || tree::remove(&**disk, side.dir(), &staging);
         clear().map_err(side.failed("clearing what an interrupted layout left", 0))?;
-        let laid_out = Layout::new(&self.shelves, plan, side, staging.clone(), earlier).run().and_then(|()| {
+        let laid_out = Layout::new(&self.shelves, plan, side, staging.clone(), live).run().and_then(|()| {
             let named = disk
                 .sync_all(side.dir())
                 .and_then(|()| disk.rename(side.dir(), &staging, side.dir(), &ours(&id.to_string())))

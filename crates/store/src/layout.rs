@@ -1,14 +1,15 @@
 //! Laying a manifest out as a tree: verified pieces become files, in a private directory, through handles.
 //!
 //! The order is the safety: directories first, private (0700), so that nobody else comes to what is in them; files, which are
-//! finished while they are open; symlinks only when nothing is written any more; then, innermost first, owners, modes and times
-//! of directories, so that a directory's times are set after all that is in it. Hard links are made to entries of this manifest
-//! by their index. Nothing is shared with the store but what the file system itself copies on write, so a program that writes
-//! into its live tree cannot damage the store.
+//! finished while they are open, by as many hands as there are; hard links and symlinks only when nothing is written any more; then,
+//! innermost first, owners, modes and times of directories, so that a directory's times are set after all that is in it. Hard links
+//! are made to entries of this manifest by their index. Nothing is shared with the store but what the file system itself copies on
+//! write, so a program that writes into its live tree cannot damage the store.
 
-use crate::alike::Earlier;
+use crate::alike::{Earlier, Live};
 use crate::disk::Disk;
 use crate::ground::Ground;
+use crate::hands::each;
 use crate::keep::unread;
 use crate::places::{BLOCK, Place, extent_len};
 use crate::plan::{Pack, Plan};
@@ -19,19 +20,38 @@ use content::attributes::Attribute;
 use content::manifest::{Entry, Extent, Kind};
 use engine::door::JobError;
 use std::io;
+use std::ops::Range;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// About how many files one hand lays out before it asks for more; those of one pack stay together.
+const NEIGHBOURS: usize = 64;
+/// A file with more bytes than this is written by all hands at once.
+const LARGE: u64 = 16 << 20;
+/// How many pieces of it one hand writes before it asks for more.
+const PIECES: u32 = 32;
 
 /// A plan being laid out at `root` in a directory of ours.
 pub(crate) struct Layout<'a, D: Disk> {
     shelves: &'a Shelves<D>,
     plan: &'a Plan<D>,
     ground: &'a Ground<D>,
-    tree: Tree<D>,
-    /// Where hard links point; a tree of its own, so that the two do not close each other's directories.
-    linked: Tree<D>,
+    root: Name,
     /// What is live, from which unchanged files are linked.
-    earlier: Option<Earlier<'a, D>>,
+    live: Option<Live<'a, D>>,
     /// Whether the file system may be able to share ranges: until it says no.
-    may_share: bool,
+    may_share: AtomicBool,
+    /// Whose a file is that was just made, as far as one was looked at.
+    fresh: OnceLock<(u32, u32)>,
+    /// Something could not be laid out, so the rest need not be.
+    has_failed: AtomicBool,
+}
+
+/// What one hand needs to lay files out.
+struct Hand<'a, D: Disk> {
+    layout: &'a Layout<'a, D>,
+    tree: Tree<D>,
+    earlier: Option<Earlier<'a, D>>,
     pack: Pack,
 }
 
@@ -41,128 +61,73 @@ impl<'a, D: Disk> Layout<'a, D> {
         plan: &'a Plan<D>,
         ground: &'a Ground<D>,
         root: Name,
-        earlier: Option<Earlier<'a, D>>,
+        live: Option<Live<'a, D>>,
     ) -> Self {
-        let tree = || Tree::new(shelves.disk.clone(), ground.dir().clone(), root.clone());
-        Self { shelves, plan, ground, tree: tree(), linked: tree(), earlier, may_share: true, pack: Pack::default() }
+        let (may_share, has_failed) = (AtomicBool::new(true), AtomicBool::new(false));
+        Self { shelves, plan, ground, root, live, may_share, fresh: OnceLock::new(), has_failed }
     }
 
     /// Lays everything out; nothing of it is durable yet.
-    pub(crate) fn run(mut self) -> Result<(), JobError> {
+    pub(crate) fn run(self) -> Result<(), JobError> {
         let entries = &self.plan.manifest.entries;
-        entries.iter().enumerate().try_for_each(|(index, entry)| self.make(index, entry))?;
-        entries.iter().try_for_each(|entry| self.make_symlink(entry))?;
-        (0..entries.len()).rev().try_for_each(|index| self.finish(index))
+        let mut tree = self.tree();
+        entries.iter().try_for_each(|entry| self.make_directory(&mut tree, entry))?;
+        self.make_files()?;
+        // Where hard links point is a tree of its own, so that the two do not close each other's directories.
+        let mut linked = self.tree();
+        entries.iter().try_for_each(|entry| self.make_link(&mut tree, &mut linked, entry))?;
+        entries.iter().try_for_each(|entry| self.make_symlink(&mut tree, entry))?;
+        (0..entries.len()).rev().try_for_each(|index| self.finish(&mut tree, index))
     }
 
-    fn make(&mut self, index: usize, entry: &Entry) -> Result<(), JobError> {
-        let made = match &entry.kind {
-            Kind::Directory { .. } => self.make_directory(entry),
-            Kind::HardLink { to } => self.make_link(entry, *to),
-            Kind::File { .. } => return self.make_file(index, entry),
-            Kind::Symlink { .. } => Ok(()),
-        };
+    fn tree(&self) -> Tree<D> {
+        Tree::new(self.shelves.disk.clone(), self.ground.dir().clone(), self.root.clone())
+    }
+
+    fn make_directory(&self, tree: &mut Tree<D>, entry: &Entry) -> Result<(), JobError> {
+        let Kind::Directory { .. } = &entry.kind else { return Ok(()) };
+        let made = tree.place(&entry.path).and_then(|(dir, name)| self.shelves.disk.create_dir(&dir, &name, 0o700));
         made.map_err(|error| self.failed(entry, 4096, error))
     }
 
-    fn make_directory(&mut self, entry: &Entry) -> io::Result<()> {
-        let (dir, name) = self.tree.place(&entry.path)?;
-        self.shelves.disk.create_dir(&dir, &name, 0o700)
+    fn make_link(&self, tree: &mut Tree<D>, linked: &mut Tree<D>, entry: &Entry) -> Result<(), JobError> {
+        let Kind::HardLink { to } = entry.kind else { return Ok(()) };
+        let made = linked.place(&self.plan.manifest.entries[to as usize].path).and_then(|(from, first)| {
+            let (dir, name) = tree.place(&entry.path)?;
+            self.shelves.disk.link(&from, &first, &dir, &name)
+        });
+        made.map_err(|error| self.failed(entry, 4096, error))
     }
 
-    fn make_link(&mut self, entry: &Entry, to: u32) -> io::Result<()> {
-        let (from, first) = self.linked.place(&self.plan.manifest.entries[to as usize].path)?;
-        let (dir, name) = self.tree.place(&entry.path)?;
-        self.shelves.disk.link(&from, &first, &dir, &name)
+    fn make_symlink(&self, tree: &mut Tree<D>, entry: &Entry) -> Result<(), JobError> {
+        let Kind::Symlink { target } = &entry.kind else { return Ok(()) };
+        let made = tree.place(&entry.path).and_then(|(dir, name)| self.shelves.disk.symlink(&dir, &name, target));
+        made.map_err(|error| self.failed(entry, 4096, error))
     }
 
-    /// A file with everything that belongs to it: it is looked up once, and never again.
-    fn make_file(&mut self, index: usize, entry: &Entry) -> Result<(), JobError> {
-        let Kind::File { mode, len, extents } = &entry.kind else { return Ok(()) };
-        let (dir, name) = self.tree.place(&entry.path).map_err(|error| self.failed(entry, 0, error))?;
-        let attribute = self.attribute(index);
-        if let Some(earlier) = &mut self.earlier
-            && earlier.link(entry, attribute, (&dir, &name))?
-        {
+    /// All files: many at once, and then the large ones one after another, each by all hands.
+    fn make_files(&self) -> Result<(), JobError> {
+        let (groups, large) = groups(&self.plan.manifest.entries);
+        let hands = &*self.shelves.options.hands;
+        let made = each(hands, groups.len(), |group| {
+            let mut hand = self.hand();
+            groups[group].iter().try_for_each(|&index| self.unless_failed(|| hand.make(index)))
+        });
+        made.into_iter().collect::<Result<(), _>>()?;
+        large.into_iter().try_for_each(|index| self.hand().make(index))
+    }
+
+    fn hand(&self) -> Hand<'_, D> {
+        let earlier = self.live.as_ref().map(Live::hand);
+        Hand { layout: self, tree: self.tree(), earlier, pack: Pack::default() }
+    }
+
+    /// Does something unless another hand has failed: what is made then is thrown away.
+    fn unless_failed(&self, make: impl FnOnce() -> Result<(), JobError>) -> Result<(), JobError> {
+        if self.has_failed.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let created = self.shelves.disk.create(&dir, &name, *mode);
-        let file = created.map_err(|error| self.failed(entry, *len, error))?;
-        self.fill(entry, &file, *len, extents)?;
-        self.finish_file(&file, attribute).map_err(|error| self.failed(entry, 0, error))
-    }
-
-    fn fill(&mut self, entry: &Entry, file: &D::File, len: u64, extents: &[Extent]) -> Result<(), JobError> {
-        let mut at = 0;
-        for extent in extents {
-            match *extent {
-                Extent::Pieces { first, count } => self.write_run(entry, file, at, first..first + count)?,
-                Extent::Part { piece, offset, len } => self.write_part(entry, file, at, (piece, offset, len))?,
-                Extent::Hole { .. } => {}
-            }
-            at += extent_len(&self.plan.manifest, extent);
-        }
-        match extents.last() {
-            Some(Extent::Hole { .. }) => {
-                self.shelves.disk.set_len(file, len).map_err(|error| self.failed(entry, 0, error))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    fn write_part(&mut self, entry: &Entry, file: &D::File, at: u64, part: (u32, u32, u32)) -> Result<(), JobError> {
-        let bytes = self.pack.part(self.shelves, &self.plan.holding, part)?;
-        let written = self.shelves.disk.write_at(file, bytes, at);
-        written.map_err(|error| self.failed(entry, part.2.into(), error))
-    }
-
-    /// Writes whole pieces. All are read and verified, also those that the file system then shares.
-    fn write_run(&mut self, entry: &Entry, file: &D::File, at: u64, run: std::ops::Range<u32>) -> Result<(), JobError> {
-        let holding = &self.plan.holding;
-        let shared = self.share(file, at, run.clone());
-        let mut done = 0;
-        for index in run {
-            let bytes = self.shelves.read_piece(holding, index).map_err(|why| unread(holding, why))?;
-            let end = done + bytes.len() as u64;
-            if end > shared {
-                let skip = shared.saturating_sub(done);
-                let written = self.shelves.disk.write_at(file, &bytes[skip as usize..], at + done + skip);
-                written.map_err(|error| self.failed(entry, end - done, error))?;
-            }
-            done = end;
-        }
-        Ok(())
-    }
-
-    /// Lets the file system share as much of a run's beginning as it can; returns how many bytes that is.
-    fn share(&mut self, file: &D::File, at: u64, run: std::ops::Range<u32>) -> u64 {
-        let Some((from, len)) = self.shareable(at, run) else { return 0 };
-        let pieces = self.shelves.file(&self.plan.holding, crate::holding::Part::Pieces);
-        match pieces.and_then(|pieces| self.shelves.disk.share_range(&pieces, from, file, at, len)) {
-            Ok(()) => len,
-            Err(_) => {
-                self.may_share = false;
-                0
-            }
-        }
-    }
-
-    /// The offset and length of what of a run could be shared: whole blocks that stand together in the store as well.
-    fn shareable(&self, at: u64, run: std::ops::Range<u32>) -> Option<(u64, u64)> {
-        let first: &Place = self.plan.places.get(run.start)?;
-        let last: &Place = self.plan.places.get(run.end.checked_sub(1)?)?;
-        let together: u64 = run.filter_map(|index| self.plan.places.get(index)).map(|place| u64::from(place.len)).sum();
-        let len = together / BLOCK * BLOCK;
-        let fits = last.offset + u64::from(last.len) == first.offset + together;
-        let whole = first.offset.is_multiple_of(BLOCK) && at.is_multiple_of(BLOCK);
-        (self.may_share && fits && whole && len > 0).then_some((first.offset, len))
-    }
-
-    fn make_symlink(&mut self, entry: &Entry) -> Result<(), JobError> {
-        let Kind::Symlink { target } = &entry.kind else { return Ok(()) };
-        let disk = &self.shelves.disk;
-        let made = self.tree.place(&entry.path).and_then(|(dir, name)| disk.symlink(&dir, &name, target));
-        made.map_err(|error| self.failed(entry, 4096, error))
+        make().inspect_err(|_| self.has_failed.store(true, Ordering::Relaxed))
     }
 
     fn attribute(&self, index: usize) -> Option<Attribute> {
@@ -172,23 +137,33 @@ impl<'a, D: Disk> Layout<'a, D> {
     /// Owner and time of a file in which nothing is written any more; it was made with its mode.
     fn finish_file(&self, file: &D::File, attribute: Option<Attribute>) -> io::Result<()> {
         let Some(Attribute { seconds, nanos, uid, gid }) = attribute else { return Ok(()) };
-        if self.shelves.options.apply_owners {
+        if self.shelves.options.apply_owners && self.fresh_owner(file)? != (uid, gid) {
             self.shelves.disk.set_owner_of(file, uid, gid)?;
         }
         self.shelves.disk.set_mtime_of(file, seconds, nanos)
     }
 
+    /// Whose a file is that we have just made: everybody's like the first one's, because all stand in directories that we have just
+    /// made inside each other, and whose owners and modes are given last.
+    fn fresh_owner(&self, file: &D::File) -> io::Result<(u32, u32)> {
+        if let Some(owner) = self.fresh.get() {
+            return Ok(*owner);
+        }
+        let meta = self.shelves.disk.file_metadata(file)?;
+        Ok(*self.fresh.get_or_init(|| (meta.uid, meta.gid)))
+    }
+
     /// Owner, mode and time of a directory or symlink whose contents are all finished.
-    fn finish(&mut self, index: usize) -> Result<(), JobError> {
+    fn finish(&self, tree: &mut Tree<D>, index: usize) -> Result<(), JobError> {
         let entry = &self.plan.manifest.entries[index];
         if matches!(entry.kind, Kind::HardLink { .. } | Kind::File { .. }) {
             return Ok(());
         }
-        self.finish_entry(entry, self.attribute(index)).map_err(|error| self.failed(entry, 0, error))
+        self.finish_entry(tree, entry, self.attribute(index)).map_err(|error| self.failed(entry, 0, error))
     }
 
-    fn finish_entry(&mut self, entry: &Entry, attribute: Option<Attribute>) -> io::Result<()> {
-        let (dir, name) = self.tree.place(&entry.path)?;
+    fn finish_entry(&self, tree: &mut Tree<D>, entry: &Entry, attribute: Option<Attribute>) -> io::Result<()> {
+        let (dir, name) = tree.place(&entry.path)?;
         let disk = &self.shelves.disk;
         if let Some(owner) = attribute.filter(|_| self.shelves.options.apply_owners) {
             disk.set_owner(&dir, &name, owner.uid, owner.gid)?;
@@ -205,4 +180,147 @@ impl<'a, D: Disk> Layout<'a, D> {
     fn failed(&self, entry: &Entry, need: u64, error: io::Error) -> JobError {
         self.ground.failed(format_args!("laying out \"{}\"", words::name(&entry.path)), need)(error)
     }
+}
+
+impl<D: Disk> Hand<'_, D> {
+    /// A file with everything that belongs to it: it is looked up once, and never again.
+    fn make(&mut self, index: usize) -> Result<(), JobError> {
+        let layout = self.layout;
+        let entry = &layout.plan.manifest.entries[index];
+        let Kind::File { mode, len, extents } = &entry.kind else { return Ok(()) };
+        let (dir, name) = self.tree.place(&entry.path).map_err(|error| layout.failed(entry, 0, error))?;
+        let attribute = layout.attribute(index);
+        if let Some(earlier) = &mut self.earlier
+            && earlier.link(entry, attribute, (&dir, &name))?
+        {
+            return Ok(());
+        }
+        let created = layout.shelves.disk.create(&dir, &name, *mode);
+        let file = created.map_err(|error| layout.failed(entry, *len, error))?;
+        self.fill(entry, &file, *len, extents)?;
+        layout.finish_file(&file, attribute).map_err(|error| layout.failed(entry, 0, error))
+    }
+
+    fn fill(&mut self, entry: &Entry, file: &D::File, len: u64, extents: &[Extent]) -> Result<(), JobError> {
+        let layout = self.layout;
+        let mut at = 0;
+        for extent in extents {
+            match *extent {
+                Extent::Pieces { first, count } => layout.write_run(entry, file, at, first..first + count)?,
+                Extent::Part { piece, offset, len } => self.write_part(entry, file, at, (piece, offset, len))?,
+                Extent::Hole { .. } => {}
+            }
+            at += extent_len(&layout.plan.manifest, extent);
+        }
+        match extents.last() {
+            Some(Extent::Hole { .. }) => {
+                layout.shelves.disk.set_len(file, len).map_err(|error| layout.failed(entry, 0, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn write_part(&mut self, entry: &Entry, file: &D::File, at: u64, part: (u32, u32, u32)) -> Result<(), JobError> {
+        let layout = self.layout;
+        let bytes = self.pack.part(layout.shelves, &layout.plan.holding, part)?;
+        let written = layout.shelves.disk.write_at(file, bytes, at);
+        written.map_err(|error| layout.failed(entry, part.2.into(), error))
+    }
+}
+
+impl<D: Disk> Layout<'_, D> {
+    /// Writes whole pieces. All are read and verified, also those that the file system then shares.
+    fn write_run(&self, entry: &Entry, file: &D::File, at: u64, run: Range<u32>) -> Result<(), JobError> {
+        let shared = at + self.share(file, at, run.clone());
+        if self.run_len(run.clone()) <= LARGE {
+            return self.write_pieces(entry, file, at, run, shared);
+        }
+        let mut parts = Vec::new();
+        let mut at = at;
+        for first in run.clone().step_by(PIECES as usize) {
+            let part = first..run.end.min(first + PIECES);
+            parts.push((at, part.clone()));
+            at += self.run_len(part);
+        }
+        let written = each(&*self.shelves.options.hands, parts.len(), |nth| {
+            let (at, part) = parts[nth].clone();
+            self.unless_failed(|| self.write_pieces(entry, file, at, part, shared))
+        });
+        written.into_iter().collect()
+    }
+
+    /// Writes whole pieces from `at` on, except what comes before `shared`: that stands there already, and is only verified.
+    fn write_pieces(
+        &self,
+        entry: &Entry,
+        file: &D::File,
+        mut at: u64,
+        run: Range<u32>,
+        shared: u64,
+    ) -> Result<(), JobError> {
+        let holding = &self.plan.holding;
+        for index in run {
+            let bytes = self.shelves.read_piece(holding, index).map_err(|why| unread(holding, why))?;
+            let len = bytes.len() as u64;
+            let skip = shared.saturating_sub(at).min(len);
+            if skip < len {
+                let written = self.shelves.disk.write_at(file, &bytes[skip as usize..], at + skip);
+                written.map_err(|error| self.failed(entry, len, error))?;
+            }
+            at += len;
+        }
+        Ok(())
+    }
+
+    fn run_len(&self, run: Range<u32>) -> u64 {
+        run.filter_map(|index| self.plan.places.get(index)).map(|place| u64::from(place.len)).sum()
+    }
+
+    /// Lets the file system share as much of a run's beginning as it can; returns how many bytes that is.
+    fn share(&self, file: &D::File, at: u64, run: Range<u32>) -> u64 {
+        let Some((from, len)) = self.shareable(at, run) else { return 0 };
+        let pieces = self.shelves.file(&self.plan.holding, crate::holding::Part::Pieces);
+        match pieces.and_then(|pieces| self.shelves.disk.share_range(&pieces, from, file, at, len)) {
+            Ok(()) => len,
+            Err(_) => {
+                self.may_share.store(false, Ordering::Relaxed);
+                0
+            }
+        }
+    }
+
+    /// The offset and length of what of a run could be shared: whole blocks that stand together in the store as well.
+    fn shareable(&self, at: u64, run: Range<u32>) -> Option<(u64, u64)> {
+        let first: &Place = self.plan.places.get(run.start)?;
+        let last: &Place = self.plan.places.get(run.end.checked_sub(1)?)?;
+        let together = self.run_len(run);
+        let len = together / BLOCK * BLOCK;
+        let fits = last.offset + u64::from(last.len) == first.offset + together;
+        let whole = first.offset.is_multiple_of(BLOCK) && at.is_multiple_of(BLOCK);
+        (self.may_share.load(Ordering::Relaxed) && fits && whole && len > 0).then_some((first.offset, len))
+    }
+}
+
+/// The files that are laid out many at once, in groups that read few packs twice, and the large ones, all by their index.
+fn groups(entries: &[Entry]) -> (Vec<Vec<usize>>, Vec<usize>) {
+    let (mut groups, mut large) = (vec![Vec::new()], Vec::new());
+    let mut last_pack = None;
+    for (index, entry) in entries.iter().enumerate() {
+        let Kind::File { len, extents, .. } = &entry.kind else { continue };
+        if *len > LARGE {
+            large.push(index);
+            continue;
+        }
+        let pack = match extents.first() {
+            Some(Extent::Part { piece, .. }) => Some(*piece),
+            _ => None,
+        };
+        let is_full = groups.last().is_none_or(|group| group.len() >= NEIGHBOURS);
+        if is_full && (pack.is_none() || pack != last_pack) {
+            groups.push(Vec::new());
+        }
+        last_pack = pack;
+        groups.last_mut().expect("there is one from the beginning").push(index);
+    }
+    (groups, large)
 }

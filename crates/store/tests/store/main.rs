@@ -4,6 +4,7 @@ extern crate tiding_store as store;
 
 mod crash;
 mod faults;
+mod hands;
 mod hostile;
 mod memory;
 mod publish;
