@@ -1,12 +1,13 @@
 //! Files without a network: what it costs to read, cut and hash them, and what it costs merely to create them.
 
-use crate::lab;
+use crate::lab::{self, Cost};
 use anyhow::{Context, Result};
+use node::hands::Threads;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Writes `len` bytes that do not compress and hold no repetition.
 pub(crate) fn random_file(path: &Path, len: usize, seed: u64) -> Result<()> {
@@ -42,24 +43,23 @@ pub(crate) fn small_files(dir: &Path, count: usize, len: usize) -> Result<()> {
 
 /// Reads, cuts and hashes `path` on one thread, as a publisher does, and says how long it took.
 pub(crate) fn import(path: &Path) -> Result<Duration> {
-    let start = Instant::now();
-    lab::import(path)?;
-    Ok(start.elapsed())
+    Ok(lab::cost(|| lab::import(path, &Threads::of(1)))?.0.wall)
 }
 
 /// The bare loop: create, write, and one `syncfs` at the end, in a directory per hundred files as above.
-pub(crate) fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Duration> {
+pub(crate) fn bare_loop(dir: &Path, count: usize, len: usize) -> Result<Cost> {
     let bytes = vec![7u8; len];
-    let start = Instant::now();
-    for number in 0..count {
-        let sub = dir.join(format!("d{:04}", number / 100));
-        if number % 100 == 0 {
-            fs::create_dir_all(&sub)?;
+    let bare = || {
+        for number in 0..count {
+            let sub = dir.join(format!("d{:04}", number / 100));
+            if number % 100 == 0 {
+                fs::create_dir_all(&sub)?;
+            }
+            fs::File::create(sub.join(format!("f{number:06}")))?.write_all(&bytes)?;
         }
-        fs::File::create(sub.join(format!("f{number:06}")))?.write_all(&bytes)?;
-    }
-    rustix::fs::syncfs(fs::File::open(dir)?)?;
-    Ok(start.elapsed())
+        Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)
+    };
+    Ok(lab::cost(bare)?.0)
 }
 
 /// Takes the right to write from every file below `dir`, two directories deep as above.

@@ -1,67 +1,91 @@
 //! A publisher and one store on the real disk, without a network: the jobs of a deploy in the order in which an engine gives
-//! them, on one thread, each part timed by itself.
+//! them, each part timed by itself.
 
+use crate::process;
 use anyhow::{Context, Result, bail, ensure};
 use content::release::Instructions;
-use content::{AppName, ContentSpec, Digest, Digested, FleetId, PayloadKind, PieceNo, Release, Signed, UnixTime};
+use content::{AppName, ContentSpec, Digest, FleetId, PayloadKind, PieceNo, Release, Signed, UnixTime};
 use engine::door::{Job, JobDone, JobError};
 use node::disk::RealDisk;
+use node::hands::Threads;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::disk::Name;
 use store::import::{Found, Source};
-use store::{Options, PieceSource, Store};
+use store::{Options, Store};
 
 /// A store of its own below a directory, and the path that its releases go to.
 pub(crate) struct Lab {
     store: Store<RealDisk>,
     path: PathBuf,
+    hands: Threads,
 }
 
 /// How long each part took.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Took {
     /// Read, cut and hash.
-    pub(crate) import: Duration,
+    pub(crate) import: Cost,
     /// Verify and write every piece, sync, name.
-    pub(crate) keep: Duration,
+    pub(crate) keep: Cost,
     /// Lay out and sync.
-    pub(crate) layout: Duration,
+    pub(crate) layout: Cost,
     /// Accept and switch.
-    pub(crate) switch: Duration,
+    pub(crate) switch: Cost,
+}
+
+/// What a part cost.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cost {
+    /// By the clock.
+    pub(crate) wall: Duration,
+    /// Of all processors together: other work on the machine changes it less.
+    pub(crate) cpu: Duration,
+}
+
+impl std::ops::Add for Cost {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self { wall: self.wall + other.wall, cpu: self.cpu + other.cpu }
+    }
+}
+
+/// What something costs that this process does.
+pub(crate) fn cost<T>(act: impl FnOnce() -> Result<T>) -> Result<(Cost, T)> {
+    let cpu = || Duration::from_secs_f64(process::cpu_seconds(std::process::id()).unwrap_or(0.0));
+    let (begun, before) = (Instant::now(), cpu());
+    let done = act()?;
+    Ok((Cost { wall: begun.elapsed(), cpu: cpu().saturating_sub(before) }, done))
 }
 
 impl Lab {
-    /// An empty store below `dir`, which is made.
-    pub(crate) fn new(dir: &Path) -> Result<Self> {
+    /// An empty store below `dir`, which is made, and so many threads to work with.
+    pub(crate) fn new(dir: &Path, hands: Threads) -> Result<Self> {
         let (home, path) = (dir.join("store"), dir.join("srv/app"));
         fs::create_dir_all(&home)?;
         fs::create_dir_all(dir.join("srv"))?;
         let disk = RealDisk::new();
         let (home, root) = (disk.open_path(&home)?, disk.open_path(Path::new("/"))?);
-        let options = Options { reserve: 0, home: "the lab".to_owned(), ..Options::default() };
+        let options = Options { reserve: 0, home: "the lab".to_owned(), hands: Arc::new(hands), ..Options::default() };
         let (store, _) = Store::open(Arc::new(disk), home, root, "bench", options)?;
-        Ok(Self { store, path: path.canonicalize().unwrap_or(path) })
+        Ok(Self { store, path: path.canonicalize().unwrap_or(path), hands })
     }
 
     /// Publishes `source`, takes it in, lays it out and makes it live, as the release `version`.
     pub(crate) fn deploy(&mut self, source: &Path, version: usize) -> Result<Took> {
-        let begun = Instant::now();
-        let (found, pieces) = import(source)?;
-        let import = begun.elapsed();
-        for content in [found.content, found.attributes] {
-            self.fetch(&pieces, content)?;
-        }
-        let keep = begun.elapsed() - import;
+        let hands = self.hands;
+        let (import, (found, pieces)) = cost(|| import(source, &hands))?;
+        let (keep, ()) = cost(|| {
+            [found.content, found.attributes].into_iter().try_for_each(|content| self.fetch(&pieces, content))
+        })?;
         let release = self.release(&found, version);
         let id = content::ReleaseId(release.payload_digest());
-        self.job(&Job::Assemble { release })?;
-        let layout = begun.elapsed() - import - keep;
+        let (layout, _) = cost(|| self.job(&Job::Assemble { release }))?;
         let app = app()?;
-        self.job(&Job::Switch { app: app.clone(), release: id })?;
-        let switch = begun.elapsed() - import - keep - layout;
+        let (switch, _) = cost(|| self.job(&Job::Switch { app: app.clone(), release: id }))?;
         self.job(&Job::Confirm { app: app.clone(), release: id })?;
         self.check(&app)?;
         Ok(Took { import, keep, layout, switch })
@@ -101,7 +125,7 @@ impl Lab {
     }
 
     fn give(&mut self, source: &Source<RealDisk>, content: content::ContentId, piece: PieceNo) -> Result<()> {
-        let payload = Digested::new(source.read(content, piece)?);
+        let payload = source.read_digested(content, piece)?;
         let pieces = self.store.pieces();
         pieces.write(content, piece, &payload).map_err(words)?;
         if pieces.checkpoint_due() {
@@ -143,9 +167,9 @@ fn words(error: JobError) -> anyhow::Error {
 }
 
 /// Reads, cuts and hashes `path`, as a publisher does.
-pub(crate) fn import(path: &Path) -> Result<(Found, Source<RealDisk>)> {
+pub(crate) fn import(path: &Path, hands: &Threads) -> Result<(Found, Source<RealDisk>)> {
     let disk = RealDisk::new();
     let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
     let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
-    Ok(store::import::import(Arc::new(disk), parent, &name, &mut |_| ())?)
+    Ok(store::import::import_by(hands, Arc::new(disk), parent, &name, &mut |_| ())?)
 }

@@ -108,7 +108,7 @@ fn small(arguments: &Arguments, dir: &Path) -> Result<()> {
         let tree = dir.join(format!("tree-{run}"));
         files::small_files(&tree, count, len)?;
         std::fs::write(tree.join("run"), run.to_string())?;
-        bare.push(count as f64 / files::bare_loop(&dir.join(format!("bare-{run}")), count, len)?.as_secs_f64());
+        bare.push(count as f64 / files::bare_loop(&dir.join(format!("bare-{run}")), count, len)?.wall.as_secs_f64());
         ours.push(count as f64 / fleet.deploy(&tree, &format!("/srv/small-{run}"))?.wall.as_secs_f64());
     }
     report::row("20,000 files of 4 KiB to 4 agents, deploy to confirmed, files/s each", "", ours);

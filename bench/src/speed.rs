@@ -4,12 +4,13 @@
 //! `tiding-bench files [--runs N] [--files N] [--fleet-files N] [--large GiB] [--ram DIR] [--disk DIR]`; 0 leaves a part out.
 
 use crate::fleet::Fleet;
-use crate::lab::Lab;
+use crate::lab::{self, Cost, Lab};
 use crate::{files, process, report};
 use anyhow::{Context, Result, bail};
+use node::hands::Threads;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// Length of a small file, in bytes.
 const SMALL: usize = 4096;
@@ -105,55 +106,59 @@ fn measure(
     Ok(())
 }
 
-/// A large file: published, kept, laid out, by one thread; beside writing and syncing as many bytes.
+/// A large file: published, kept, laid out, by one thread and then by all; beside writing and syncing as many bytes.
 fn large(place: &Place<'_>, dir: &Path, gib: usize, run: usize, figures: &mut Figures) -> Result<()> {
     let name = |what: &str| format!("{gib} GiB file, {what}, {}", place.name);
     let (payload, bytes) = (dir.join("payload"), gib * GIB);
     let asked = if gib == 1 { "400 / 700" } else { "" };
-    let begun = Instant::now();
-    files::random_file(&payload, bytes, run as u64 + 7)?;
-    rustix::fs::syncfs(fs::File::open(dir)?)?;
-    figures.add(name("bare write and syncfs"), "MB/s", "", per_second(bytes, begun.elapsed()) / 1e6);
-    let took = Lab::new(dir)?.deploy(&payload, 1)?;
-    figures.add(name("import (cut, hash)"), "MB/s", "", per_second(bytes, took.import) / 1e6);
-    figures.add(
-        name("import (cut, hash, store, sync)"),
-        "MB/s",
-        asked,
-        per_second(bytes, took.import + took.keep) / 1e6,
-    );
-    figures.add(name("layout"), "MB/s", "", per_second(bytes, took.layout) / 1e6);
+    let bare = || {
+        files::random_file(&payload, bytes, run as u64 + 7)?;
+        Ok(rustix::fs::syncfs(fs::File::open(dir)?)?)
+    };
+    figures.speed(name("bare write and syncfs"), "", bytes, lab::cost(bare)?.0);
+    let took = Lab::new(&dir.join("one"), Threads::of(1))?.deploy(&payload, 1)?;
+    figures.speed(name("import (cut, hash), one thread"), "", bytes, took.import);
+    figures.speed(name("import (cut, hash, store, sync), one thread"), asked, bytes, took.import + took.keep);
+    figures.speed(name("layout, one thread"), "", bytes, took.layout);
     let peak = process::memory_kib(std::process::id()).map_or(0, |(_, peak)| peak);
     figures.add(name("peak memory of all of it in one process"), "MiB", "", peak as f64 / 1024.0);
+    fs::remove_dir_all(dir.join("one"))?;
+    let took = Lab::new(&dir.join("all"), Threads::all())?.deploy(&payload, 1)?;
+    figures.speed(name("import (cut, hash), all threads"), "", bytes, took.import);
+    figures.speed(name("layout, all threads"), "", bytes, took.layout);
     Ok(())
 }
 
-/// Many small files by one thread, and then one of them changed; beside the bare loop.
+/// Many small files by one thread, and then one of them changed, and again by all; beside the bare loop.
 fn small(place: &Place<'_>, dir: &Path, count: usize, figures: &mut Figures) -> Result<()> {
     let name = |what: &str| format!("{count} files of 4 KiB, {what}, {}", place.name);
     let tree = dir.join("tree");
-    let mut rate = |what: &str, took: Duration| figures.add(name(what), "files/s", "", per_second(count, took));
+    let mut rate = |what: &str, took: Cost| figures.rate(name(what), count, took);
     rate("bare create / write / syncfs", files::bare_loop(&dir.join("bare"), count, SMALL)?);
     files::small_files(&tree, count, SMALL)?;
-    let mut lab = Lab::new(dir)?;
+    let all = Lab::new(&dir.join("all"), Threads::all())?.deploy(&tree, 1)?;
+    rate("import (walk, cut, hash), all threads", all.import);
+    rate("layout and sync, all threads", all.layout);
+    fs::remove_dir_all(dir.join("all"))?;
+    let mut lab = Lab::new(dir, Threads::of(1))?;
     let first = lab.deploy(&tree, 1)?;
-    rate("import (walk, cut, hash)", first.import);
-    rate("keep (verify, store, sync)", first.keep);
-    rate("layout and sync", first.layout);
+    rate("import (walk, cut, hash), one thread", first.import);
+    rate("keep (verify, store, sync), one thread", first.keep);
+    rate("layout and sync, one thread", first.layout);
     change_one(&tree, count, 2)?;
     let second = lab.deploy(&tree, 2)?;
     let mut seconds = |what: &str, took: Duration| figures.add(name(what), "s", "", took.as_secs_f64());
-    seconds("one changed: import again", second.import);
-    seconds("one changed: keep", second.keep);
-    seconds("one changed: layout and sync", second.layout);
-    seconds("one changed: switch", second.switch);
+    seconds("one changed: import again", second.import.wall);
+    seconds("one changed: keep", second.keep.wall);
+    seconds("one changed: layout and sync", second.layout.wall);
+    seconds("one changed: switch", second.switch.wall);
     seconds("one changed: collect the first", lab.collect()?);
     // Files into which nobody writes are shared with the release before.
     files::forbid_writing(&tree)?;
     lab.deploy(&tree, 3)?;
     change_one(&tree, count, 4)?;
     let fourth = lab.deploy(&tree, 4)?;
-    seconds("one changed, read-only files: layout and sync", fourth.layout);
+    seconds("one changed, read-only files: layout and sync", fourth.layout.wall);
     let (shared, all) = files::shared(&dir.join("srv/app"))?;
     let mut counted = |what: &str, files: usize| figures.add(name(what), "files", "", files as f64);
     counted("one changed, read-only files: written", all - shared);
@@ -167,7 +172,7 @@ fn fleet(place: &Place<'_>, dir: &Path, count: usize, tiding: &Path, figures: &m
     let tree = dir.join("tree");
     let bare = files::bare_loop(&dir.join("bare"), count, SMALL)?;
     fs::remove_dir_all(dir.join("bare"))?;
-    figures.add(name("bare loop, one tree"), "files/s", "", per_second(count, bare));
+    figures.rate(name("bare loop, one tree"), count, bare);
     files::small_files(&tree, count, SMALL)?;
     let fleet = Fleet::start(tiding, AGENTS, dir)?;
     let first = fleet.deploy(&tree, "/srv/small")?;
@@ -195,6 +200,18 @@ fn per_second(count: usize, took: Duration) -> f64 {
 }
 
 impl Figures {
+    /// Bytes by the clock, and by the processor's time.
+    fn speed(&mut self, what: String, asked: &str, bytes: usize, took: Cost) {
+        self.add(format!("{what}, per CPU second"), "MB/s", "", per_second(bytes, took.cpu) / 1e6);
+        self.add(what, "MB/s", asked, per_second(bytes, took.wall) / 1e6);
+    }
+
+    /// Files by the clock, and by the processor's time.
+    fn rate(&mut self, what: String, count: usize, took: Cost) {
+        self.add(format!("{what}, per CPU second"), "files/s", "", per_second(count, took.cpu));
+        self.add(what, "files/s", "", per_second(count, took.wall));
+    }
+
     fn add(&mut self, what: String, unit: &'static str, asked: &str, figure: f64) {
         eprintln!("{what}: {figure:.1} {unit}");
         match self.0.iter_mut().find(|(other, ..)| *other == what) {
