@@ -86,8 +86,7 @@ impl<D: Disk> Earlier<'_, D> {
         let Some(attribute) = attribute.filter(|_| mode & WRITE == 0) else { return Ok(false) };
         // What cannot be looked at there is laid out instead, and says why if that fails too.
         let Ok((from, first)) = self.tree.place(&entry.path) else { return Ok(false) };
-        let Ok(file) = self.live.shelves.disk.open(&from, &first) else { return Ok(false) };
-        let Ok(before) = self.live.shelves.disk.file_metadata(&file) else { return Ok(false) };
+        let Ok((file, before)) = self.live.shelves.disk.open_and_look(&from, &first) else { return Ok(false) };
         let is_as_said = (before.mode, before.len) == (*mode, *len) && self.may_share(&before, &attribute);
         if !is_as_said || self.may_do_more(&file) || !self.check.has_bytes(&file, extents)? {
             return Ok(false);
