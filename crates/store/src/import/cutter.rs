@@ -1,10 +1,10 @@
 //! Cutting one large file: a window slides over it, and only that much of it is in memory.
 //!
-//! Holes are not read: the piece that begins at least [`MAX_PIECE`] zeros is as long as that of any other such window, so they
+//! Holes are not read: the piece that begins at least [`Grain::max`] zeros is as long as that of any other such window, so they
 //! are cut as if they had been read.
 
 use crate::disk::Disk;
-use content::cut::{self, MAX_PIECE};
+use content::cut::{Grain, is_zero};
 use std::io;
 use std::ops::Range;
 
@@ -30,10 +30,6 @@ impl<D: Disk> Reading<'_, D> {
     }
 }
 
-/// How long a piece of nothing but zeros is: what content decides there is the longest piece, which a test of `content::cut`
-/// holds.
-const ZEROS: u64 = MAX_PIECE as u64;
-
 /// What a file was cut into, one after another.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Cut {
@@ -55,6 +51,7 @@ pub(super) struct Block {
 
 /// How far a file is cut.
 pub(super) struct Cutter {
+    grain: Grain,
     /// How much is read at once, in bytes.
     window: usize,
     /// Where the next piece begins.
@@ -65,8 +62,8 @@ pub(super) struct Cutter {
 
 impl Cutter {
     /// At the beginning of a file.
-    pub(super) fn new(window: usize) -> Self {
-        Self { window: window.max(2 * MAX_PIECE), at: 0, rest: Vec::new() }
+    pub(super) fn new(grain: Grain, window: usize) -> Self {
+        Self { grain, window: window.max(2 * grain.max()), at: 0, rest: Vec::new() }
     }
 
     /// The next block; `bytes` is room that was used before.
@@ -94,11 +91,11 @@ impl Cutter {
 
     /// Cuts as far as it can be told where; returns how many bytes that is.
     fn cut(&mut self, bytes: &[u8], is_last: bool, cuts: &mut Vec<Cut>) -> usize {
-        let mut begin = 0;
-        while begin < bytes.len() && (is_last || bytes.len() - begin >= MAX_PIECE) {
+        let (mut begin, max) = (0, self.grain.max());
+        while begin < bytes.len() && (is_last || bytes.len() - begin >= max) {
             let window = &bytes[begin..];
-            let len = cut::next_cut(&window[..window.len().min(MAX_PIECE)]);
-            cuts.push(match cut::is_zero(&window[..len]) {
+            let len = self.grain.next_cut(&window[..window.len().min(max)]);
+            cuts.push(match is_zero(&window[..len]) {
                 true => Cut::Hole(len as u64),
                 false => Cut::Piece(self.at, begin..begin + len),
             });
@@ -110,15 +107,17 @@ impl Cutter {
     /// How many bytes are pieces of zeros that need not be read, if what was read already is zeros, too.
     fn skip_hole<D: Disk>(&self, reading: &Reading<'_, D>) -> io::Result<u64> {
         let held = self.rest.len() as u64;
-        if !cut::is_zero(&self.rest) {
+        if !is_zero(&self.rest) {
             return Ok(0);
         }
         let hole = held + reading.hole(self.at + held)?;
-        if hole < MAX_PIECE as u64 {
+        // A piece of nothing but zeros is the longest piece, which a test of `content::cut` holds.
+        let max = self.grain.max() as u64;
+        if hole < max {
             return Ok(0);
         }
-        // The last piece must still see MAX_PIECE zeros before it.
-        let pieces = (hole - MAX_PIECE as u64) / ZEROS + 1;
-        Ok(pieces * ZEROS)
+        // The last piece must still see so many zeros before it.
+        let pieces = (hole - max) / max + 1;
+        Ok(pieces * max)
     }
 }

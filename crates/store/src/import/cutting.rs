@@ -5,7 +5,7 @@
 
 use super::source::Spot;
 use crate::hands::{Hands, each};
-use content::cut::Packer;
+use content::cut::{Grain, Packer};
 use content::manifest::{Builder, Pack};
 use content::{Digest, Piece};
 use std::collections::BTreeMap;
@@ -37,8 +37,9 @@ pub(super) enum Chunk {
 }
 
 impl Cutting {
-    pub(super) fn new() -> Self {
-        let (builder, packer) = (Builder::new(), Packer::new());
+    /// Nothing yet, of a content that is cut so fine.
+    pub(super) fn new(grain: Grain) -> Self {
+        let (builder, packer) = (Builder::new(), Packer::new(grain));
         Self { builder, spots: BTreeMap::new(), packer, pack: None, ended: Vec::new() }
     }
 

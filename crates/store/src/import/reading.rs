@@ -11,7 +11,7 @@ use super::walk::{Seen, Sort, failed, unchanged, vanished};
 use crate::disk::{Disk, Meta, Name};
 use crate::hands::{Hands, each};
 use crate::tree::Tree;
-use content::cut::{SMALL, is_zero};
+use content::cut::{Grain, is_zero};
 use content::{Digest, Piece};
 use std::io;
 use std::ops::Range;
@@ -34,6 +34,8 @@ pub(super) struct Reader<'a, D: Disk> {
     pub(super) parent: &'a D::Dir,
     pub(super) name: &'a Name,
     pub(super) hands: &'a dyn Hands,
+    /// How fine the files are cut.
+    pub(super) grain: Grain,
     /// Called with the bytes read so far.
     pub(super) progress: &'a mut dyn FnMut(u64),
     /// That many.
@@ -77,9 +79,13 @@ impl<D: Disk> Reader<'_, D> {
     /// Looks into the files of a batch, by as many hands as there are; with `bytes`, reads them too.
     pub(super) fn look(&mut self, batch: &[Seen], bytes: bool) -> Result<Vec<Looked>, ImportError> {
         let parts: Vec<&[Seen]> = batch.chunks(NEIGHBOURS).collect();
+        let grain = self.grain;
         let looked = each(self.hands, parts.len(), |part| {
             let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
-            parts[part].iter().map(|seen| look(&**self.disk, &mut tree, seen, bytes)).collect::<Vec<_>>()
+            parts[part]
+                .iter()
+                .map(|seen| look(&**self.disk, &mut tree, seen, bytes.then_some(grain)))
+                .collect::<Vec<_>>()
         });
         let looked = looked.into_iter().flatten().collect::<Result<Vec<_>, _>>()?;
         self.tell(if bytes { batch.iter().map(Seen::len).filter(|len| *len <= WINDOW as u64).sum() } else { 0 });
@@ -110,7 +116,7 @@ impl<D: Disk> Reader<'_, D> {
 
     fn windows(&mut self, reading: &Reading<'_, D>, entry: u32, cutting: &mut Cutting) -> io::Result<()> {
         let window = if self.hands.count() > 1 { WIDE_WINDOW } else { WINDOW };
-        let mut cutter = Cutter::new(window);
+        let mut cutter = Cutter::new(self.grain, window);
         let mut block = cutter.next(reading, Vec::new())?;
         let mut room = Vec::new();
         loop {
@@ -157,8 +163,8 @@ fn hash(cut: &Cut, bytes: &[u8]) -> Chunk {
     }
 }
 
-/// Opens a file, names its attributes and reads it, unless it is a long one.
-fn look<D: Disk>(disk: &D, tree: &mut Tree<D>, seen: &Seen, bytes: bool) -> Result<Looked, ImportError> {
+/// Opens a file, names its attributes and reads it if it is told how to cut it, unless it is a long one.
+fn look<D: Disk>(disk: &D, tree: &mut Tree<D>, seen: &Seen, grain: Option<Grain>) -> Result<Looked, ImportError> {
     let path = &seen.path;
     if !matches!(seen.sort, Sort::File) {
         return Ok(Looked { attributes: Vec::new(), bytes: Bytes::None });
@@ -174,10 +180,11 @@ fn look<D: Disk>(disk: &D, tree: &mut Tree<D>, seen: &Seen, bytes: bool) -> Resu
     same(seen, &meta)?;
     let attributes = disk.attribute_names_of(&file).map_err(failed(path))?;
     let reading = Reading { disk, file: &file, len: meta.len };
-    let bytes = match meta.len {
-        len if !bytes || len == 0 || len > WINDOW as u64 => Bytes::None,
-        len if len < SMALL as u64 => small(&reading).map_err(unread(path))?,
-        _ => Bytes::Cut(cut(&reading).map_err(unread(path))?),
+    let bytes = match (meta.len, grain) {
+        (0, _) | (_, None) => Bytes::None,
+        (len, _) if len > WINDOW as u64 => Bytes::None,
+        (len, Some(grain)) if grain.packs(len) => small(&reading).map_err(unread(path))?,
+        (_, Some(grain)) => Bytes::Cut(cut(grain, &reading).map_err(unread(path))?),
     };
     Ok(Looked { attributes, bytes })
 }
@@ -188,8 +195,8 @@ fn small<D: Disk>(reading: &Reading<'_, D>) -> io::Result<Bytes> {
     Ok(if is_zero(&bytes) { Bytes::Cut(vec![Chunk::Hole(reading.len)]) } else { Bytes::Small(bytes) })
 }
 
-fn cut<D: Disk>(reading: &Reading<'_, D>) -> io::Result<Vec<Chunk>> {
-    let mut cutter = Cutter::new(reading.len.min(WINDOW as u64) as usize);
+fn cut<D: Disk>(grain: Grain, reading: &Reading<'_, D>) -> io::Result<Vec<Chunk>> {
+    let mut cutter = Cutter::new(grain, reading.len.min(WINDOW as u64) as usize);
     let (mut chunks, mut room) = (Vec::new(), Vec::new());
     loop {
         let block = cutter.next(reading, room)?;

@@ -9,6 +9,7 @@ use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::hands::{Hands, each};
 use crate::tree::Tree;
 use content::attributes::{Attribute, Attributes};
+use content::cut::Grain;
 use content::manifest::{MAX_DEPTH, compare_paths};
 use std::collections::BTreeMap;
 use std::io;
@@ -69,7 +70,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             seen: Vec::new(),
             refused: Vec::new(),
             noted: judge::Attributes::default(),
-            cutting: Cutting::new(),
+            cutting: Cutting::new(Grain::of(0)),
             linked: BTreeMap::new(),
         }
     }
@@ -128,7 +129,9 @@ impl<'a, D: Disk> Walk<'a, D> {
         let seen = std::mem::take(&mut self.seen);
         let (disk, parent, name) = (self.disk.clone(), self.parent.clone(), self.name.clone());
         let hands = self.hands;
-        let mut reader = Reader { disk: &disk, parent: &parent, name: &name, hands, progress, read: 0 };
+        let grain = Grain::of(seen.iter().map(Seen::len).sum());
+        self.cutting = Cutting::new(grain);
+        let mut reader = Reader { disk: &disk, parent: &parent, name: &name, hands, grain, progress, read: 0 };
         let mut begin = 0;
         while begin < seen.len() {
             let batch = reader.batch(&seen, begin);
