@@ -27,6 +27,7 @@ use crate::door::{BufferId, Event, JobError, Message, Misbehaviour, STRIPES, Str
 use asking::{Answers, Asking};
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use partner::Partner;
+pub(crate) use relay::{Blame, Place};
 use serving::Serving;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -375,6 +376,9 @@ impl Swarm {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         pieces.iter().for_each(|piece| transfer.partner_has(now, from, *piece));
+        if let Some(partner) = transfer.partners.get_mut(&from) {
+            partner.has_said(now);
+        }
         if transfer.wants() {
             self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
         }
@@ -389,12 +393,14 @@ impl Swarm {
             return self.convict(from, Misbehaviour::Flood);
         }
         let total = self.contents.get(&content).map(|transfer| transfer.total);
+        let pages = self.contents.get(&content).map_or(0, |transfer| transfer.pages);
         if total.is_some_and(|total| pieces.iter().any(|piece| piece.0 >= total)) {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         for &piece in pieces {
             let is_here = self.contents.get(&content).is_some_and(|transfer| transfer.have.contains(piece));
-            let queued = is_here && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece));
+            let queued = is_here
+                && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece, piece.0 < pages));
             if !queued {
                 self.out.push_back(Action::Send(from, Message::Cannot { content, piece }));
             }

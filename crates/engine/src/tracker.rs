@@ -20,6 +20,10 @@ const LONGEST: Duration = Duration::from_secs(5);
 const DIAL: Duration = Duration::from_secs(15);
 /// Whoever is blamed twice within such a time is benched.
 const AGAIN: Duration = Duration::from_millis(500);
+/// Whoever got another part has so long to fulfil it before it is blamed.
+const FRESH: Duration = Duration::from_millis(100);
+/// How long those after a member must go on saying that they have to ask others.
+const HOLDS: Duration = Duration::from_millis(50);
 /// At most this part of the members may have no part in the given order.
 const BENCH: usize = 8;
 /// How long they have none: a slow machine is likely to be slow in the next deploy as well.
@@ -42,6 +46,8 @@ pub(crate) struct Tracker {
     benched: BTreeMap<NodeId, Time>,
     /// Who was blamed last when, once.
     blamed: BTreeMap<NodeId, Time>,
+    /// Who was accused by whom since when, and when last.
+    accused: BTreeMap<(NodeId, NodeId), (Time, Time)>,
 }
 
 #[derive(Debug)]
@@ -52,6 +58,8 @@ struct Member {
     place: Option<usize>,
     /// Its part in the given order, as it was told; nothing yet.
     stripes: Option<[Stripe; STRIPES]>,
+    /// When it was told so last.
+    since: Option<Time>,
 }
 
 /// What is to be said after someone came or went.
@@ -72,13 +80,15 @@ impl Tracker {
             order: Vec::new(),
             benched: BTreeMap::new(),
             blamed: BTreeMap::new(),
+            accused: BTreeMap::new(),
         }
     }
 
     /// A member is here.
     pub(crate) fn join(&mut self, node: NodeId, address: SocketAddr, chance: &mut Chance) -> Changes {
         let mut touched = self.remove(node).1;
-        self.members.insert(node, Member { address, neighbours: BTreeSet::new(), place: None, stripes: None });
+        self.members
+            .insert(node, Member { address, neighbours: BTreeSet::new(), place: None, stripes: None, since: None });
         touched.extend(self.plant(node));
         let introductions = self.befriend(node, chance);
         self.replant(touched, introductions)
@@ -179,6 +189,34 @@ impl Tracker {
         std::iter::successors(place, up).map(|place| self.order[place]).collect()
     }
 
+    /// To whom a member passes a stripe on.
+    pub(crate) fn children(&self, node: NodeId, stripe: usize) -> Vec<NodeId> {
+        let stripes = self.members.get(&node).and_then(|member| member.stripes.as_ref());
+        stripes.map(|stripes| stripes[stripe].to.clone()).unwrap_or_default()
+    }
+
+    /// One after a member says that it has to ask others for a stripe. A member may not deal with one of those after it; when all
+    /// of them say so, and go on saying so, it is benched.
+    pub(crate) fn accuse(&mut self, now: Time, node: NodeId, by: NodeId, stripe: usize) -> Changes {
+        let children = self.children(node, stripe);
+        if !children.contains(&by) {
+            return Changes::default();
+        }
+        self.accused.retain(|_, (_, last)| now.since(*last) < AGAIN);
+        self.accused.entry((node, by)).or_insert((now, now)).1 = now;
+        let holds = |(first, last): &(Time, Time)| last.since(*first) >= HOLDS;
+        match children.iter().all(|child| self.accused.get(&(node, *child)).is_some_and(holds)) {
+            true => self.bench(now, node),
+            false => Changes::default(),
+        }
+    }
+
+    /// From whom a member gets each stripe; nobody is an origin.
+    pub(crate) fn parents(&self, node: NodeId) -> [Option<NodeId>; STRIPES] {
+        let stripes = self.members.get(&node).and_then(|member| member.stripes.as_ref());
+        std::array::from_fn(|stripe| stripes.and_then(|stripes| stripes[stripe].from))
+    }
+
     /// From whom a member gets each stripe, an origin being nobody; nothing when it passes nothing on.
     pub(crate) fn before(&self, node: NodeId) -> Option<[Option<NodeId>; STRIPES]> {
         let stripes = self.members.get(&node)?.stripes.as_ref().filter(|_| !self.benched.contains_key(&node))?;
@@ -189,6 +227,10 @@ impl Tracker {
     /// A member passes on too little, says one of those after it. When that is said again soon it is benched.
     pub(crate) fn blame(&mut self, now: Time, node: NodeId) -> Changes {
         self.blamed.retain(|_, at| now.since(*at) < AGAIN);
+        // What was missing before it had its place says nothing of it.
+        if self.members.get(&node).is_none_or(|member| member.since.is_some_and(|since| now.since(since) < FRESH)) {
+            return Changes::default();
+        }
         match self.blamed.insert(node, now) {
             Some(_) => self.bench(now, node),
             None => Changes::default(),
@@ -226,6 +268,15 @@ impl Tracker {
             touched.extend(self.plant(node));
         }
         self.replant(touched, Vec::new())
+    }
+
+    /// Members were told of another part in the given order.
+    pub(crate) fn told(&mut self, now: Time, nodes: impl Iterator<Item = NodeId>) {
+        for node in nodes {
+            if let Some(member) = self.members.get_mut(&node) {
+                member.since = Some(now);
+            }
+        }
     }
 
     fn is_lonely(&self, node: NodeId) -> bool {
@@ -471,6 +522,34 @@ mod tests {
         let late = Time(0).after(AGAIN);
         assert!(tracker.blame(late, node(3)).stripes.is_empty());
         assert!(!tracker.blame(late, node(3)).stripes.is_empty());
+    }
+
+    #[test]
+    fn whoever_got_another_part_is_not_blamed_for_what_was_missing_before() {
+        let (mut tracker, _) = joined(9);
+        tracker.told(Time(5), std::iter::once(node(3)));
+        assert!((6..9).all(|at| tracker.blame(Time(at), node(3)).stripes.is_empty()));
+        let later = Time(5).after(FRESH);
+        assert!(tracker.blame(later, node(3)).stripes.is_empty());
+        assert!(!tracker.blame(later, node(3)).stripes.is_empty());
+    }
+
+    #[test]
+    fn whom_all_those_after_it_leave_is_benched_and_nobody_at_the_word_of_one_or_of_others() {
+        let (mut tracker, _) = joined(40);
+        let accused = tracker.line(0, node(7))[1];
+        let after = tracker.children(accused, 0);
+        let stranger = tracker.order.iter().copied().find(|other| !after.contains(other) && *other != accused);
+        assert!(after.len() == 2 && stranger.is_some());
+        for at in [Time(0), Time(0).after(HOLDS)] {
+            for by in [Some(after[0]), stranger].into_iter().flatten() {
+                assert!(tracker.accuse(at, accused, by, 0).stripes.is_empty());
+            }
+        }
+        let last = Time(0).after(HOLDS);
+        assert!(tracker.accuse(last, accused, after[1], 0).stripes.is_empty(), "it may be for a moment only");
+        let last = last.after(HOLDS);
+        assert!(!tracker.accuse(last, accused, after[1], 0).stripes.is_empty());
     }
 
     #[test]

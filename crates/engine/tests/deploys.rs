@@ -292,7 +292,8 @@ fn c5_liars_and_stallers_cost_a_deadline_and_no_more() {
         assert!(took < honest + 2_500_000_000, "{evil:?}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
         // A liar says that it wants nothing, so nobody pushes it anything: it fetches a copy of its own in the end. And whoever
         // should get something from it asks the origin for some of it, until the liar is convicted.
-        let most = if evil == Evil::Lies { 3.0 + 1.2 } else { 3.0 };
+        // The pages go to four at once, and what is overdue is asked for sooner than a staller is found out.
+        let most = if evil == Evil::Lies { 3.0 + 1.2 } else { 3.2 };
         let copies = fleet.copies(release.content);
         assert!(copies <= most, "{evil:?}: {copies} copies");
     }

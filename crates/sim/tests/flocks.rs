@@ -61,3 +61,13 @@ fn one_slow_host_holds_up_itself_and_hardly_anyone_wherever_it_stands() {
     assert!(lasts.iter().all(|last| *last <= 1.6), "{lasts:?}");
     assert!(lasts.iter().filter(|last| **last > 1.3).count() <= 2, "{lasts:?}");
 }
+
+#[test]
+fn machines_that_are_held_up_now_and_then_are_mended_without_a_storm() {
+    let plan = named("hiccups-hundred");
+    for seed in 1..=3 {
+        let outcome = run(&plan, seed);
+        everyone_arrives(&outcome);
+        assert!(outcome.received_copies <= 1.05, "each received {} copies", outcome.received_copies);
+    }
+}

@@ -7,6 +7,7 @@ use crate::door::{
 };
 use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout};
+use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, Side, reachable, swarm};
@@ -247,6 +248,9 @@ impl Engine {
         let mut by_node: BTreeMap<NodeId, Vec<crate::door::Introduction>> = BTreeMap::new();
         changes.introductions.into_iter().for_each(|(node, to)| by_node.entry(node).or_default().push(to));
         by_node.into_iter().for_each(|(node, peers)| self.send(node, Message::Introduce { peers }));
+        if let Side::Origin(origin) = &mut self.side {
+            origin.tracker.told(now, changes.stripes.iter().map(|(node, _)| *node));
+        }
         changes.stripes.into_iter().for_each(|(node, stripes)| self.send(node, Message::Relay { stripes }));
         if let Some(roots) = self.origin().and_then(|origin| origin.tracker.roots()) {
             self.swarm.relay(now, roots);
@@ -326,9 +330,18 @@ impl Engine {
     fn lags(&mut self, now: Time, node: NodeId, content: ContentId, stripe: usize) {
         let Some(origin) = self.origin() else { return };
         let line = origin.tracker.line(stripe, node);
-        let Some(lame) = self.swarm.find_lame(content, stripe, &line) else { return };
+        let place = |node: &NodeId| Place {
+            node: *node,
+            before: origin.tracker.parents(*node),
+            after: origin.tracker.children(*node, stripe),
+        };
+        let places: Vec<Place> = line.iter().map(place).collect();
+        let Some(lame) = self.swarm.find_lame(now, content, stripe, &places) else { return };
         let Side::Origin(origin) = &mut self.side else { return };
-        let changes = origin.tracker.blame(now, lame);
+        let (changes, lame) = match lame {
+            Blame::Shown(lame) => (origin.tracker.blame(now, lame), lame),
+            Blame::Said(lame) => (origin.tracker.accuse(now, lame, node, stripe), lame),
+        };
         self.benched(now, lame, changes);
     }
 

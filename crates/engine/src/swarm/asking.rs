@@ -76,6 +76,11 @@ impl Asking {
         at.map(|at| self.asked.remove(at)).is_some()
     }
 
+    /// Whether it is worth while to ask it.
+    pub(super) fn answers(&self) -> bool {
+        !self.is_blocked
+    }
+
     fn has_room(&self) -> bool {
         !self.is_blocked && self.asked.len() < self.allowed
     }
@@ -287,13 +292,17 @@ impl Swarm {
         // What was asked of the one from whom it should come anyway came from it as it should.
         let transfer = self.contents.get_mut(&content);
         if let Some(transfer) = transfer.filter(|t| !asked || t.order.parent(piece) == Some(from)) {
-            transfer.passed(now, piece);
+            match transfer.passed(now, piece) {
+                true => self.watch(now, content, false),
+                false => self.seek(now, content),
+            }
         }
         match verdict {
             Taken::Now => self.take(now, from, content, piece, buffer, len),
             Taken::Soon => {
                 if let Some(transfer) = self.contents.get_mut(&content) {
                     transfer.parked.push(Parked { piece, buffer, from, len });
+                    transfer.misses_pages(now, from);
                 }
             }
             Taken::Never => {

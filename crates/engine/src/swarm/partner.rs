@@ -2,7 +2,7 @@
 
 use super::relay::stripe_of;
 use super::slow::Watch;
-use crate::door::STRIPES;
+use crate::door::{STRIPES, Time};
 use content::{Bitmap, PieceNo, Role};
 use std::collections::BTreeSet;
 
@@ -32,6 +32,8 @@ pub(super) struct Partner {
     pub(super) is_mute: bool,
     /// How many pieces of each stripe it holds.
     pub(super) counts: [u32; STRIPES],
+    /// When it said last what it holds and how much that was, and the time before.
+    pub(super) said: [(Time, [u32; STRIPES]); 2],
     /// What it had a while ago, and those before it.
     pub(super) watch: Option<Watch>,
     /// Up to which piece it was passed what it lacked when it came.
@@ -65,6 +67,7 @@ impl Partner {
             wants: wants && !have.is_full(),
             is_mute: false,
             counts: count(&have),
+            said: [(Time(0), [0; STRIPES]); 2],
             watch: None,
             caught_up: 0,
             declined: BTreeSet::new(),
@@ -81,6 +84,21 @@ impl Partner {
             unasked: 0,
             false_haves: Vec::new(),
         }
+    }
+
+    /// It has said what came.
+    pub(super) fn has_said(&mut self, now: Time) {
+        self.said = [self.said[1], (now, self.counts)];
+    }
+
+    /// How many pieces of a stripe it had at a time, as far as that can be said.
+    pub(super) fn count_at(&self, time: Time, stripe: usize) -> u32 {
+        let [(before, then), (last, now)] = self.said;
+        if time >= last || last <= before {
+            return self.counts[stripe];
+        }
+        let (part, whole) = (time.since(before).as_micros(), last.since(before).as_micros().max(1));
+        then[stripe] + (u128::from(now[stripe].saturating_sub(then[stripe])) * part / whole) as u32
     }
 
     /// How needy it is: the least is served first.

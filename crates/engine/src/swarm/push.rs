@@ -21,6 +21,8 @@ pub(super) const AHEAD: u32 = 1;
 /// Pages go to everyone at once if they are this few, and all these copies cost at most this part of the data.
 const CHEAP_PAGES: u32 = 4;
 const CHEAP: u64 = 16;
+/// To how many near each root a source gives the pages: without them nobody can verify anything, so one who keeps them holds up all.
+const FIRST: usize = 2;
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
 /// How often a source looks after what it pushed.
@@ -240,12 +242,18 @@ impl Transfer {
 
     /// A page that someone lacks, when so few and small ones may go to everyone.
     fn cheap_page(&mut self) -> Option<(PieceNo, NodeId)> {
-        let all = u64::from(self.agents);
-        if self.order.is_known() || self.pages > CHEAP_PAGES || self.spec.blob.len * all * CHEAP > self.spec.bytes {
+        let first: BTreeSet<NodeId> =
+            (0..STRIPES).flat_map(|stripe| self.order.roots(stripe).iter().take(FIRST)).copied().collect();
+        let all = if self.order.is_known() { first.len() as u64 } else { u64::from(self.agents) };
+        if self.pages > CHEAP_PAGES || self.spec.blob.len * all * CHEAP > self.spec.bytes {
             return None;
         }
         self.needy.behind().next()?;
-        let needy = || self.partners.iter().filter(|(_, partner)| partner.takes_pushes() && partner.pages < self.pages);
+        let is_meant = |peer: &NodeId| !self.order.is_known() || first.contains(peer);
+        let needy = || {
+            let takes = |partner: &Partner| partner.takes_pushes() && partner.pages < self.pages;
+            self.partners.iter().filter(move |(peer, partner)| takes(partner) && is_meant(peer))
+        };
         let lacks = |partner: &Partner, page: u32| {
             partner.pages_pushed >> page & 1 == 0 && self.could_verify(partner, PieceNo(page))
         };

@@ -6,6 +6,7 @@
 //! from them, while the order goes on as well as it can. Who is late, slow or dead so costs itself, and those after it a
 //! moment.
 
+use super::partner::Partner;
 use super::transfer::Transfer;
 use super::{Action, Alarm, Swarm};
 use crate::door::{Event, Message, STRIPES, Stripe, Time};
@@ -24,6 +25,12 @@ const BACK: u32 = 2;
 const PACES: u32 = 8;
 const GAPS: u32 = 2;
 const SILENCE: Duration = Duration::from_millis(200);
+
+/// The end of a stripe is missed after such a time at the soonest: the other one is here and shows nothing any more.
+const TAIL: Duration = Duration::from_millis(20);
+/// How often, and how many, neighbours are asked what they hold.
+const SEEK: Duration = Duration::from_millis(10);
+const SOUGHT: usize = 4;
 /// How slowly a long gap is forgotten: by that part with every piece.
 const FORGETS: u32 = 32;
 /// Someone as many pieces ahead is no nearer to the root: the first of a stripe should have come as well.
@@ -33,12 +40,23 @@ const KNOWN: u32 = 4;
 const SETTLED: u32 = 6;
 /// What is missing so many piece numbers before the last that was passed on has been left out: it is asked for.
 const LEFT_OUT: u32 = 32;
+/// And so many more before the last of another stripe, beyond what it was behind that one when it came as it should: it is asked
+/// for as well, piece by piece, however long the stripe may be.
+const OVERDUE: u32 = 24;
+/// A stripe comes too slowly for certain, and not because someone was held up for a moment, when so many of it came and it was
+/// still overdue; or when it has been for so long.
+const CERTAIN: u32 = 2;
+const CERTAIN_AFTER: Duration = Duration::from_millis(100);
+/// Whoever is before us and gone has so long to be replaced before the origin is told.
+const DOWN: Duration = Duration::from_millis(30);
 /// Whoever lacks less than this part of a content when it comes asks for what it lacks.
 const LATE: u32 = 8;
 /// How often the origin is told that a stripe does not come as it should.
 const TELL: Duration = Duration::from_millis(100);
 /// By how many pieces a node must be behind the one before it to blame one of them.
 const BLAME: u32 = 24;
+/// What a node said so long ago is compared with what others have now: it should have said more.
+const STALE: Duration = Duration::from_millis(100);
 /// How many pieces a child may decline before they are here; more would only be memory.
 const DECLINED: usize = 1024;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
@@ -80,6 +98,13 @@ pub(super) struct Lane {
     was_behind: bool,
     /// When the origin was last told that it does not come as it should.
     told: Option<Time>,
+    /// Since when there is nobody from whom it should come.
+    down: Option<Time>,
+    /// The number after the highest piece that was passed on, and how far it was behind the other stripe at least.
+    top: u32,
+    skew: Option<u32>,
+    /// When it began to be overdue, and how many had come then.
+    overdue: Option<(Time, u32)>,
 }
 
 impl Lane {
@@ -99,6 +124,10 @@ impl Lane {
             base: None,
             was_behind: false,
             told: None,
+            down: None,
+            top: 0,
+            skew: None,
+            overdue: None,
         }
     }
 
@@ -110,6 +139,16 @@ impl Lane {
             true => (self.expected.or(usual).unwrap_or_default() * PACES).clamp(SILENCE, patience.max(SILENCE)),
             false => (self.usual() * PACES).max(self.gap * GAPS).clamp(SILENCE, patience.max(SILENCE)),
         }
+    }
+
+    /// Whether it is certain that it comes too slowly: others of it came since it was overdue, or nothing for long.
+    fn is_hopeless(&self, now: Time) -> bool {
+        self.overdue.is_some_and(|(since, came)| self.came >= came + CERTAIN || now.since(since) >= CERTAIN_AFTER)
+    }
+
+    /// Whether the origin may be told again.
+    fn may_tell(&self, now: Time) -> bool {
+        self.told.is_none_or(|told| now.since(told) >= TELL)
     }
 
     /// Since when something of it could have come.
@@ -190,13 +229,24 @@ impl Order {
         lanes.any(|lane| lane.stripe.from == Some(peer) || lane.stripe.to.contains(&peer))
     }
 
-    /// A piece was passed on to us; which ones before it seem to have been left out since.
-    fn came(&mut self, now: Time, piece: PieceNo) -> Range<u32> {
-        let Some(lane) = self.0.as_mut().map(|lanes| &mut lanes[stripe_of(piece)]) else { return 0..0 };
-        lane.came(now);
-        let before = lane.left_out;
-        lane.left_out = before.max(piece.0.saturating_sub(LEFT_OUT));
-        before..lane.left_out
+    /// A piece was passed on to us; which ones of each stripe seem to have been left out since.
+    fn came(&mut self, now: Time, piece: PieceNo) -> [Range<u32>; STRIPES] {
+        let Some(lanes) = self.0.as_mut() else { return std::array::from_fn(|_| 0..0) };
+        let its = stripe_of(piece);
+        lanes[its].came(now);
+        lanes[its].top = lanes[its].top.max(piece.0 + 1);
+        let ahead = lanes.iter().map(|lane| lane.top).max().unwrap_or(0);
+        let behind = ahead - lanes[its].top;
+        lanes[its].skew = Some(lanes[its].skew.map_or(behind, |skew| skew.min(behind)));
+        std::array::from_fn(|stripe| {
+            let lane = &mut lanes[stripe];
+            let before = lane.left_out;
+            let expected = ahead.saturating_sub(lane.skew.unwrap_or(0) + OVERDUE);
+            let is_overdue = expected.saturating_sub(lane.top) > LEFT_OUT;
+            lane.overdue = is_overdue.then(|| lane.overdue.unwrap_or((now, lane.came)));
+            lane.left_out = before.max(expected.max(lane.top).saturating_sub(LEFT_OUT));
+            before..lane.left_out
+        })
     }
 
     /// Nothing comes by itself any more.
@@ -232,20 +282,34 @@ struct Lanes {
     lagging: Vec<usize>,
     /// When to decide again if nothing comes.
     again: Option<Time>,
+    /// Whether something may be asked for that was not before.
+    seeks: bool,
 }
 
 impl Transfer {
+    /// Whether a piece is to be asked for that no neighbour is known to hold.
+    fn seeks(&self) -> bool {
+        let lanes = self.order.0.iter().flatten().enumerate();
+        lanes.filter(|(stripe, _)| self.lacks(*stripe)).any(|(stripe, lane)| {
+            let to = if lane.is_pulled { self.total } else { lane.left_out };
+            let mut pieces = (0..to).map(PieceNo).filter(|piece| stripe_of(*piece) == stripe);
+            pieces.any(|piece| self.holders(piece) == 0 && self.may_ask(piece))
+        })
+    }
+
     /// Whether a piece of a stripe is missing.
     fn lacks(&self, stripe: usize) -> bool {
         let all = (self.total as usize + STRIPES - 1 - stripe) / STRIPES;
         (self.counts[stripe] as usize) < all
     }
 
-    /// A piece was passed on to us: what was left out before it may be asked for now.
-    pub(super) fn passed(&mut self, now: Time, piece: PieceNo) {
-        let range = self.order.came(now, piece);
-        let left_out = range.map(PieceNo).filter(|other| stripe_of(*other) == stripe_of(piece));
-        left_out.for_each(|piece| self.offer(piece));
+    /// A piece was passed on to us: what was left out before it may be asked for now. Whether the origin should hear of it.
+    pub(super) fn passed(&mut self, now: Time, piece: PieceNo) -> bool {
+        for (stripe, range) in self.order.came(now, piece).into_iter().enumerate() {
+            range.map(PieceNo).filter(|other| stripe_of(*other) == stripe).for_each(|piece| self.offer(piece));
+        }
+        let mut lanes = self.order.0.iter().flatten().enumerate();
+        lanes.any(|(stripe, lane)| lane.is_hopeless(now) && lane.may_tell(now) && self.lacks(stripe))
     }
 
     /// How many pieces of a stripe some neighbour has more than we.
@@ -269,6 +333,11 @@ impl Transfer {
         let known = || self.order.0.iter().flatten().filter(|lane| lane.came >= KNOWN);
         let quickest = known().filter_map(|lane| lane.pace).min();
         let usual = known().map(Lane::usual).max();
+        // When all but one were here, and how long the rest of that one may take then, whatever its own pace is.
+        let is_one_left = lacks.into_iter().filter(|lacks| *lacks).count() == 1;
+        let others = || self.order.0.iter().flatten().zip(lacks).filter(|(_, lacks)| !lacks);
+        let ended = others().map(|(lane, _)| lane.last).max().filter(|_| is_one_left);
+        let tail = (others().filter_map(|(lane, _)| lane.pace).min().unwrap_or(patience) * PACES).max(TAIL);
         let mut lanes = Lanes::default();
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
             let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
@@ -297,12 +366,34 @@ impl Transfer {
                 (could_come && !is_silent).then(|| lane.since().after(silence)).into_iter().chain(may_wait).min();
             // Whatever is asked of others comes the more slowly from whom it should: that says nothing then.
             let is_lame = is_silent || (is_behind && !lane.is_pulled);
-            if is_up && (is_bad || is_behind) && is_lame && takes_part && lane.stripe.from.is_some() {
+            let is_hopeless = lacks[stripe] && lane.is_hopeless(now);
+            // The others are here, so nothing that comes will show what of this one was left out.
+            let ended = ended.filter(|_| lacks[stripe] && lane.left_out < self.total);
+            if let Some(end) = ended.map(|ended| ended.after(tail)) {
+                match now >= end {
+                    true => (lane.left_out, lanes.seeks) = (self.total, true),
+                    false => due = due.into_iter().chain([end]).min(),
+                }
+            }
+            // An origin knows sooner of whoever has left all.
+            lane.down = (!is_up && lacks[stripe]).then(|| lane.down.unwrap_or(now));
+            if let Some(down) = lane.down.filter(|_| lane.stripe.from.is_some()) {
+                let from = down.after(DOWN);
+                let next = lane.told.map_or(from, |told| told.after(TELL)).max(from);
+                if now >= next {
+                    lane.told = Some(now);
+                    lanes.lagging.push(stripe);
+                }
+                let again = if now >= next { now.after(TELL) } else { next };
+                due = due.into_iter().chain([again]).min();
+            }
+            if is_up && (is_hopeless || ((is_bad || is_behind) && is_lame)) && takes_part && lane.stripe.from.is_some()
+            {
                 if lane.told.is_none_or(|told| now.since(told) >= TELL) {
                     lane.told = Some(now);
                     lanes.lagging.push(stripe);
                 }
-                due = Some(lane.told.unwrap_or(now).after(TELL)).into_iter().chain(may_wait).min();
+                due = Some(lane.told.unwrap_or(now).after(TELL)).into_iter().chain(due).min();
             }
             if pulled != lane.is_pulled {
                 lane.is_pulled = pulled;
@@ -312,6 +403,21 @@ impl Transfer {
         }
         lanes
     }
+}
+
+/// Who is to blame that a stripe does not come.
+pub(crate) enum Blame {
+    /// The one at whom it stops, by what everyone says to hold.
+    Shown(NodeId),
+    /// The one from whom it should come, by the word of one alone who gets it from others.
+    Said(NodeId),
+}
+
+/// A node on the way of a stripe: from whom it gets each, and to whom it passes this one on.
+pub(crate) struct Place {
+    pub(crate) node: NodeId,
+    pub(crate) before: [Option<NodeId>; STRIPES],
+    pub(crate) after: Vec<NodeId>,
 }
 
 impl Swarm {
@@ -336,20 +442,50 @@ impl Swarm {
     }
 
     /// Who is to blame that a stripe does not come to the first of these, who said so; each gets it from the next one. It is one
-    /// of the two between which most is missing: the one that gets it, if it lacks as much of everything, else the one before.
-    pub(crate) fn find_lame(&self, content: ContentId, stripe: usize, line: &[NodeId]) -> Option<NodeId> {
+    /// of the two between which most is missing: the one that gets it, if it lacks as much of everything, or if another gets it
+    /// from the same; else the one before. If nothing is missing, the first has to ask others for it all the same.
+    pub(crate) fn find_lame(&self, now: Time, content: ContentId, stripe: usize, places: &[Place]) -> Option<Blame> {
         // Once all has been out nobody tells a source any more what it holds.
         let transfer = self.contents.get(&content).filter(|transfer| transfer.push.is_some())?;
-        let counts: Vec<[u32; STRIPES]> =
-            line.iter().map_while(|node| transfer.partners.get(node)).map(|partner| partner.counts).collect();
-        let drop = |at: usize, stripe: usize| counts[at + 1][stripe].saturating_sub(counts[at][stripe]);
-        let worst = (0..counts.len().saturating_sub(1)).max_by_key(|at| drop(*at, stripe))?;
-        let lag = counts.iter().map(|counts| counts[stripe]).max().unwrap_or(0).saturating_sub(counts[0][stripe]);
-        if drop(worst, stripe) < BLAME.max(lag / 2) {
+        let line: Vec<(NodeId, &Partner)> =
+            places.iter().map_while(|place| Some((place.node, transfer.partners.get(&place.node)?))).collect();
+        // What two said at different times is compared as of the earlier one, unless that is long ago.
+        let lacks = |below: &Partner, above: &Partner, stripe: usize| {
+            let said = below.said[1].0;
+            let is_stale = now.since(said) >= STALE;
+            let theirs = if is_stale { above.counts[stripe] } else { above.count_at(said, stripe) };
+            theirs.saturating_sub(below.counts[stripe])
+        };
+        let drop = |at: usize| lacks(line[at].1, line[at + 1].1, stripe);
+        let worst = (0..line.len().saturating_sub(1)).max_by_key(|at| drop(*at))?;
+        let most = line.iter().map(|(_, partner)| partner.counts[stripe]).max().unwrap_or(0);
+        let lag = most.saturating_sub(line[0].1.counts[stripe]);
+        if lag < BLAME {
+            return line.get(1).map(|(node, _)| Blame::Said(*node));
+        }
+        if drop(worst) < BLAME.max(lag / 2) {
             return None;
         }
-        let lacks_all = (0..STRIPES).all(|other| drop(worst, other) * 2 >= drop(worst, stripe));
-        Some(line[if lacks_all { worst } else { worst + 1 }])
+        // What it gets too little of from everyone it does not take. If those before it in another stripe have not more of that
+        // either, the others that get this one from the same tell.
+        let (below, before) = (line[worst].1, places[worst].before);
+        let mut others = (0..STRIPES).filter(|other| *other != stripe);
+        let lacks_all = others.try_fold(true, |all, other| {
+            let above = before[other].and_then(|node| transfer.partners.get(&node));
+            let lacks = above.map_or(most.saturating_sub(below.counts[other]), |above| lacks(below, above, other));
+            let is_starved = most.saturating_sub(below.counts[other]) * 2 >= drop(worst);
+            match (lacks * 2 >= drop(worst), is_starved) {
+                (true, _) => Some(all),
+                (false, false) => Some(false),
+                (false, true) => None,
+            }
+        });
+        let above = line[worst + 1].1;
+        let siblings = places[worst + 1].after.iter().filter(|node| **node != line[worst].0);
+        let mut siblings = siblings.filter_map(|node| transfer.partners.get(node));
+        let is_slow =
+            lacks_all.or_else(|| siblings.next().map(|other| lacks(other, above, stripe) * 2 < drop(worst)))?;
+        Some(Blame::Shown(line[if is_slow { worst } else { worst + 1 }].0))
     }
 
     /// What a new content knows of the given order.
@@ -446,7 +582,7 @@ impl Swarm {
             Some(peer) => peers.contains_key(&peer),
             None => peers.values().any(|peer| peer.role == Role::Origin),
         };
-        let Lanes { changed, lagging, again } = transfer.decide_lanes(now, self.settings.patience, is_up);
+        let Lanes { changed, lagging, again, seeks } = transfer.decide_lanes(now, self.settings.patience, is_up);
         match again {
             Some(due) => self.alarms.set(Alarm::Behind(content), due),
             None => self.alarms.clear(&Alarm::Behind(content)),
@@ -462,10 +598,31 @@ impl Swarm {
         for &(stripe, is_pulled, lag) in &changed {
             self.out.push_back(Action::Event(Event::Mending { content, stripe, is_pulled, lag }));
         }
-        if !changed.is_empty() || anyway {
+        if !changed.is_empty() || anyway || seeks {
             self.contents.entry(content).and_modify(Transfer::reconsider);
             self.ask_all(now);
         }
+        self.seek(now, content);
+    }
+
+    /// Asks a few neighbours what they hold, when nobody is known to hold what is missing: news of pieces are rare beside a given
+    /// order, and whoever asks for something, be it nothing, is told what it does not know.
+    pub(super) fn seek(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if now.since(transfer.sought) < SEEK || !transfer.wants() || !transfer.seeks() {
+            return;
+        }
+        let answers = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| peer.asking.answers());
+        let agents = transfer.partners.iter().filter(|(peer, partner)| partner.role == Role::Agent && answers(peer));
+        let mut agents: Vec<NodeId> = agents.map(|(peer, _)| *peer).collect();
+        if agents.is_empty() {
+            return;
+        }
+        transfer.sought = now;
+        self.chance.shuffle(&mut agents);
+        agents.truncate(SOUGHT);
+        let asks = |peer| Action::Send(peer, Message::Want { content, pieces: Vec::new() });
+        self.out.extend(agents.into_iter().map(asks));
     }
 
     /// Decides for all contents: someone came or went.

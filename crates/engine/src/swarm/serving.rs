@@ -19,7 +19,7 @@ const REFILL: usize = 16;
 /// Whoever takes longer than this part of the patience for a piece holds up nobody else beside a given order.
 const STUCK: u32 = 8;
 /// Every so many-th piece goes to someone who asked for it, even if others are to be passed on.
-const ASKED_FOR: u32 = 4;
+const ASKED_FOR: u32 = 16;
 
 /// Pieces in a row that a publisher may fail to read.
 const UNREAD: u32 = 32;
@@ -41,6 +41,15 @@ struct Due {
     piece: PieceNo,
     /// It did not ask: it need not be sent if it has it by then.
     is_passed_on: bool,
+    /// Nothing can be verified without it, nor passed on.
+    is_page: bool,
+}
+
+impl Due {
+    /// Whether others wait for it to come through whoever gets it.
+    fn goes_first(&self) -> bool {
+        self.is_passed_on || self.is_page
+    }
 }
 
 impl Serving {
@@ -54,7 +63,7 @@ impl Serving {
     }
 
     /// Takes a request; false when it asked for too much already.
-    pub(super) fn queue(&mut self, content: ContentId, piece: PieceNo) -> bool {
+    pub(super) fn queue(&mut self, content: ContentId, piece: PieceNo, is_page: bool) -> bool {
         // What is passed on anyway keeps its turn.
         if self.queue.iter().any(|due| (due.content, due.piece) == (content, piece)) {
             return true;
@@ -63,8 +72,11 @@ impl Serving {
             return true;
         }
         let room = self.queue.len() < QUEUED;
-        if room {
-            self.queue.push_back(Due { content, piece, is_passed_on: false });
+        let due = Due { content, piece, is_passed_on: false, is_page };
+        match (room, is_page) {
+            (true, true) => self.queue.push_front(due),
+            (true, false) => self.queue.push_back(due),
+            (false, _) => {}
         }
         room
     }
@@ -73,7 +85,7 @@ impl Serving {
     pub(super) fn push(&mut self, content: ContentId, piece: PieceNo) {
         let is_known = self.queue.iter().any(|due| (due.content, due.piece) == (content, piece));
         if !is_known && !self.sending.contains(&(content, piece)) {
-            self.queue.push_back(Due { content, piece, is_passed_on: true });
+            self.queue.push_back(Due { content, piece, is_passed_on: true, is_page: false });
         }
     }
 
@@ -139,11 +151,11 @@ impl Swarm {
         let most = self.sends()[1];
         let is_due = |peer: &NodeId| {
             let serving = self.peers.get(peer).map(|peer| &peer.serving).filter(|serving| serving.has_room(most));
-            serving.is_some_and(|serving| serving.queue.iter().any(|due| due.is_passed_on))
+            serving.is_some_and(|serving| serving.queue.iter().any(Due::goes_first))
         };
         let at = self.ring.iter().position(is_due)?;
         let peer = self.ring.remove(at)?;
-        let due = self.next_due(peer, |due| due.is_passed_on);
+        let due = self.next_due(peer, Due::goes_first);
         self.line_up_again(peer);
         due.map(|due| (due.content, due.piece, peer)).or_else(|| self.next_passed_on())
     }

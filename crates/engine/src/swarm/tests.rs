@@ -312,3 +312,70 @@ fn what_a_slow_one_asks_a_source_for_goes_to_the_root_all_the_same() {
     }
     assert!(at_root.len() >= 49, "{} of 50 went out", at_root.len());
 }
+
+/// An agent whose stripes come from the first two neighbours, which hold that, as does a third.
+fn ordered(have: Bitmap, theirs: Bitmap) -> (Swarm, ContentId) {
+    let settings = Settings { role: Role::Agent, window_bytes: 64 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(have.len() - 1));
+    let content = spec.id();
+    swarm.relay(NOW, std::array::from_fn(|nr| Stripe { from: Some(node(nr as u8)), to: Vec::new() }));
+    swarm.want(NOW, spec);
+    let is_indexed = have.contains(PieceNo(0));
+    swarm.opened(NOW, content, Ok((have, is_indexed, false)));
+    for nr in 0..3 {
+        swarm.peer_up(NOW, node(nr), Role::Agent);
+        let holding = Message::Holding { content, have: Some(theirs.clone()), wants: true };
+        swarm.message(NOW, node(nr), holding);
+    }
+    actions(&mut swarm);
+    (swarm, content)
+}
+
+fn only_page() -> Bitmap {
+    let mut have = Bitmap::empty(201);
+    have.insert(PieceNo(0));
+    have
+}
+
+/// Passes on a piece of the second stripe; what comes of it.
+fn pass_on(swarm: &mut Swarm, content: ContentId, piece: u32) -> Vec<Action> {
+    let now = NOW.after(Duration::from_millis(15));
+    swarm.piece(now, node(1), content, PieceNo(piece), BufferId(1), 65_536);
+    swarm.written(now, content, PieceNo(piece), Ok(()));
+    actions(swarm)
+}
+
+#[test]
+fn what_should_have_come_by_what_came_of_the_other_stripe_is_asked_for_and_no_more() {
+    let mut all = Bitmap::full(201);
+    all.remove(PieceNo(200));
+    let (mut swarm, content) = ordered(only_page(), all);
+    for piece in (1..59).step_by(2) {
+        assert_eq!(wants(&pass_on(&mut swarm, content, piece)), [], "{piece}");
+    }
+    for piece in [59, 61] {
+        let asked: Vec<PieceNo> =
+            wants(&pass_on(&mut swarm, content, piece)).into_iter().map(|(_, piece)| piece).collect();
+        assert_eq!(asked, [PieceNo(piece - 57)]);
+    }
+}
+
+#[test]
+fn a_few_are_asked_what_they_hold_when_nobody_is_known_to_hold_what_is_overdue() {
+    let (mut swarm, content) = ordered(only_page(), only_page());
+    let asks = |action: &Action| matches!(action, Action::Send(_, Message::Want { pieces, .. }) if pieces.is_empty());
+    for piece in (1..59).step_by(2) {
+        assert!(!pass_on(&mut swarm, content, piece).iter().any(asks), "{piece}");
+    }
+    assert_eq!(pass_on(&mut swarm, content, 59).into_iter().filter(asks).count(), 3);
+    assert_eq!(pass_on(&mut swarm, content, 61).into_iter().filter(asks).count(), 0, "not at every piece");
+}
+
+#[test]
+fn a_page_that_was_left_out_is_asked_of_whoever_passes_on_what_needs_it() {
+    let (mut swarm, content) = ordered(Bitmap::empty(201), Bitmap::empty(201));
+    for (piece, asked) in [(1, vec![]), (3, vec![]), (5, vec![(node(1), PieceNo(0))])] {
+        swarm.piece(NOW, node(1), content, PieceNo(piece), BufferId(1), 65_536);
+        assert_eq!(wants(&actions(&mut swarm)), asked);
+    }
+}

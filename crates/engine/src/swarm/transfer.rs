@@ -80,6 +80,10 @@ pub(super) struct Transfer {
     pub(super) unmet: BTreeSet<NodeId>,
     /// Until when a source may be asked for anything, because nothing came.
     pub(super) is_plain: bool,
+    /// When neighbours were last asked what they hold.
+    pub(super) sought: Time,
+    /// Pages are missing although what they are needed for has come.
+    misses_pages: bool,
     /// From whom pieces come unasked, and to whom they are passed on.
     pub(super) order: Order,
     /// How many pieces of each stripe are here.
@@ -119,6 +123,8 @@ impl Transfer {
             untold: 0,
             unmet: BTreeSet::new(),
             is_plain: false,
+            sought: Time(0),
+            misses_pages: false,
             order: Order::default(),
             counts: [0; STRIPES],
             tries: 0,
@@ -295,6 +301,7 @@ impl Transfer {
             partner.declined = std::mem::take(&mut old.declined);
             partner.declined.retain(|piece| !partner.have.contains(*piece));
             partner.is_mute = old.is_mute;
+            partner.said = old.said;
         }
         self.discount(peer);
         partner.pages = partner.have.iter().take_while(|piece| piece.0 < self.pages).count() as u32;
@@ -410,7 +417,7 @@ impl Transfer {
         !self.have.contains(piece)
             && !self.reserved.contains_key(&piece)
             && !self.writing.contains_key(&piece)
-            && self.order.is_pulled(piece)
+            && (self.order.is_pulled(piece) || (self.misses_pages && piece.0 < self.pages))
             && self.can_take(piece)
     }
 
@@ -420,6 +427,22 @@ impl Transfer {
             for partner in self.partners.values_mut().filter(|partner| partner.have.contains(piece)) {
                 partner.useful.push(piece);
             }
+        }
+    }
+
+    /// Something came that cannot be verified as long as pages are missing. An agent that passes it on has them all; when that
+    /// happens a few times they were left out, and are asked for.
+    pub(super) fn misses_pages(&mut self, now: Time, from: NodeId) {
+        let is_agent = self.partners.get(&from).is_some_and(|partner| partner.role == Role::Agent);
+        let early = self.parked.iter().filter(|parked| parked.piece.0 >= self.pages).count();
+        if self.stage != Stage::Pages || !is_agent || early < EARLY {
+            return;
+        }
+        self.misses_pages = true;
+        let missing: Vec<PieceNo> = (0..self.pages).map(PieceNo).filter(|page| !self.have.contains(*page)).collect();
+        for page in missing {
+            self.partner_has(now, from, page);
+            self.offer(page);
         }
     }
 
@@ -533,5 +556,7 @@ pub(super) const TELL_RELAYED_APART: Duration = Duration::from_millis(100);
 pub(super) const SETTLED: u32 = 64;
 pub(super) const TELL_RELAYED: Duration = Duration::from_secs(1);
 
+/// So many pieces that came before the pages show that those were left out.
+const EARLY: usize = 3;
 /// How many pieces are drawn to take the rarest of.
 const SAMPLE: usize = 4;

@@ -21,6 +21,8 @@ pub(super) enum What {
     Boot,
     /// It is silent from now on.
     Dies { power: bool },
+    /// Its machine does something else for so many microseconds.
+    Pauses { micros: u32 },
     /// A message has come over a lane. `paid`: the processor has its turn now.
     Message { lane: u32, slot: u32, paid: bool },
     /// A payload has come over a lane.
@@ -41,6 +43,21 @@ pub(super) enum What {
     Publish,
     /// A machine asks to be enrolled; its name reaches the origin.
     Enrol { joiner: u32 },
+}
+
+impl What {
+    /// Whether it waits until the machine's processor has time for it.
+    pub(super) fn takes_the_processor(&self) -> bool {
+        matches!(
+            self,
+            Self::Tick
+                | Self::Message { .. }
+                | Self::Piece { .. }
+                | Self::Sent { .. }
+                | Self::Job { .. }
+                | Self::Down { .. }
+        )
+    }
 }
 
 /// How a job went.

@@ -41,6 +41,8 @@ pub(super) struct Member {
     /// When its link up was said to be free next; `u64::MAX` when nobody waits for that.
     pub(super) next_free: u64,
     pub(super) cpu_free: u64,
+    /// Until when its processor does something else.
+    pub(super) paused_until: u64,
     pub(super) disk_free: u64,
     /// When the store's thread is free, which takes the steps that change names or state.
     pub(super) store_free: u64,
@@ -71,6 +73,7 @@ impl Member {
             is_enrolled: false,
             next_free: NEVER,
             cpu_free: 0,
+            paused_until: 0,
             disk_free: 0,
             store_free: 0,
             tick_at: NEVER,

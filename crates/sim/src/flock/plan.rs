@@ -100,6 +100,13 @@ pub enum Mishap {
         /// Within what time.
         within: Duration,
     },
+    /// Every agent's processor does something else now and then, while its links go on.
+    Hiccups {
+        /// How long there is none, on average.
+        every: Duration,
+        /// How long one lasts.
+        lasts: Duration,
+    },
     /// The origin dies when it has sent so much of the content.
     OriginDies {
         /// A thousand are one copy.

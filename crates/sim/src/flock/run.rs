@@ -132,8 +132,12 @@ impl<'a> Flock<'a> {
         | Mishap::Die { agents, .. }
         | Mishap::Late { agents, .. }) = *mishap
         else {
-            if let Mishap::OriginDies { copies_per_mille } = mishap {
-                self.origin_dies_at = self.plan.bytes * copies_per_mille / 1000;
+            match *mishap {
+                Mishap::OriginDies { copies_per_mille } => {
+                    self.origin_dies_at = self.plan.bytes * copies_per_mille / 1000;
+                }
+                Mishap::Hiccups { every, lasts } => self.hiccups(nanos(every), nanos(lasts)),
+                _ => {}
             }
             return;
         };
@@ -148,7 +152,19 @@ impl<'a> Flock<'a> {
                     self.agenda.push(self.published + nanos(after), nr, What::Dies { power });
                 }
                 Mishap::Late { within, .. } => starts[at] = self.published + self.dice.below(nanos(within)),
-                Mishap::OriginDies { .. } => {}
+                Mishap::OriginDies { .. } | Mishap::Hiccups { .. } => {}
+            }
+        }
+    }
+
+    /// Draws when each agent does something else, for as long as the broadcast may take.
+    fn hiccups(&mut self, every: u64, lasts: u64) {
+        let until = self.published + 20 * nanos(self.plan.unicast());
+        for nr in 1..=self.plan.agents {
+            let mut at = self.published + self.dice.below(2 * every);
+            while at < until {
+                self.agenda.push(at, nr, What::Pauses { micros: (lasts / 1000) as u32 });
+                at += lasts + self.dice.below(2 * every);
             }
         }
     }
@@ -169,7 +185,21 @@ impl<'a> Flock<'a> {
 
     fn happens(&mut self, entry: Entry) {
         let node = entry.node;
+        let paused_until = self.members[node as usize].paused_until;
+        if self.now < paused_until && entry.what.takes_the_processor() {
+            if matches!(entry.what, What::Tick) {
+                let member = &mut self.members[node as usize];
+                if member.tick_at != entry.at {
+                    return;
+                }
+                member.tick_at = paused_until;
+            }
+            return self.agenda.push(paused_until, node, entry.what);
+        }
         match entry.what {
+            What::Pauses { micros } => {
+                self.members[node as usize].paused_until = self.now + u64::from(micros) * 1000;
+            }
             What::Boot => self.boot_or_join(node),
             What::Enrol { joiner } => self.enrol(joiner),
             What::Dies { power } => self.dies(node, power),

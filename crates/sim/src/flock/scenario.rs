@@ -179,6 +179,8 @@ fn hard_days() -> Vec<Scenario> {
     };
     let slow = |agents| [Mishap::Slow { agents, times: 10 }];
     let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
+    // What a starved machine does to its processes.
+    let hiccups = [Mishap::Hiccups { every: Duration::from_secs(1), lasts: Duration::from_millis(100) }];
     let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
     let (ten, hundred) = (|| (large(), "ten-thousand"), || (small(), "hundred"));
     let two = || (middle(), "two-hundred");
@@ -195,6 +197,8 @@ fn hard_days() -> Vec<Scenario> {
         of("liars-30-two-hundred", two(), &bad(60), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth-two-hundred", two(), &slow(20), &[by_good_day(1.05, 1.01)]),
         of("origin-dies-two-hundred", two(), &gone, &[all, by_good_day(2.0, 1.1)]),
+        of("hiccups-two-hundred", two(), &hiccups, &[by_good_day(1.5, 1.2), received_copies()]),
+        of("hiccups-hundred", hundred(), &hiccups, &[by_good_day(3.0, 2.0), received_copies()]),
         of("dying-hundred", hundred(), &halves(6, half(small())), &[by_good_day(1.10, 1.03)]),
         of("liars-10-hundred", hundred(), &bad(10), &[by_good_day(1.2, 1.05)]),
         of("liars-30-hundred", hundred(), &bad(30), &[by_good_day(2.0, 1.3)]),
