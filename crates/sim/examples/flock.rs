@@ -68,6 +68,9 @@ fn one(scenario: &Scenario, seed: u64) {
     let took = begun.elapsed().as_secs_f64();
     println!("{} on seed {seed}: {}", scenario.name, scenario.plan.model);
     times(&outcome);
+    if let Some((at, share)) = outcome.origin_died {
+        println!("  the origin died after {:.4} s, when {:.1} % had all", at.as_secs_f64(), share * 100.0);
+    }
     let Outcome { late, plain, convicted, dials, .. } = outcome;
     println!("  {late} deadlines missed, {plain} times the plain road, {convicted} convictions, {dials} dials");
     let Outcome { deliveries, messages, events, .. } = outcome;

@@ -1,7 +1,7 @@
 //! Rows of the list of faults that take many machines or a real model of a network, in virtual time.
 
 use std::time::Duration;
-use tiding_sim::flock::{Model, Outcome, Plan, run, scenario};
+use tiding_sim::flock::{Mishap, Model, Outcome, Plan, run, scenario};
 
 fn named(name: &str) -> Plan {
     scenario::named(name).expect("it exists").plan
@@ -51,6 +51,17 @@ fn d21_ten_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on
     let outcome = run(&named("join-storm"), 1);
     everyone_arrives(&outcome);
     assert!(outcome.joined(0.99) < 60.0, "the slowest hundredth took {} s", outcome.joined(0.99));
+}
+
+#[test]
+fn the_origin_dies_when_the_last_piece_is_out_and_everyone_arrives() {
+    let plan = named("origin-dies-hundred");
+    for (seed, power) in (1..=10).flat_map(|seed| [(seed, false), (seed, true)]) {
+        let outcome = run(&Plan { mishaps: vec![Mishap::OriginDies { power }], ..plan.clone() }, seed);
+        let (_, share) = outcome.origin_died.expect("it died");
+        assert!(share < 0.5, "nearly all had all before");
+        everyone_arrives(&outcome);
+    }
 }
 
 #[test]

@@ -11,6 +11,8 @@ pub struct Outcome {
     pub measured: u32,
     /// How long it took each agent to join, rising.
     pub joined: Vec<Duration>,
+    /// When the origin died, from the publication on, and which part of the measured agents had all then.
+    pub origin_died: Option<(Duration, f64)>,
     /// Copies that the origin sent.
     pub origin_copies: f64,
     /// Copies that came to a measured agent, on average.

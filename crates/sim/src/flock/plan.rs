@@ -107,9 +107,9 @@ pub enum Mishap {
         /// How long one lasts.
         lasts: Duration,
     },
-    /// The origin dies when it has sent so much of the content.
+    /// The origin dies at the first moment at which that may do no harm: when the last piece has come to some agent.
     OriginDies {
-        /// A thousand are one copy.
-        copies_per_mille: u64,
+        /// Whether its machine loses its power: then nobody is told.
+        power: bool,
     },
 }

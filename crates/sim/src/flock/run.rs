@@ -50,7 +50,9 @@ struct Flock<'a> {
     /// Measured agents that have not all yet.
     waiting: u32,
     is_measured: Vec<bool>,
-    origin_dies_at: u64,
+    /// What has not come to any agent of each content, as long as the origin is to die when all has, and whether it loses its power.
+    inside: Option<([Bitmap; 2], bool)>,
+    origin_died: Option<(u64, u32)>,
     counts: Counts,
 }
 
@@ -80,7 +82,8 @@ impl<'a> Flock<'a> {
             published: nanos(plan.joining + SETTLING),
             waiting: plan.agents,
             is_measured: vec![true; plan.agents as usize + 2],
-            origin_dies_at: NEVER,
+            inside: None,
+            origin_died: None,
             counts: Counts::default(),
             plan,
         };
@@ -133,8 +136,8 @@ impl<'a> Flock<'a> {
         | Mishap::Late { agents, .. }) = *mishap
         else {
             match *mishap {
-                Mishap::OriginDies { copies_per_mille } => {
-                    self.origin_dies_at = self.plan.bytes * copies_per_mille / 1000;
+                Mishap::OriginDies { power } => {
+                    self.inside = Some((self.papers.contents.map(|content| Bitmap::full(content.total())), power));
                 }
                 Mishap::Hiccups { every, lasts } => self.hiccups(nanos(every), nanos(lasts)),
                 _ => {}
@@ -452,9 +455,23 @@ impl<'a> Flock<'a> {
         self.counts.deliveries += 1;
         self.members[node as usize].received += u64::from(len);
         let from = self.members[self.pipes.lanes[lane as usize].from as usize].id;
+        if self.inside.is_some() && node != ORIGIN {
+            self.got_out(content, piece);
+        }
         let buffer = if corrupt { DAMAGED } else { WHOLE };
         let content = self.papers.contents[usize::from(content)].id();
         self.input(node, cost, Input::Piece { from, content, piece: PieceNo(piece), buffer, len });
+    }
+
+    /// A piece has come to an agent: the origin may not be needed any more.
+    fn got_out(&mut self, content: u8, piece: u32) {
+        let Some((inside, power)) = &mut self.inside else { return };
+        inside[usize::from(content)].remove(PieceNo(piece));
+        if inside.iter().all(Bitmap::is_empty) {
+            self.agenda.push(self.now, ORIGIN, What::Dies { power: *power });
+            self.origin_died = Some((self.now, self.waiting));
+            self.inside = None;
+        }
     }
 
     // The link up.
@@ -540,10 +557,6 @@ impl<'a> Flock<'a> {
         self.agenda.push(free, node, What::Free);
         let to = self.pipes.lanes[lane as usize].to;
         self.agenda.push(arrives, to, What::Piece { lane, piece, content, corrupt, paid: false });
-        if node == ORIGIN && self.members[ORIGIN as usize].sent >= self.origin_dies_at {
-            self.origin_dies_at = NEVER;
-            self.agenda.push(free, ORIGIN, What::Dies { power: false });
-        }
     }
 
     fn sent(&mut self, node: u32, lane: u32, content: u8, piece: u32) {
@@ -745,6 +758,9 @@ impl<'a> Flock<'a> {
             complete,
             measured: count,
             joined,
+            origin_died: self
+                .origin_died
+                .map(|(at, waiting)| (since(at, self.published), 1.0 - f64::from(waiting) / f64::from(count.max(1)))),
             origin_copies: self.members[0].sent as f64 / size as f64,
             received_copies: received as f64 / size as f64 / f64::from(count.max(1)),
             unicast: self.plan.unicast(),

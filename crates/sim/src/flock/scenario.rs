@@ -178,7 +178,7 @@ fn hard_days() -> Vec<Scenario> {
         ]
     };
     let slow = |agents| [Mishap::Slow { agents, times: 10 }];
-    let gone = [Mishap::OriginDies { copies_per_mille: 1200 }];
+    let gone = [Mishap::OriginDies { power: false }];
     // What a starved machine does to its processes.
     let hiccups = [Mishap::Hiccups { every: Duration::from_secs(1), lasts: Duration::from_millis(100) }];
     let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
