@@ -113,6 +113,8 @@ pub(super) struct Agenda {
     now: BinaryHeap<Entry>,
     slot: u64,
     slots: Vec<Vec<Entry>>,
+    /// Room that slots have done with: they would keep as much as they ever needed, each.
+    spare: Vec<Vec<Entry>>,
     /// How many entries lie in slots.
     near: usize,
     far: BinaryHeap<Entry>,
@@ -122,7 +124,7 @@ pub(super) struct Agenda {
 impl Default for Agenda {
     fn default() -> Self {
         let slots = vec![Vec::new(); SLOTS as usize];
-        Self { now: BinaryHeap::new(), slot: 0, slots, near: 0, far: BinaryHeap::new(), made: 0 }
+        Self { now: BinaryHeap::new(), slot: 0, slots, spare: Vec::new(), near: 0, far: BinaryHeap::new(), made: 0 }
     }
 }
 
@@ -137,7 +139,11 @@ impl Agenda {
         if slot <= self.slot {
             self.now.push(entry);
         } else if slot < self.slot + SLOTS {
-            self.slots[(slot % SLOTS) as usize].push(entry);
+            let entries = &mut self.slots[(slot % SLOTS) as usize];
+            if entries.capacity() == 0 {
+                *entries = self.spare.pop().unwrap_or_default();
+            }
+            entries.push(entry);
             self.near += 1;
         } else {
             self.far.push(entry);
@@ -161,9 +167,12 @@ impl Agenda {
             let Some(entry) = self.far.pop() else { return };
             self.put(entry);
         }
-        let slot = &mut self.slots[(self.slot % SLOTS) as usize];
-        self.near -= slot.len();
-        self.now.extend(slot.drain(..));
+        let mut entries = std::mem::take(&mut self.slots[(self.slot % SLOTS) as usize]);
+        self.near -= entries.len();
+        self.now.extend(entries.drain(..));
+        if entries.capacity() > 0 {
+            self.spare.push(entries);
+        }
     }
 
     /// How many events there have been.
