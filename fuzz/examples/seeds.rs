@@ -65,11 +65,11 @@ fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
         vec![PieceNo(1), PieceNo(19)],
     );
     vec![
-        Message::Hello(hello),
+        Message::Hello(Box::new(hello)),
         Message::Introduce { peers: vec![Introduction { node: NodeId(Digest::of(b"n")), address }] },
         Message::Announce { release: release.clone() },
         Message::Command { order: order.clone(), gate: Gate::Open },
-        Message::Status(status()),
+        Message::Status(Box::new(status())),
         Message::Submit { release, order },
         Message::Verdict { order: id, outcome: Ok(Submitted::Spreading) },
         Message::Verdict { order: id, outcome: Err(conflict) },

@@ -12,19 +12,23 @@ pub struct Digest([u8; 32]);
 
 impl Digest {
     /// The first eight bytes as a number, which nearly always decides an order.
+    #[inline]
     fn prefix(&self) -> u64 {
-        self.0[..8].iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
 /// The order of the bytes. Maps are full of digests, and a number compares faster than 32 bytes.
 impl Ord for Digest {
+    #[inline]
     fn cmp(&self, other: &Self) -> Ordering {
         self.prefix().cmp(&other.prefix()).then_with(|| self.0.cmp(&other.0))
     }
 }
 
 impl PartialOrd for Digest {
+    #[inline]
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }

@@ -123,31 +123,37 @@ impl Bitmap {
     }
 
     /// The bound: every member is below it.
+    #[inline]
     pub fn len(&self) -> u32 {
         self.len
     }
 
     /// Whether nothing is in the set.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.ones == 0
     }
 
     /// How many numbers are in the set.
+    #[inline]
     pub fn count(&self) -> u32 {
         self.ones
     }
 
     /// Whether every number below the bound is in the set.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.ones == self.len
     }
 
     /// Whether `piece` is in the set; a number at or above the bound never is.
+    #[inline]
     pub fn contains(&self, piece: PieceNo) -> bool {
         piece.0 < self.len && self.words[piece.0 as usize / 64] >> (piece.0 % 64) & 1 == 1
     }
 
     /// Adds `piece`; false if it was there already, or is not below the bound.
+    #[inline]
     pub fn insert(&mut self, piece: PieceNo) -> bool {
         let fresh = piece.0 < self.len && !self.contains(piece);
         if fresh {
@@ -158,6 +164,7 @@ impl Bitmap {
     }
 
     /// Takes `piece` out; false if it was not there.
+    #[inline]
     pub fn remove(&mut self, piece: PieceNo) -> bool {
         let there = self.contains(piece);
         if there {

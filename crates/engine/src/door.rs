@@ -513,7 +513,7 @@ pub enum AppendError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     /// The first message on every connection, both ways.
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Origin to agent: meet these.
     Introduce {
         /// Who and where.
@@ -566,9 +566,15 @@ pub enum Message {
         outcome: Result<VerifyReport, String>,
     },
     /// Agent to origin: where it stands; coalesced, at most one per 100 ms and application, plus one at each change of phase.
-    Status(AppStatus),
+    Status(Box<AppStatus>),
     /// Origin to agent: how fast it may move pieces. Replaces what it said before; protocol 2.
     Limit(Allotment),
+    /// Origin to agent: collect news for an origin for so long, as there are many who have some. Replaces what it said before;
+    /// protocol 3.
+    Pace {
+        /// How long; nothing for those of whom it wants to hear at once.
+        news: Duration,
+    },
     /// Agent to origin: whether it has pieces to send, for which it needs a share of the fleet's total; protocol 2.
     Sends {
         /// Whether it has; a share is held until it has not.

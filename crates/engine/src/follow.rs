@@ -97,7 +97,7 @@ struct Again(AppName);
 /// Everything an agent deploys.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    apps: BTreeMap<AppName, App>,
+    apps: BTreeMap<AppName, Box<App>>,
     /// Contents that are durable here.
     whole: BTreeSet<ContentId>,
     /// Contents of which something has come.
@@ -137,7 +137,7 @@ impl Follower {
         (app.live, app.confirmed, app.intent) = (record.live, record.confirmed, record.intent);
         app.focus = order.as_ref().map(|order| order.order.release).or(record.live);
         app.order = order;
-        self.apps.insert(record.app.clone(), app);
+        self.apps.insert(record.app.clone(), Box::new(app));
         self.step(now, &record.app.clone());
     }
 
@@ -160,7 +160,7 @@ impl Follower {
     /// A release is to be staged.
     pub(crate) fn announced(&mut self, now: Time, id: ReleaseId, signed: Signed, release: Release) {
         let name = release.app.clone();
-        let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
+        let app = self.apps.entry(name.clone()).or_insert_with(|| Box::new(App::new(now)));
         let is_ordered = app.orders().any(|order| order.release == id);
         let is_fallback = app.orders().any(|order| order.fallback == Some(id));
         if let Entry::Vacant(vacant) = app.works.entry(id) {
@@ -190,7 +190,7 @@ impl Follower {
     /// An order that was believed and comes next, or the newest one again, and what it may do now.
     pub(crate) fn commanded(&mut self, now: Time, ordered: Ordered, gate: Gate) {
         let name = ordered.order.app.clone();
-        let app = self.apps.entry(name.clone()).or_insert_with(|| App::new(now));
+        let app = self.apps.entry(name.clone()).or_insert_with(|| Box::new(App::new(now)));
         app.hear(ordered, gate);
         self.step(now, &name);
     }

@@ -97,6 +97,10 @@ impl Peer {
         Self { role, seen, is_known: false, heard: now, second: now, messages: 0, speaks: 0, leaving: 0, asked: 0 }
     }
 
+    fn knows_paces(&self) -> bool {
+        self.is_known && self.speaks >= wire::PACES
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -389,7 +393,7 @@ impl Engine {
         {
             return self.close(now, peer, CloseReason::Revoked);
         }
-        let hello = Message::Hello(self.hello());
+        let hello = Message::Hello(Box::new(self.hello()));
         self.send(peer, hello);
         self.side_up(now, peer, role);
     }
@@ -425,7 +429,7 @@ impl Engine {
     }
 
     /// The first message of a peer: whether it is one of ours, and speaks as we do.
-    fn greeted(&mut self, now: Time, from: NodeId, hello: Hello) {
+    fn greeted(&mut self, now: Time, from: NodeId, hello: &Hello) {
         if hello.fleet != self.config.fleet {
             return self.close(now, from, CloseReason::OtherFleet);
         }
@@ -438,7 +442,7 @@ impl Engine {
         (peer.is_known, peer.speaks) = (true, hello.versions.1);
         self.event(Event::PeerUp { peer: from });
         self.swarm.peer_up(now, from, role);
-        self.side_ready(now, from, role, &hello);
+        self.side_ready(now, from, role, hello);
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message) {
@@ -453,7 +457,7 @@ impl Engine {
             return self.convict(now, from, Misbehaviour::Flood);
         }
         match message {
-            Message::Hello(hello) if !is_known => self.greeted(now, from, hello),
+            Message::Hello(hello) if !is_known => self.greeted(now, from, &hello),
             Message::Hello(_) => {}
             _ if !is_known => self.convict(now, from, Misbehaviour::NotItsRole),
             Message::Ping => self.send(from, Message::Pong),
@@ -481,6 +485,7 @@ impl Engine {
             | Message::Command { .. }
             | Message::Head { .. }
             | Message::Limit(_)
+            | Message::Pace { .. }
             | Message::Verify { .. } => role == Role::Origin && self.config.role == Role::Agent,
             Message::Verified { .. } | Message::Status(_) | Message::Sends { .. } | Message::Lags { .. } => {
                 role == Role::Agent && self.config.role == Role::Origin

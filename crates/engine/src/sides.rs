@@ -2,6 +2,7 @@
 
 mod agent;
 mod origin;
+mod pace;
 mod publisher;
 mod ration;
 

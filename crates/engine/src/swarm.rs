@@ -12,6 +12,7 @@
 mod asking;
 mod kept;
 mod needy;
+mod news;
 mod partner;
 mod push;
 mod relay;
@@ -122,10 +123,12 @@ pub(crate) struct Swarm {
     peers: BTreeMap<NodeId, Peer>,
     /// Those of them that only serve.
     publishers: BTreeSet<NodeId>,
-    contents: BTreeMap<ContentId, Transfer>,
+    contents: BTreeMap<ContentId, Box<Transfer>>,
     alarms: Alarms<Alarm>,
     /// The given order, as it was told last.
     stripes: Option<[Stripe; STRIPES]>,
+    /// How long news for a source are collected when it has said so.
+    pace: Duration,
     /// How long everyone takes to answer.
     answers: Answers,
     /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
@@ -149,6 +152,7 @@ impl Swarm {
             contents: BTreeMap::new(),
             alarms: Alarms::default(),
             stripes: None,
+            pace: Duration::ZERO,
             answers: Answers::default(),
             window: 0,
             ring: VecDeque::new(),
@@ -163,6 +167,13 @@ impl Swarm {
         self.settings.window_bytes = bytes;
     }
 
+    /// From now on news for a source are collected for so long.
+    pub(crate) fn set_pace(&mut self, now: Time, pace: Duration) {
+        if std::mem::replace(&mut self.pace, pace) > pace {
+            self.contents.keys().for_each(|content| self.alarms.sooner(Alarm::TellSource(*content), now));
+        }
+    }
+
     /// The next thing to do.
     pub(crate) fn poll(&mut self) -> Option<Action> {
         self.out.pop_front()
@@ -175,7 +186,7 @@ impl Swarm {
 
     /// Takes over a content that is durable here.
     pub(crate) fn hold(&mut self, spec: ContentSpec, now: Time) {
-        let mut transfer = Transfer::new(spec, self.settings.role, now);
+        let mut transfer = Box::new(Transfer::new(spec, self.settings.role, now));
         transfer.order = self.given_order(now);
         transfer.take_over(Bitmap::full(spec.total()), Stage::Complete);
         self.contents.insert(spec.id(), transfer);
@@ -192,7 +203,7 @@ impl Swarm {
             }
             Some(_) => {}
             None => {
-                let mut transfer = Transfer::new(spec, self.settings.role, now);
+                let mut transfer = Box::new(Transfer::new(spec, self.settings.role, now));
                 transfer.order = self.given_order(now);
                 self.contents.insert(id, transfer);
                 self.out.push_back(Action::Open(spec));
@@ -236,7 +247,7 @@ impl Swarm {
     }
 
     pub(crate) fn progress(&self, content: ContentId) -> Option<Progress> {
-        self.contents.get(&content).map(Transfer::progress)
+        self.contents.get(&content).map(|transfer| transfer.progress())
     }
 
     /// Pieces that are asked for, pieces that wait to be sent, and contents: what must stay bounded.
@@ -295,9 +306,7 @@ impl Swarm {
         }
         let (have, wants) = transfer.say(role);
         transfer.unmet.remove(&peer);
-        if let Some(partner) = transfer.partners.get_mut(&peer) {
-            partner.news.clear();
-        }
+        transfer.told_all(peer);
         self.out.push_back(Action::Send(peer, Message::Holding { content, have, wants }));
     }
 
@@ -306,11 +315,21 @@ impl Swarm {
         peers.into_iter().for_each(|peer| self.tell_holding(content, peer));
     }
 
+    fn tell_publishers(&mut self, content: ContentId) {
+        let publishers: Vec<NodeId> = self.publishers.iter().copied().collect();
+        publishers.into_iter().for_each(|peer| self.tell_holding(content, peer));
+    }
+
     /// Says to all what we hold of a content: at once to those who need it to pass it on, and to the others with the next news.
     /// A dozen neighbours each who say so at the same moment would cost a small content more than its bytes.
     fn tell_all_soon(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        let can_wait = |(peer, known): &(&NodeId, &Peer)| known.role == Role::Agent && !transfer.order.is_near(**peer);
+        let has_pace = !self.pace.is_zero();
+        let can_wait = |(peer, known): &(&NodeId, &Peer)| match known.role {
+            Role::Agent => !transfer.order.is_near(**peer),
+            Role::Origin => has_pace,
+            Role::Operator => false,
+        };
         let is_agent = self.settings.role == Role::Agent && transfer.order.is_known();
         let unmet: BTreeSet<NodeId> =
             self.peers.iter().filter(|_| is_agent).filter(can_wait).map(|(peer, _)| *peer).collect();
@@ -320,6 +339,9 @@ impl Swarm {
         let at_once: Vec<NodeId> = self.peers.keys().filter(|peer| !unmet.contains(*peer)).copied().collect();
         transfer.unmet.extend(unmet);
         at_once.into_iter().for_each(|peer| self.tell_holding(content, peer));
+        if has_pace {
+            self.tell_sources_in_turn(now, content);
+        }
     }
 
     // What peers say.
@@ -409,8 +431,7 @@ impl Swarm {
         self.send_more(now);
         self.own_up(content, from);
         // Whoever has to ask should know what else it could ask for.
-        let partner = self.contents.get_mut(&content).and_then(|transfer| transfer.partners.get_mut(&from));
-        let pieces = partner.map(|partner| std::mem::take(&mut partner.news)).unwrap_or_default();
+        let pieces = self.contents.get_mut(&content).map(|transfer| transfer.take_news(from)).unwrap_or_default();
         if !pieces.is_empty() {
             self.out.push_back(Action::Send(from, Message::Have { content, pieces }));
         }
@@ -498,8 +519,13 @@ impl Swarm {
         match result {
             Ok(have) => {
                 transfer.indexed(have);
+                // A source that pushes says to agents that it holds nothing, as before.
+                let is_news = transfer.push.is_none();
                 self.alarms.ensure(Alarm::Stalled(content), now.after(self.settings.patience));
-                self.tell_all_soon(now, content);
+                match is_news {
+                    true => self.tell_all_soon(now, content),
+                    false => self.tell_publishers(content),
+                }
                 self.unpark(now, content);
                 self.go_on(now, content);
                 self.refresh_push(now, content);
@@ -563,7 +589,10 @@ impl Swarm {
                 self.out.push_back(Action::LastByte(content));
                 self.out.push_back(Action::Complete(content));
                 let is_in_order = transfer.order.is_known();
-                self.tell_sources(now, content);
+                match self.pace.is_zero() {
+                    true => self.tell_sources(now, content),
+                    false => self.tell_sources_in_turn(now, content),
+                }
                 match is_in_order {
                     true => self.alarms.sooner(Alarm::TellNear(content), now.after(transfer::TELL_RELAYED_APART)),
                     false => self.tell_near(now, content),
@@ -652,6 +681,7 @@ impl Swarm {
         }
         match source {
             0 => {}
+            _ if !self.pace.is_zero() => self.tell_sources_in_turn(now, content),
             n if is_page || n >= TELL_SOURCE_PIECES => self.tell_sources(now, content),
             _ => {
                 let settled = transfer.order.is_known() && transfer.have.count() >= transfer::SETTLED;
@@ -668,35 +698,47 @@ impl Swarm {
         self.alarms.clear(&Alarm::TellNear(content));
         if let Some(transfer) = self.contents.get_mut(&content) {
             (transfer.told, transfer.untold) = (now, 0);
-            let unmet = std::mem::take(&mut transfer.unmet);
-            unmet.into_iter().for_each(|peer| self.tell_holding(content, peer));
         }
+        self.meet(content, |role| role == Role::Agent);
         self.tell_news(content, |role| role == Role::Agent);
+    }
+
+    /// Those of some roles hear what is here at all.
+    fn meet(&mut self, content: ContentId, whom: fn(Role) -> bool) {
+        let Some(transfer) = self.contents.get(&content).filter(|transfer| !transfer.unmet.is_empty()) else { return };
+        let is_meant = |peer: &&NodeId| self.peers.get(peer).is_some_and(|known| whom(known.role));
+        let met: Vec<NodeId> = transfer.unmet.iter().filter(is_meant).copied().collect();
+        met.into_iter().for_each(|peer| self.tell_holding(content, peer));
+    }
+
+    /// Tells sources at our turn: all that have a pace began at the same moment, so the first turn is drawn.
+    fn tell_sources_in_turn(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        let wait = match std::mem::replace(&mut transfer.has_turn, true) {
+            true => self.pace,
+            false => Duration::from_nanos(self.chance.below(self.pace.as_nanos().max(1) as usize) as u64),
+        };
+        self.alarms.ensure(Alarm::TellSource(content), now.after(wait));
     }
 
     fn tell_sources(&mut self, _now: Time, content: ContentId) {
         self.alarms.clear(&Alarm::TellSource(content));
+        self.meet(content, |role| role != Role::Agent);
         self.tell_news(content, |role| role != Role::Agent);
     }
 
     fn tell_news(&mut self, content: ContentId, to: fn(Role) -> bool) {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
-        if transfer.push.is_some() {
+        let news = match transfer.push.is_some() {
             // A source that pushes has nothing to say to the others.
-            for peer in &transfer.askers {
-                let news = transfer.partners.get_mut(peer).map(|partner| std::mem::take(&mut partner.news));
-                if let Some(pieces) = news.filter(|pieces| !pieces.is_empty()) {
-                    self.out.push_back(Action::Send(*peer, Message::Have { content, pieces }));
-                }
+            true => {
+                let askers: Vec<NodeId> = transfer.askers.iter().copied().collect();
+                askers.into_iter().map(|peer| (peer, transfer.take_news(peer))).collect()
             }
-            return;
-        }
-        for (peer, partner) in transfer.partners.iter_mut().filter(|(_, partner)| to(partner.role)) {
-            let pieces = std::mem::take(&mut partner.news);
-            if !pieces.is_empty() {
-                self.out.push_back(Action::Send(*peer, Message::Have { content, pieces }));
-            }
-        }
+            false => transfer.take_all_news(to),
+        };
+        let told = news.into_iter().filter(|(_, pieces)| !pieces.is_empty());
+        self.out.extend(told.map(|(peer, pieces)| Action::Send(peer, Message::Have { content, pieces })));
     }
 }
 

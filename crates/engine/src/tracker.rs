@@ -30,6 +30,8 @@ const BENCH: usize = 8;
 const PARDON: Duration = Duration::from_secs(600);
 /// To how many an origin may give a stripe: it goes down from each of them, and up.
 const ENTRIES: usize = 7;
+/// So many members at the top of each tree show an origin what becomes of what it gives: the entries, and those below them.
+const NEAR: usize = 15;
 /// How often a neighbour is redialled before it is forgotten.
 const REDIALS: u32 = 8;
 
@@ -100,6 +102,17 @@ impl Tracker {
         let lonely: Vec<NodeId> = parted.into_iter().filter(|other| self.is_lonely(*other)).collect();
         let introductions = lonely.into_iter().flat_map(|other| self.befriend(other, chance)).collect();
         self.replant(touched, introductions)
+    }
+
+    /// How many members there are.
+    pub(crate) fn members(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Those at the top of the trees.
+    pub(crate) fn near_roots(&self) -> BTreeSet<NodeId> {
+        let places = (0..STRIPES).flat_map(|stripe| trees::top(stripe, self.order.len(), NEAR));
+        places.filter_map(|place| self.order.get(place).copied()).collect()
     }
 
     /// To whom an origin may give each stripe: the root first, then those below it.
@@ -513,6 +526,16 @@ mod tests {
         assert!(tracker.pardon(Time(0)).stripes.is_empty());
         assert!(tracker.pardon(Time(0).after(PARDON)).stripes.iter().any(|(to, _)| *to == lame));
         assert!(!tracker.line(0, lame).is_empty());
+    }
+
+    #[test]
+    fn those_near_the_roots_are_few_however_many_there_are() {
+        let near = |members| joined(members).0.near_roots().len();
+        assert_eq!([near(0), near(1), near(5), near(400)], [0, 1, 5, 2 * NEAR]);
+        let (tracker, _) = joined(400);
+        let near = tracker.near_roots();
+        let roots = tracker.roots().expect("it gives an order");
+        assert!(roots.iter().flat_map(|stripe| &stripe.to).all(|entry| near.contains(entry)));
     }
 
     #[test]

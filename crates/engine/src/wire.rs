@@ -21,9 +21,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 2);
+pub const PROTOCOL: (u16, u16) = (1, 3);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
+/// The version that brought paces: whoever speaks an older one is sent no `Pace`.
+pub const PACES: u16 = 3;
+/// The longest pace that an agent believes.
+const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
 pub const MAX_CONTROL: usize = 4 << 20;
 /// The longest payload of a bulk frame, in bytes.
@@ -199,11 +203,12 @@ mod kind {
     pub(super) const LIMIT: u8 = 20;
     pub(super) const SENDS: u8 = 21;
     pub(super) const LAGS: u8 = 22;
+    pub(super) const PACE: u8 = 23;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
     match message {
-        Message::Hello(hello) => to.byte(kind::HELLO).value(hello),
+        Message::Hello(hello) => to.byte(kind::HELLO).value(&**hello),
         Message::Introduce { peers } => to.byte(kind::INTRODUCE).list(peers.iter()),
         Message::Relay { stripes } => to.byte(kind::RELAY).list(stripes.iter()),
         Message::Announce { release } => to.byte(kind::ANNOUNCE).value(release),
@@ -211,7 +216,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
         Message::Verified { request, outcome } => to.byte(kind::VERIFIED).number(*request).value(&Outcome(outcome)),
-        Message::Status(status) => to.byte(kind::STATUS).value(status),
+        Message::Status(status) => to.byte(kind::STATUS).value(&**status),
         Message::Limit(allotment) => to.byte(kind::LIMIT).value(allotment),
         Message::Sends { is_active, own } => to.byte(kind::SENDS).byte((*is_active).into()).option(own.as_ref()),
         Message::Submit { release, order } => to.byte(kind::SUBMIT).value(release).value(order),
@@ -230,6 +235,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Cancel { content, piece } => to.byte(kind::CANCEL).value(content).number(piece.0),
         Message::Cannot { content, piece } => to.byte(kind::CANNOT).value(content).number(piece.0),
         Message::Lags { content, stripe } => to.byte(kind::LAGS).value(content).byte(*stripe),
+        Message::Pace { news } => to.byte(kind::PACE).number(news.min(&MAX_PACE).as_millis() as u64),
         Message::Leave { content } => to.byte(kind::LEAVE).value(content),
         Message::Ping => to.byte(kind::PING),
         Message::Pong => to.byte(kind::PONG),
@@ -245,7 +251,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
     let (&sort, fields) = body.split_first().ok_or(WireError::Empty)?;
     let from = &mut Decoder::new("message", fields);
     let message = match sort {
-        kind::HELLO => Message::Hello(from.value()?),
+        kind::HELLO => Message::Hello(Box::new(from.value()?)),
         kind::INTRODUCE => Message::Introduce { peers: from.list("the number of peers", MAX_LIST, 38)? },
         kind::RELAY => Message::Relay { stripes: take_stripes(from)? },
         kind::ANNOUNCE => Message::Announce { release: from.value()? },
@@ -253,7 +259,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
         kind::VERIFIED => Message::Verified { request: from.number()?, outcome: take_outcome(from)? },
-        kind::STATUS => Message::Status(from.value()?),
+        kind::STATUS => Message::Status(Box::new(from.value()?)),
         kind::LIMIT => Message::Limit(from.value()?),
         kind::SENDS => Message::Sends { is_active: take_flag(from)?, own: from.option()? },
         kind::SUBMIT => Message::Submit { release: from.value()?, order: from.value()? },
@@ -266,6 +272,10 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::CANCEL => Message::Cancel { content: from.value()?, piece: take_piece(from)? },
         kind::CANNOT => Message::Cannot { content: from.value()?, piece: take_piece(from)? },
         kind::LAGS => Message::Lags { content: from.value()?, stripe: take_stripe(from)? },
+        kind::PACE => {
+            let news = from.within("the time of a pace", 0..=MAX_PACE.as_millis() as u64)?;
+            Message::Pace { news: Duration::from_millis(news) }
+        }
         kind::LEAVE => Message::Leave { content: from.value()? },
         kind::PING => Message::Ping,
         kind::PONG => Message::Pong,

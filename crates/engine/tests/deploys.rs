@@ -277,26 +277,40 @@ fn c5_liars_and_stallers_cost_a_deadline_and_no_more() {
         fleet.now - began
     };
     for evil in [Evil::Lies, Evil::Stalls] {
-        let mut fleet = Fleet::new(9, 9);
-        (1..=3).for_each(|nr| fleet.nodes[nr].evil = Some(evil));
-        let began = fleet.now;
-        let release = release("v1", 60);
-        let signed = sign_release(&release);
-        fleet.deploy(&release, &order(1, &signed, None));
-        fleet.run_until("the honest", |fleet| (4..=9).all(|nr| fleet.confirmed(nr) == Some(id_of(&signed))));
-        let took = fleet.now - began;
-        assert!(took < honest + 1_500_000_000, "{evil:?}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+        let days: Vec<EvilDay> = (9..17).map(|seed| evil_day(evil, seed)).collect();
+        let EvilDay { of_honest, of_all, .. } = days[0];
+        let millis = |nanos: u64| nanos / 1_000_000;
+        let took = (millis(of_honest), millis(of_all), millis(honest));
+        assert!(of_honest < honest + 1_500_000_000, "{evil:?}: {took:?}");
         // Those that say they have it all get it in the end as well, from the origin if from nobody else.
-        fleet.run_until("all", |fleet| fleet.all_confirmed(id_of(&signed)));
-        let took = fleet.now - began;
-        assert!(took < honest + 2_500_000_000, "{evil:?}: {} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+        assert!(of_all < honest + 2_500_000_000, "{evil:?}: {took:?}");
         // A liar says that it wants nothing, so nobody pushes it anything: it fetches a copy of its own in the end. And whoever
         // should get something from it asks the origin for some of it, until the liar is convicted.
         // The pages go to four at once, and what is overdue is asked for sooner than a staller is found out.
         let most = if evil == Evil::Lies { 3.0 + 1.2 } else { 3.2 };
-        let copies = fleet.copies(release.content);
+        let copies = days.iter().map(|day| day.copies).sum::<f64>() / days.len() as f64;
         assert!(copies <= most, "{evil:?}: {copies} copies");
     }
+}
+
+/// How long a deploy took on a day on which three of nine are not honest, in nanoseconds, and how many copies the origin sent.
+struct EvilDay {
+    of_honest: u64,
+    of_all: u64,
+    copies: f64,
+}
+
+fn evil_day(evil: Evil, seed: u64) -> EvilDay {
+    let mut fleet = Fleet::new(9, seed);
+    (1..=3).for_each(|nr| fleet.nodes[nr].evil = Some(evil));
+    let began = fleet.now;
+    let release = release("v1", 60);
+    let signed = sign_release(&release);
+    fleet.deploy(&release, &order(1, &signed, None));
+    fleet.run_until("the honest", |fleet| (4..=9).all(|nr| fleet.confirmed(nr) == Some(id_of(&signed))));
+    let of_honest = fleet.now - began;
+    fleet.run_until("all", |fleet| fleet.all_confirmed(id_of(&signed)));
+    EvilDay { of_honest, of_all: fleet.now - began, copies: fleet.copies(release.content) }
 }
 
 #[test]

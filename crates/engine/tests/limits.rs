@@ -217,7 +217,7 @@ fn a_peer_that_does_not_know_limits_is_served_and_told_nothing_of_them() {
         listen: None,
         floors: Vec::new(),
     };
-    engine.handle(now, Input::Message { from: old, message: Message::Hello(hello) });
+    engine.handle(now, Input::Message { from: old, message: Message::Hello(Box::new(hello)) });
     let said: Vec<Message> = std::iter::from_fn(|| engine.poll())
         .filter_map(|output| match output {
             Output::Send { to, message } if to == old => Some(message),

@@ -15,11 +15,16 @@ use std::time::Duration;
 /// How long changes of a status are collected before the origin is told.
 const STATUS: Duration = Duration::from_millis(100);
 
+/// And for how many times as long as other news, when those have a pace: they are for people.
+const STATUS_PACES: u32 = 4;
+
 /// What an agent has that others have not.
 pub(crate) struct AgentSide {
     pub(crate) follower: Follower,
     pub(crate) mesh: Mesh,
     pub(crate) origins: Origins,
+    /// How long news for an origin are collected, beyond the usual.
+    pub(super) pace: Duration,
 }
 
 impl AgentSide {
@@ -28,6 +33,7 @@ impl AgentSide {
             follower: Follower::default(),
             mesh: Mesh::new(me, config.redial),
             origins: Origins::new(config.origins.clone(), config.redial, now),
+            pace: Duration::ZERO,
         }
     }
 
@@ -83,6 +89,7 @@ impl Engine {
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.verify(request, from, app),
+            Message::Pace { news } => self.paced(now, news),
             Message::Limit(allotment) => self.allotted(now, allotment),
             _ => {}
         }
@@ -160,7 +167,7 @@ impl Engine {
             follow::Action::Failed(_) => self.status_soon_for_all(now),
             follow::Action::Phase(app, release, phase) => {
                 self.event(Event::Phase { app: app.clone(), release, phase });
-                self.send_status(now, &app);
+                self.show_status(now, &app, phase);
             }
             follow::Action::Collect => self.collect(now),
         }
@@ -208,7 +215,24 @@ impl Engine {
     // Reports.
 
     fn status_soon(&mut self, now: Time, app: AppName) {
-        self.alarms.ensure(Alarm::Status(app), now.after(STATUS));
+        let wait = STATUS.max(self.pace() * STATUS_PACES);
+        self.alarms.ensure(Alarm::Status(app), now.after(wait));
+    }
+
+    fn pace(&self) -> Duration {
+        if let Side::Agent(agent) = &self.side { agent.pace } else { Duration::ZERO }
+    }
+
+    /// A phase has begun. Of many agents that all begin to fetch at once an origin hears one after the other.
+    fn show_status(&mut self, now: Time, app: &AppName, phase: Phase) {
+        let most = (self.pace() * STATUS_PACES).as_nanos() as usize;
+        match matches!(phase, Phase::Told | Phase::Fetching) && most > 0 {
+            true => {
+                let wait = Duration::from_nanos(self.chance.below(most) as u64);
+                self.alarms.ensure(Alarm::Status(app.clone()), now.after(wait));
+            }
+            false => self.send_status(now, app),
+        }
     }
 
     fn status_soon_for_all(&mut self, now: Time) {
@@ -226,7 +250,7 @@ impl Engine {
         if matches!(status.phase, Phase::Told | Phase::Fetching) && !origins.is_empty() {
             self.status_soon(now, app.clone());
         }
-        origins.into_iter().for_each(|origin| self.send(origin, Message::Status(status.clone())));
+        origins.into_iter().for_each(|origin| self.send(origin, Message::Status(Box::new(status.clone()))));
     }
 
     fn status_of(&self, follower: &Follower, app: &AppName) -> Option<AppStatus> {

@@ -1,5 +1,6 @@
 //! An origin: takes submissions, spreads them, orders them, conducts their rollouts, knows who is here.
 
+use super::pace::Paces;
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
     Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
@@ -30,7 +31,8 @@ const AUDIT: Duration = Duration::from_secs(600);
 /// What an origin has that others have not.
 pub(crate) struct OriginSide {
     pub(crate) catalog: Catalog,
-    tracker: Tracker,
+    pub(super) tracker: Tracker,
+    pub(super) paces: Paces,
     rollouts: BTreeMap<AppName, Rollout>,
     /// What is being brought and not ordered yet.
     spreads: BTreeMap<AppName, Spread>,
@@ -67,6 +69,8 @@ pub(super) struct Known {
     pub(super) own_limit: Option<Rate>,
     /// What it was told last of how fast it may move pieces.
     pub(super) allotted: Option<Allotment>,
+    /// How long it was told to collect its news.
+    pub(super) pace: Duration,
     apps: BTreeMap<AppName, AppStatus>,
 }
 
@@ -84,6 +88,7 @@ impl OriginSide {
         Self {
             catalog: Catalog::new(config.datacenter.clone()),
             tracker: Tracker::new(config.neighbours, config.given_order),
+            paces: Paces::default(),
             rollouts: BTreeMap::new(),
             spreads: BTreeMap::new(),
             nodes: BTreeMap::new(),
@@ -158,7 +163,7 @@ impl OriginSide {
         self.nodes.get(&node).map_or(&NONE, |known| &known.labels)
     }
 
-    fn agents_up(&self) -> Vec<NodeId> {
+    pub(super) fn agents_up(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|(_, known)| known.is_up && known.role == Role::Agent).map(|(node, _)| *node).collect()
     }
 }
@@ -175,6 +180,7 @@ impl Known {
             is_sending: false,
             own_limit: None,
             allotted: None,
+            pace: Duration::ZERO,
             apps: BTreeMap::new(),
         }
     }
@@ -231,7 +237,7 @@ impl Engine {
         let enrolled = origin.catalog.node(peer).cloned();
         let known = origin.nodes.entry(peer).or_insert_with(|| Known::new(role, now));
         (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
-        (known.is_sending, known.allotted) = (false, None);
+        (known.is_sending, known.allotted, known.pace) = (false, None, Duration::ZERO);
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
         let changes = match (hello.listen, seen) {
@@ -240,6 +246,7 @@ impl Engine {
         };
         self.allot_anew(now, peer);
         self.arrange(now, changes);
+        self.set_paces(Some(peer));
         self.bring_up_to_date(now, peer);
     }
 
@@ -255,6 +262,7 @@ impl Engine {
         if let Some(roots) = self.origin().and_then(|origin| origin.tracker.roots()) {
             self.swarm.relay(now, roots);
         }
+        self.set_paces(None);
     }
 
     /// Tells a node all that it needs to converge without an operator.
@@ -300,7 +308,7 @@ impl Engine {
 
     pub(crate) fn message_to_origin(&mut self, now: Time, from: NodeId, message: Message) {
         match message {
-            Message::Status(status) => self.reported(now, from, status),
+            Message::Status(status) => self.reported(now, from, *status),
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),

@@ -128,7 +128,7 @@ impl Answers {
 impl Swarm {
     /// Asks every peer for what it may be asked.
     pub(super) fn ask_all(&mut self, now: Time) {
-        if !self.contents.values().any(|transfer| transfer.wants()) {
+        if !self.may_ask_anyone() {
             return;
         }
         let mut peers = self.askable();
@@ -139,14 +139,22 @@ impl Swarm {
     /// Whom there may be something to ask of. A source asks its publisher while there is one.
     fn askable(&self) -> Vec<NodeId> {
         let mut wanting = self.contents.values().filter(|transfer| transfer.wants());
-        match self.settings.role == Role::Origin && wanting.all(super::Transfer::has_publisher) {
+        match self.settings.role == Role::Origin && wanting.all(|transfer| transfer.has_publisher()) {
             true => self.publishers.iter().copied().collect(),
             false => self.peers.iter().filter(|(_, peer)| peer.asking.has_room()).map(|(id, _)| *id).collect(),
         }
     }
 
+    /// Whether anyone holds something that may be asked for: nobody nearly always, as long as pieces come in the given order.
+    fn may_ask_anyone(&self) -> bool {
+        self.contents.values().any(|transfer| transfer.useful > 0 && transfer.wants())
+    }
+
     /// Asks a peer for as much as it may be asked.
     pub(super) fn ask(&mut self, now: Time, peer: NodeId) {
+        if !self.may_ask_anyone() {
+            return;
+        }
         let contents: Vec<ContentId> =
             self.contents.iter().filter(|(_, transfer)| transfer.wants()).map(|(id, _)| *id).collect();
         for content in contents {
@@ -199,9 +207,11 @@ impl Swarm {
             else {
                 continue;
             };
+            transfer.useful -= useful.len();
             while !useful.is_empty() {
                 let piece = useful.swap_remove(self.chance.below(useful.len()));
                 if transfer.may_ask(piece) && !answering(&transfer.partners, piece) {
+                    transfer.useful += useful.len();
                     transfer.partners.entry(peer).and_modify(|partner| partner.useful = useful);
                     return Some(piece);
                 }
@@ -468,7 +478,7 @@ impl Swarm {
 
     /// Who answers has changed: finds out again what of everyone's is of use.
     fn reconsider(&mut self) {
-        self.contents.values_mut().filter(|transfer| transfer.wants()).for_each(super::Transfer::reconsider);
+        self.contents.values_mut().filter(|transfer| transfer.wants()).for_each(|transfer| transfer.reconsider());
     }
 
     pub(super) fn unblock(&mut self, now: Time, peer: NodeId) {

@@ -1,5 +1,6 @@
 //! A peer, as far as one content is concerned: what it says it holds, and what of that is of use.
 
+use super::news::Told;
 use super::relay::stripe_of;
 use super::slow::Watch;
 use crate::door::{STRIPES, Time};
@@ -21,8 +22,8 @@ pub(super) struct Partner {
     pub(super) wants: bool,
     /// All that it holds, we lack and may ask for now; and some pieces for which that is no longer so.
     pub(super) useful: Vec<PieceNo>,
-    /// Pieces that it does not know yet that we hold.
-    pub(super) news: Vec<PieceNo>,
+    /// How far it was told what we hold.
+    pub(super) told: Told,
     /// Pushes that are under way to it, and how many there have been.
     pub(super) pushing: u32,
     pub(super) pushed: u32,
@@ -73,7 +74,7 @@ impl Partner {
             declined: BTreeSet::new(),
             have,
             useful: Vec::new(),
-            news: Vec::new(),
+            told: Told::default(),
             pushing: 0,
             pushed: 0,
             full: false,

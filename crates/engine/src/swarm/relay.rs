@@ -538,7 +538,7 @@ impl Swarm {
         let is_child = transfer.order.children(piece).contains(&from);
         let Some(partner) = transfer.partners.get_mut(&from).filter(|p| !p.have.contains(piece)) else { return };
         if cancelled == Some(true) {
-            partner.news.push(piece);
+            partner.told.add(piece);
             self.alarms.ensure(Alarm::TellNear(content), now.after(super::transfer::TELL_RELAYED));
         } else if is_child && !transfer.have.contains(piece) && partner.declined.len() < DECLINED {
             partner.declined.insert(piece);
@@ -599,7 +599,7 @@ impl Swarm {
             self.out.push_back(Action::Event(Event::Mending { content, stripe, is_pulled, lag }));
         }
         if !changed.is_empty() || anyway || seeks {
-            self.contents.entry(content).and_modify(Transfer::reconsider);
+            self.contents.entry(content).and_modify(|transfer| transfer.reconsider());
             self.ask_all(now);
         }
         self.seek(now, content);

@@ -194,7 +194,7 @@ impl Swarm {
             let has_it = |transfer: &super::Transfer| {
                 transfer.partners.get(&peer).is_none_or(|partner| partner.have.contains(due.piece))
             };
-            if !due.is_passed_on || !self.contents.get(&due.content).is_none_or(has_it) {
+            if !due.is_passed_on || !self.contents.get(&due.content).is_none_or(|transfer| has_it(transfer)) {
                 return Some(due);
             }
         }

@@ -280,6 +280,58 @@ fn only_neighbours_in_the_given_order_hear_at_once_what_is_opened_and_all_hear_s
 }
 
 #[test]
+fn whoever_has_a_pace_tells_a_source_in_its_turn_and_at_once_when_it_has_none_any_more() {
+    let (mut swarm, content) = fetching(100, 1);
+    let source = node(99);
+    swarm.peer_up(NOW, source, Role::Origin);
+    swarm.message(NOW, source, Message::Holding { content, have: None, wants: false });
+    swarm.relay(NOW, comes_from(node(0)));
+    swarm.set_pace(NOW, Duration::from_millis(100));
+    let come = |swarm: &mut Swarm, now, piece| {
+        swarm.piece(now, node(0), content, PieceNo(piece), BufferId(1), 65_536);
+        swarm.written(now, content, PieceNo(piece), Ok(()));
+    };
+    let news = |swarm: &mut Swarm| -> Vec<Vec<PieceNo>> {
+        let of = |action| match action {
+            Action::Send(to, Message::Have { pieces, .. }) if to == source => Some(pieces),
+            _ => None,
+        };
+        actions(swarm).into_iter().filter_map(of).collect()
+    };
+    (1..=70).for_each(|piece| come(&mut swarm, NOW, piece));
+    assert!(news(&mut swarm).is_empty(), "many news are no reason");
+    let turn = NOW.after(Duration::from_millis(100));
+    swarm.tick(turn);
+    assert_eq!(news(&mut swarm), [(1..=70).map(PieceNo).collect::<Vec<_>>()]);
+    come(&mut swarm, turn, 71);
+    swarm.tick(turn.after(Duration::from_millis(99)));
+    assert!(news(&mut swarm).is_empty());
+    swarm.set_pace(turn.after(Duration::from_millis(99)), Duration::ZERO);
+    swarm.tick(turn.after(Duration::from_millis(99)));
+    assert_eq!(news(&mut swarm), [vec![PieceNo(71)]]);
+}
+
+#[test]
+fn whoever_was_passed_a_piece_is_not_told_of_it_and_the_others_are() {
+    let (mut swarm, content) = fetching(100, 1);
+    let (child, other) = (node(1), node(2));
+    let lacks = Bitmap::empty(101);
+    for peer in [child, other] {
+        swarm.peer_up(NOW, peer, Role::Agent);
+        swarm.message(NOW, peer, Message::Holding { content, have: Some(lacks.clone()), wants: true });
+    }
+    swarm.relay(NOW, std::array::from_fn(|_| Stripe { from: Some(node(0)), to: vec![child] }));
+    swarm.piece(NOW, node(0), content, PieceNo(7), BufferId(1), 65_536);
+    swarm.written(NOW, content, PieceNo(7), Ok(()));
+    swarm.tick(NOW.after(Duration::from_millis(100)));
+    let told = actions(&mut swarm).into_iter().filter_map(|action| match action {
+        Action::Send(to, Message::Have { .. }) => Some(to),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [other]);
+}
+
+#[test]
 fn what_a_slow_one_asks_a_source_for_goes_to_the_root_all_the_same() {
     let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));

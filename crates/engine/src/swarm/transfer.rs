@@ -2,6 +2,7 @@
 
 use super::Progress;
 use super::needy::{Needy, Place};
+use super::news::News;
 use super::partner::{Partner, count};
 use super::push::Push;
 use super::relay::{Order, stripe_of};
@@ -70,6 +71,14 @@ pub(super) struct Transfer {
     /// Pieces that the host verifies and writes, and who sent them.
     pub(super) writing: BTreeMap<PieceNo, NodeId>,
     pub(super) parked: Vec<Parked>,
+    /// What came lately, for those who should hear of it.
+    pub(super) news: News,
+    /// Which partners are origins.
+    pub(super) sources: Vec<NodeId>,
+    /// Whether its turn to tell sources was drawn.
+    pub(super) has_turn: bool,
+    /// How many entries all lists of what is of use have.
+    pub(super) useful: usize,
     /// What a source has not had out yet; `None` when it has, and for everyone else.
     pub(super) push: Option<Push>,
     pub(super) last_arrival: Time,
@@ -117,6 +126,10 @@ impl Transfer {
             reserved: BTreeMap::new(),
             writing: BTreeMap::new(),
             parked: Vec::new(),
+            news: News::default(),
+            sources: Vec::new(),
+            has_turn: false,
+            useful: 0,
             push: (role == Role::Origin).then(|| Push::new(spec)),
             last_arrival: now,
             told: now,
@@ -231,15 +244,8 @@ impl Transfer {
         if let Some(push) = &mut self.push {
             push.came(piece);
         }
-        for child in self.children(piece) {
-            self.offer(child);
-        }
-    }
-
-    fn children(&self, piece: PieceNo) -> Vec<PieceNo> {
-        match piece.0 < self.pages {
-            true => self.shape.children(piece.0).map(PieceNo).collect(),
-            false => Vec::new(),
+        if piece.0 < self.pages {
+            self.shape.children(piece.0).for_each(|child| self.offer(PieceNo(child)));
         }
     }
 
@@ -285,10 +291,11 @@ impl Transfer {
     /// A neighbour says what it holds; whether it held something that it lacks now and that is here.
     pub(super) fn put_partner(&mut self, now: Time, peer: NodeId, mut partner: Partner) -> bool {
         let mut lost = false;
+        partner.told = self.told_nothing();
         if let Some(old) = self.partners.get_mut(&peer) {
             lost = old.have.iter().any(|piece| !partner.have.contains(piece) && self.have.contains(piece));
-            partner.news = std::mem::take(&mut old.news);
-            partner.news.retain(|piece| !partner.have.contains(*piece));
+            partner.told = std::mem::take(&mut old.told);
+            partner.told.skip(|piece| partner.have.contains(piece));
             partner.pushed = old.pushed;
             partner.pushing = old.pushing;
             partner.spared = old.spared;
@@ -315,7 +322,12 @@ impl Transfer {
             false => Vec::new(),
         };
         self.publishers += u32::from(partner.role == Role::Operator);
-        let before = self.partners.insert(peer, partner).and_then(|old| old.place(pages));
+        if partner.role == Role::Origin && !self.sources.contains(&peer) {
+            self.sources.push(peer);
+        }
+        let old = self.partners.insert(peer, partner);
+        self.useful -= old.as_ref().map_or(0, |old| old.useful.len());
+        let before = old.and_then(|old| old.place(pages));
         self.stands(peer, before, place);
         pushed.into_iter().for_each(|piece| self.push_landed(now, piece, peer));
         self.reconsider_partner(peer);
@@ -339,7 +351,9 @@ impl Transfer {
         self.discount(peer);
         self.askers.remove(&peer);
         self.unmet.remove(&peer);
+        self.sources.retain(|source| *source != peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
+        self.useful -= gone.useful.len();
         self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
             let orphaned = |piece: &PieceNo| self.holders[piece.0 as usize] == 0 && self.have.contains(*piece);
@@ -349,6 +363,7 @@ impl Transfer {
 
     pub(super) fn partner_has(&mut self, now: Time, peer: NodeId, piece: PieceNo) {
         let (may_ask, pages) = (self.may_ask(piece), self.pages);
+        let mut is_useful = false;
         let changed = self.change(peer, |partner| {
             partner.full = false;
             if !partner.have.insert(piece) {
@@ -360,9 +375,11 @@ impl Transfer {
             partner.wants &= !partner.have.is_full();
             if may_ask {
                 partner.useful.push(piece);
+                is_useful = true;
             }
             partner.role == Role::Agent
         });
+        self.useful += usize::from(is_useful);
         if changed != Some(true) {
             return;
         }
@@ -415,10 +432,10 @@ impl Transfer {
     /// Whether a piece is missing, expected from nobody, and could be verified.
     pub(super) fn may_ask(&self, piece: PieceNo) -> bool {
         !self.have.contains(piece)
-            && !self.reserved.contains_key(&piece)
-            && !self.writing.contains_key(&piece)
             && (self.order.is_pulled(piece) || (self.misses_pages && piece.0 < self.pages))
             && self.can_take(piece)
+            && !self.reserved.contains_key(&piece)
+            && !self.writing.contains_key(&piece)
     }
 
     /// A piece may be asked for (again): everyone who holds it is of use.
@@ -426,6 +443,7 @@ impl Transfer {
         if self.may_ask(piece) {
             for partner in self.partners.values_mut().filter(|partner| partner.have.contains(piece)) {
                 partner.useful.push(piece);
+                self.useful += 1;
             }
         }
     }
@@ -459,6 +477,7 @@ impl Transfer {
             useful.reverse();
         }
         if let Some(partner) = self.partners.get_mut(&peer) {
+            self.useful = self.useful + useful.len() - partner.useful.len();
             partner.useful = useful;
         }
     }
@@ -476,6 +495,7 @@ impl Transfer {
             let piece = partner.useful[at];
             let holds = partner.have.contains(piece);
             self.partners.get_mut(&peer)?.useful.swap_remove(at);
+            self.useful -= 1;
             if holds && self.may_ask(piece) {
                 return Some(piece);
             }
@@ -499,38 +519,6 @@ impl Transfer {
             (false, true) => (None, wants),
             (false, false) => (Some(self.have.clone()), wants),
         }
-    }
-
-    /// A piece is here: notes it for everyone who should hear of it. Whether a neighbour should, and how many news wait for
-    /// a source.
-    pub(super) fn note_news(&mut self, piece: PieceNo, given: &[NodeId]) -> (bool, usize) {
-        let (mut near, mut source) = (false, 0);
-        if self.push.is_some() {
-            // Only a source pushes; it has no source of its own, and says what it holds only to those who asked.
-            for peer in &self.askers {
-                if let Some(partner) = self.partners.get_mut(peer).filter(|partner| !partner.have.contains(piece)) {
-                    partner.news.push(piece);
-                    near = true;
-                }
-            }
-            return (near, source);
-        }
-        for (peer, partner) in &mut self.partners {
-            match partner.role {
-                Role::Agent if !partner.wants || partner.have.contains(piece) || given.contains(peer) => {}
-                Role::Agent => {
-                    partner.news.push(piece);
-                    near = true;
-                }
-                // One that has everything needs to hear of it while it gives out what it has, and so does one that told only us.
-                Role::Origin if !partner.have.is_full() || self.order.is_known() => {
-                    partner.news.push(piece);
-                    source = partner.news.len();
-                }
-                _ => {}
-            }
-        }
-        (near, source)
     }
 
     /// When the neighbours are to be told of a piece that has come now.

@@ -147,9 +147,10 @@ fn message() -> impl Strategy<Value = Message> {
         (digest(), address()).prop_map(|(node, address)| Introduction { node: content::NodeId(node), address });
     let outcome = prop_oneof![report().prop_map(Ok), words().prop_map(Err)];
     prop_oneof![
-        hello().prop_map(Message::Hello),
+        hello().prop_map(|hello| Message::Hello(Box::new(hello))),
         prop::collection::vec(introduction, 0..5).prop_map(|peers| Message::Introduce { peers }),
         [stripe(), stripe()].prop_map(|stripes| Message::Relay { stripes }),
+        (0..=60_000u64).prop_map(|millis| Message::Pace { news: std::time::Duration::from_millis(millis) }),
         (content_id(), 0..STRIPES as u8).prop_map(|(content, stripe)| Message::Lags { content, stripe }),
         signed().prop_map(|release| Message::Announce { release }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
@@ -159,7 +160,7 @@ fn message() -> impl Strategy<Value = Message> {
         }),
         (any::<u64>(), app()).prop_map(|(request, app)| Message::Verify { request, app }),
         (any::<u64>(), outcome).prop_map(|(request, outcome)| Message::Verified { request, outcome }),
-        status().prop_map(Message::Status),
+        status().prop_map(|status| Message::Status(Box::new(status))),
         (rate(), prop::option::of((any::<u64>(), any::<u64>()))).prop_map(|(cap, share)| {
             let share = share.map(|(now, alone)| Share { now: Rate(now), alone: Rate(alone) });
             Message::Limit(Allotment { cap, share })
@@ -182,7 +183,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::LAGS;
+const KINDS: u8 = kind::PACE;
 
 #[test]
 fn every_kind_is_drawn() {
