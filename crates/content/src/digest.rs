@@ -1,6 +1,6 @@
 //! The digest of our own content: BLAKE3, 32 bytes.
 
-use crate::encoding::{Decoder, Encode, Encoder, Malformed};
+use crate::encoding::{Decoder, Encode, Encoder, Malformed, leading};
 use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
@@ -14,8 +14,7 @@ impl Digest {
     /// The first eight bytes as a number, which nearly always decides an order.
     #[inline]
     fn prefix(&self) -> u64 {
-        let [a, b, c, d, e, f, g, h, ..] = self.0;
-        u64::from_be_bytes([a, b, c, d, e, f, g, h])
+        leading(&self.0)
     }
 }
 

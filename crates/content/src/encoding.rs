@@ -345,6 +345,13 @@ pub(crate) fn check_text(what: &'static str, name: &str, text: &str, max: usize)
     }
 }
 
+/// The first eight of these bytes as a number that is ordered as they are.
+#[inline]
+pub(crate) fn leading(bytes: &[u8; 32]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = *bytes;
+    u64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -125,7 +125,6 @@ pub struct Held {
 
 /// Something comes in.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "each is handled at once and never kept in number")]
 pub enum Input {
     /// It is now later: a deadline may have passed. Every input carries the time; this one nothing else.
     Tick,
@@ -230,7 +229,6 @@ pub enum DownReason {
 
 /// Something goes out.
 #[derive(Debug, Clone)]
-#[expect(clippy::large_enum_variant, reason = "each is handled at once and never kept in number")]
 pub enum Output {
     /// Dial this address; the answer is `PeerUp` or `Unreachable`. When `expect` is set another identity is refused.
     Connect {

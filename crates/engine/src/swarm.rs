@@ -47,7 +47,6 @@ pub(crate) struct Settings {
 
 /// What the swarm wants done.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "actions are routed at once and never kept in number")]
 pub(crate) enum Action {
     Send(NodeId, Message),
     SendPiece(NodeId, ContentId, PieceNo),

@@ -19,7 +19,7 @@ const REFILL: usize = 16;
 /// Whoever takes longer than this part of the patience for a piece holds up nobody else beside a given order.
 const STUCK: u32 = 8;
 /// Every so many-th piece goes to someone who asked for it, even if others are to be passed on.
-const ASKED_FOR: u32 = 16;
+const ASKED_FOR: u32 = 6;
 
 /// Pieces in a row that a publisher may fail to read.
 const UNREAD: u32 = 32;

@@ -36,13 +36,13 @@ pub struct Plan {
 
 impl Plan {
     /// So many agents on links of so many bits in a second, and so many bytes in pieces as they are cut: of 64 KiB in the mean,
-    /// of 16 in short contents.
+    /// of 32 in short contents.
     pub fn new(agents: u32, bits: u64, bytes: u64) -> Self {
         Self {
             agents,
             rate: bits / 8,
             bytes,
-            piece_bytes: if bytes <= FINE_BELOW { 16 << 10 } else { 64 << 10 },
+            piece_bytes: if bytes <= FINE_BELOW { 32 << 10 } else { 64 << 10 },
             model: Model::DATACENTER,
             racks: None,
             neighbours: 16,
