@@ -626,7 +626,7 @@ impl App {
         let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
         let under_way = self.works.iter().filter(|(_, work)| work.stage == Stage::Assembling).map(|(id, _)| *id);
         let last = self.laid_out.iter().rev().take(usize::from(keep) + 1).copied();
-        let named = [self.live, self.confirmed, self.intent, self.focus].into_iter().flatten();
+        let named = [self.live, self.confirmed, self.intent, self.focus, self.announced].into_iter().flatten();
         named.chain(ordered).chain(under_way).chain(last).collect()
     }
 }
@@ -722,5 +722,19 @@ mod tests {
         let second = announce(&mut follower, "second");
         assert_eq!(phases(&mut follower), [(second, Phase::Told)], "nothing was ordered");
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn what_is_announced_while_another_is_confirmed_is_kept() {
+        let mut follower = Follower::default();
+        let ordered = announce(&mut follower, "ordered");
+        order(&mut follower, ordered);
+        let announced = announce(&mut follower, "announced");
+        let (contents, releases) = follower.roots();
+        assert!(
+            contents.contains(&spec("announced").id()) && releases.contains(&announced),
+            "its order may be on its way"
+        );
+        assert!(contents.contains(&spec("ordered").id()) && releases.contains(&ordered));
     }
 }
