@@ -24,6 +24,8 @@ const SAMPLE: usize = 4;
 struct Mutant {
     name: String,
     why: String,
+    /// How many worlds it may take to catch it, when that is more than others may take.
+    seeds: Option<u64>,
     edits: Vec<Edit>,
 }
 
@@ -56,7 +58,10 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
     build(&tree)?.context("the workspace does not build without a mutant")?;
     let clean = sweep(&tree, BASELINE)?;
     ensure!(clean.status.success(), "the sweep fails without a mutant:\n{}", text(&clean.stdout));
-    let fates: Vec<Fate> = chosen.iter().map(|mutant| try_one(&tree, mutant, seeds)).collect::<Result<_>>()?;
+    let fates: Vec<Fate> = chosen
+        .iter()
+        .map(|mutant| try_one(&tree, mutant, mutant.seeds.unwrap_or(0).max(seeds)))
+        .collect::<Result<_>>()?;
     fates.iter().for_each(|fate| eprintln!("{}", line(fate)));
     let survivors: Vec<&str> =
         fates.iter().filter(|fate| fate.caught.is_none()).map(|fate| fate.name.as_str()).collect();
@@ -112,7 +117,8 @@ fn parse(name: String, text: &str) -> Result<Mutant> {
     let file = field("file:")?;
     let edits: Vec<Edit> = sections.map(|section| parse_edit(&file, section)).collect::<Result<_>>()?;
     ensure!(!edits.is_empty(), "it changes nothing");
-    Ok(Mutant { name, why: field("why:")?, edits })
+    let seeds = field("seeds:").ok().map(|text| text.parse().context("`seeds:` wants a number")).transpose()?;
+    Ok(Mutant { name, why: field("why:")?, seeds, edits })
 }
 
 fn parse_edit(file: &str, section: &str) -> Result<Edit> {

@@ -3,6 +3,7 @@
 use crate::net::Nr;
 use crate::truth::Truth;
 use content::ContentId;
+use content::cut::Grain;
 use std::collections::BTreeMap;
 
 /// Payload bytes by content: what the origin sent, and what came to each node.
@@ -13,7 +14,7 @@ pub(crate) struct SentOnce {
 }
 
 /// Pieces beyond 1.3 copies that a small content may be sent: with a dozen pieces, two repeats are a sixth of it.
-const SLACK_BYTES: u64 = 2 * 128 * 1024;
+const SLACK: u64 = 2;
 
 impl SentOnce {
     /// The origin sent a piece.
@@ -46,5 +47,6 @@ fn too_much(truth: &Truth, content: ContentId, bytes: u64) -> Option<u64> {
     let mut specs = truth.releases.values().map(|known| known.release.content);
     let spec = specs.find(|spec| spec.id() == content)?;
     let whole = spec.bytes + spec.blob.len;
-    (bytes > whole + whole * 3 / 10 + SLACK_BYTES).then_some(whole)
+    let slack = SLACK * Grain::of(spec.bytes).max() as u64;
+    (bytes > whole + whole * 3 / 10 + slack).then_some(whole)
 }
