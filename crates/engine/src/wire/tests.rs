@@ -327,3 +327,14 @@ fn h4_no_message_has_a_field_for_a_path_a_url_or_a_command() {
         assert!(!code.contains("Vec<u8>"), "opaque bytes in {code}");
     }
 }
+
+#[test]
+fn a_pace_that_would_silence_an_agent_is_refused() {
+    let pace = |millis| {
+        let mut to = Encoder::new();
+        to.byte(kind::PACE).number(millis);
+        decode_body(&to.finish())
+    };
+    assert!(pace(60_000).is_ok());
+    assert!([60_001, u64::MAX].into_iter().all(|millis| matches!(pace(millis), Err(WireError::Malformed(_)))));
+}
