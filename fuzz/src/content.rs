@@ -2,6 +2,7 @@
 
 use tiding_content::attributes::Attributes;
 use tiding_content::encoding::Encode;
+use tiding_content::manifest::OutlineReader;
 use tiding_content::{Fact, Manifest, Order, Release, Root, Signed};
 
 fn canonical<T: Encode>(bytes: &[u8]) -> Option<T> {
@@ -10,9 +11,14 @@ fn canonical<T: Encode>(bytes: &[u8]) -> Option<T> {
     Some(value)
 }
 
-/// A manifest, and the sums and pieces that are read from one.
+/// A manifest, and the sums and pieces that are read from one; read at once and page by page.
 pub fn manifest(bytes: &[u8]) {
-    if let Ok(manifest) = Manifest::decode(bytes) {
+    let mut reader = OutlineReader::new();
+    let outline = bytes.chunks(50).try_for_each(|part| reader.feed(part)).and_then(|()| reader.finish());
+    let manifest = Manifest::decode(bytes);
+    assert_eq!(outline.is_ok(), manifest.is_ok(), "one way to read a manifest accepts what the other refuses");
+    if let (Ok(manifest), Ok(outline)) = (manifest, outline) {
+        assert_eq!((outline.totals(), &outline.entries), (manifest.totals(), &manifest.entries));
         assert_eq!(manifest.encode(), bytes, "another encoding of the same manifest was accepted");
         let totals = manifest.totals();
         assert_eq!((totals.entries as usize, totals.pieces as usize), (manifest.entries.len(), manifest.pieces.len()));

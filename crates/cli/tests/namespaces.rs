@@ -13,6 +13,7 @@ mod watched;
 
 use lab::{Lab, Node, until};
 use netns::{Net, PORT};
+use rustix::process::Signal;
 use said::{deploy_words, expect, live};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -24,11 +25,15 @@ fn fleet(test: &str, machines: u8) -> Option<(Net, Lab, Vec<Node>)> {
         skip::skipped(test, "network namespaces with a bridge cannot be made here: that takes root and iproute2");
         return None;
     };
-    let address = |nr: u8| format!("{}:{PORT}", net.address(nr));
-    let lab = Lab::on(net.on(0), &address(0), &[]);
+    let (lab, agents) = fleet_on(&net, machines);
+    Some((net, lab, agents))
+}
+
+fn fleet_on(net: &Net, machines: u8) -> (Lab, Vec<Node>) {
+    let lab = Lab::on(net.on(0), &format!("{}:{PORT}", net.address(0)), &[]);
     let any = format!("0.0.0.0:{PORT}");
     let agents = (1..machines).map(|nr| lab.agent_on(&net.on(nr), &format!("node-{nr}"), &any)).collect();
-    Some((net, lab, agents))
+    (lab, agents)
 }
 
 fn source(lab: &Lab, name: &str, bytes: usize, seed: u64) -> PathBuf {
@@ -65,6 +70,56 @@ fn b2_a_machine_whose_cable_is_pulled_is_missed_and_comes_back_by_itself() {
     assert!(all_show(&agents[..2], &second) && all_show(&agents[2..], &first));
     net.plug_in(3);
     until("it has what was deployed meanwhile", || all_show(&agents, &second));
+}
+
+/// Bytes that came to the connections of a node and that it has not read.
+fn unread(node: &Node) -> u64 {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string(format!("/proc/{}/net/tcp", node.pid())).expect("it runs");
+    let lines = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let established = lines.filter(|words| words.get(3) == Some(&ESTABLISHED));
+    let waiting = established.filter_map(|words| words.get(4)?.split_once(':').map(|(_, read)| read.to_owned()));
+    waiting.map(|bytes| u64::from_str_radix(&bytes, 16).expect("a number of the kernel")).sum()
+}
+
+#[test]
+fn b3_an_agent_that_takes_everything_and_never_answers_holds_nobody_else_up() {
+    const LARGE: u64 = 16 << 20;
+    let Some((net, lab, agents)) = fleet("b3_an_agent_that_takes_everything...", 7) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", LARGE as usize, 2));
+    lab.deploy(&first);
+    if !(0..7).all(|nr| net.shape(nr, "40mbit")) {
+        return skip::skipped("b3_an_agent_that_takes_everything...", "tc cannot shape here");
+    }
+    let mut deploying =
+        Watched::start(lab.operator_command(&[&deploy_words(&second)[..], &["--patience", "6s"]].concat()));
+    // Whoever has most from the origin is the one who has most to pass on.
+    let from_origin =
+        |nr: usize| lab.status_of(&format!("node-{nr}")).map_or(0, |app| app["from_origin"].as_u64().unwrap_or(0));
+    let mut mute = 0;
+    until("somebody has a part of it from the origin", || {
+        mute = (1..7).max_by_key(|nr| from_origin(*nr)).expect("there are six");
+        from_origin(mute) > LARGE / 16
+    });
+    let (mute, its_name) = (&agents[mute - 1], format!("node-{mute}"));
+    mute.signal(Signal::STOP);
+    let others = || agents.iter().filter(|agent| agent.pid() != mute.pid());
+    assert!(others().all(|agent| !lab::same(&second, &live(agent))), "it was stopped too late to hold anybody up");
+    let held = unread(mute);
+    until("the others have it", || others().all(|agent| lab::same(&second, &live(agent))));
+    assert!(unread(mute) > held, "nobody wanted anything of it");
+    let ended = deploying.end();
+    assert_eq!(ended.code(), Some(5), "{}", deploying.said);
+    let one = format!("{its_name}: ");
+    assert!(
+        deploying.said.contains("1 of 6 nodes did not confirm") && deploying.said.contains(&one),
+        "{}",
+        deploying.said
+    );
+    assert!(lab::same(&first, &live(mute)));
+    mute.signal(Signal::CONT);
+    until("it has it too", || all_show(&agents, &second) && is_up(&lab, &its_name));
+    assert_eq!(agents_known(&lab), 6);
 }
 
 #[test]
@@ -205,6 +260,35 @@ fn b10_a_machine_with_another_address_is_the_same_node() {
     });
     until("it is there", || is_up(&lab, "node-2") && all_show(&agents, &second));
     assert_eq!(agents_known(&lab), 2, "and nobody else");
+}
+
+#[test]
+fn b10_where_packets_of_full_size_vanish_one_machine_is_missed_and_it_comes_back_by_itself() {
+    const MACHINES: u8 = 5;
+    let Some(net) = Net::new(MACHINES) else {
+        return skip::skipped("b10_where_packets_of_full_size_vanish...", "namespaces take root and iproute2");
+    };
+    net.packets_one_by_one();
+    let (lab, agents) = fleet_on(&net, MACHINES);
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 4 << 20, 2));
+    lab.deploy(&first);
+    until("packets of full size pass", || net.carries(1440, 1, 4));
+    net.narrow(4, 1400);
+    until("small packets pass", || net.carries(1300, 1, 4) && net.carries(1300, 4, 1));
+    assert!(!net.carries(1440, 1, 4) && !net.carries(1440, 4, 1), "packets of full size still pass");
+    assert!(net.carries(1440, 1, 3), "the others' cables are as they were");
+    let words = [&deploy_words(&second)[..], &["--patience", "3s"]].concat();
+    let mut deploying = Watched::start(lab.operator_command(&words));
+    until("the others have it", || all_show(&agents[..3], &second));
+    // Words that fit into a small packet still pass: it may look as if it were there all the while.
+    let ended = deploying.end();
+    assert_eq!(ended.code(), Some(5), "{}", deploying.said);
+    let is_said = |words: &str| deploying.said.contains(words);
+    assert!(is_said("1 of 4 nodes did not confirm") && is_said("node-4: "), "{}", deploying.said);
+    assert!(lab::same(&first, &live(&agents[3])));
+    net.narrow(4, 1500);
+    until("the machine has it too", || all_show(&agents, &second) && is_up(&lab, "node-4"));
+    assert_eq!(agents_known(&lab), 4, "and nobody else");
 }
 
 #[test]

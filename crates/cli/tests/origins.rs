@@ -17,10 +17,9 @@ mod watched;
 
 use arrivals::Arrivals;
 use lab::{Lab, Node, until};
-use proxy::GatedProxy;
+use proxy::{GatedProxy, agent_behind, lead_to};
 use rustix::process::Signal;
 use said::{deploy_words, expect, live};
-use serde_json::Value;
 use skip::skipped;
 use std::fs;
 use std::path::Path;
@@ -88,21 +87,6 @@ fn d1_without_its_origin_a_swarm_finishes_what_it_holds_between_its_members() {
     assert!(all_show(&agents, &source), "{}", deploy.said);
 }
 
-/// An agent that has joined, and reaches its origin only through a proxy from now on.
-fn agent_behind(lab: &Lab, proxy: &GatedProxy, name: &str) -> Node {
-    let mut agent = lab.agent(name);
-    agent.kill();
-    lead_to(proxy, &agent.home.join("identity/node.json"));
-    lab.agent(name)
-}
-
-/// Has the one whose file this is look for its origin at a proxy.
-fn lead_to(proxy: &GatedProxy, path: &Path) {
-    let mut file: Value = serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON");
-    file["origins"] = vec![proxy.address().to_string()].into();
-    fs::write(path, file.to_string()).expect("a file can be written");
-}
-
 /// Whether what is in the origin's store is in those of these agents, each part of it in one of them at least.
 fn hold_jointly(agents: &[&Node], origin: &Node) -> bool {
     const PART: usize = 4096;
@@ -132,7 +116,7 @@ fn switches(node: &Node) -> usize {
 fn d1_without_its_origin_a_swarm_finishes_what_no_member_of_it_holds_alone() {
     let mut lab = Lab::new();
     let proxy = GatedProxy::start(lab.origin.address).expect("a proxy can listen");
-    let agents = ["node-1", "node-2"].map(|name| agent_behind(&lab, &proxy, name));
+    let agents = ["node-1", "node-2"].map(|name| agent_behind(&lab, proxy.address(), name));
     let [first, second] = &agents;
     // Neither lets the other in, before they have heard of each other: each has what the origin sent it, and nothing else.
     let trace = |agent: &Node| {
@@ -186,7 +170,7 @@ fn d1_while_pieces_are_missing_a_deploy_waits_for_its_origin_and_says_so() {
     let [origin, swarm] = [&[&lab.origin][..], &[&agents[0], &agents[1]]].map(Arrivals::from_now_on);
     // What the origin asks of the publisher passes bit by bit, and nothing once it has something.
     let proxy = GatedProxy::start(lab.origin.address).expect("a proxy can listen");
-    lead_to(&proxy, &lab.dir().join("operator/fleet.json"));
+    lead_to(proxy.address(), &lab.dir().join("operator/fleet.json"));
     let mut deploy = Watched::start(lab.operator_command(&deploy_words(&source)));
     until("the origin has begun", || {
         proxy.allow_when_used_up(1);

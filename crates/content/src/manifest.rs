@@ -25,11 +25,15 @@
 
 mod builder;
 mod codec;
+mod lengths;
+mod outline;
 mod path;
 mod rules;
 mod table;
 
 pub use builder::{Builder, Pack};
+pub use lengths::Lengths;
+pub use outline::{Outline, OutlineReader};
 pub use path::{BadPath, check_path, compare_paths};
 pub use table::{Header, PIECE_LEN, piece_at};
 
@@ -149,13 +153,12 @@ pub struct Totals {
 impl Manifest {
     /// The sums over all entries and pieces.
     pub fn totals(&self) -> Totals {
-        let file_len = |entry: &Entry| if let Kind::File { len, .. } = entry.kind { len } else { 0 };
-        Totals {
-            entries: self.entries.len() as u32,
-            size: self.entries.iter().map(file_len).sum(),
-            pieces: self.pieces.len() as u32,
-            bytes: self.pieces.iter().map(|piece| u64::from(piece.len)).sum(),
-        }
+        totals(&self.entries, &self.lengths())
+    }
+
+    /// The lengths of its pieces.
+    pub fn lengths(&self) -> Lengths {
+        self.pieces.iter().map(|piece| piece.len).collect()
     }
 
     /// What a swarm moves when it moves this manifest, whose encoded bytes are `blob`, and its pieces.
@@ -167,6 +170,16 @@ impl Manifest {
     /// The number within a content of `pages` pages of the piece with this index.
     pub fn piece_no(pages: u32, index: u32) -> PieceNo {
         PieceNo(pages + index)
+    }
+}
+
+fn totals(entries: &[Entry], lengths: &Lengths) -> Totals {
+    let file_len = |entry: &Entry| if let Kind::File { len, .. } = entry.kind { len } else { 0 };
+    Totals {
+        entries: entries.len() as u32,
+        size: entries.iter().map(file_len).sum(),
+        pieces: lengths.count(),
+        bytes: lengths.before(u32::MAX),
     }
 }
 

@@ -8,7 +8,7 @@ use tiding_content as content;
 use content::attributes::{Attribute, Attributes};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
-use content::manifest::{Builder, Entry, Extent, Kind};
+use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
 use content::order::Wave;
 use content::release::Instructions;
 use content::root::Operator;
@@ -399,6 +399,20 @@ proptest! {
     #[test]
     fn a_manifest_is_valid_exactly_when_its_bytes_are(value in wild_manifest()) {
         prop_assert_eq!(Manifest::decode(&value.encode()).is_ok(), value.check().is_ok());
+    }
+
+    #[test]
+    fn an_outline_can_be_read_of_exactly_the_bytes_that_are_a_manifest(
+        value in wild_manifest(), damage in damage(), step in 1..200usize,
+    ) {
+        let whole = value.encode();
+        let mut damaged = whole.clone();
+        damage.iter().for_each(|damage| apply(&mut damaged, damage));
+        for bytes in [&whole, &damaged] {
+            let mut reader = OutlineReader::new();
+            let outline = bytes.chunks(step).try_for_each(|part| reader.feed(part)).and_then(|()| reader.finish());
+            prop_assert_eq!(outline.is_ok(), Manifest::decode(bytes).is_ok());
+        }
     }
 
     #[test]

@@ -535,6 +535,14 @@ pub enum Message {
         /// The signed release.
         release: Signed,
     },
+    /// Origin to agent, and agent to agent: what is being brought to the fleet, in its operators' words, which whoever hears them
+    /// checks itself. It is fetched and passed on; what it may do says only a `Command`. Protocol 4.
+    Pass {
+        /// The signed release.
+        release: Signed,
+        /// The signed order that will name it, if it comes to that.
+        order: Signed,
+    },
     /// Origin to agent: an order, and what it may do now.
     Command {
         /// The signed order.

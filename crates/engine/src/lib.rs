@@ -48,6 +48,9 @@ const ASKED: u32 = 3;
 /// Control messages that a peer may send in a second. An honest one is far below.
 const FLOOD: u32 = 10_000;
 
+/// As many agents an origin tells everything one by one. Of more it would be a wall of messages, in front of the bytes.
+const FEW: usize = 256;
+
 /// Everything a node decides.
 pub struct Engine {
     me: NodeId,
@@ -101,6 +104,10 @@ impl Peer {
         self.is_known && self.speaks >= wire::PACES
     }
 
+    fn knows_facts(&self) -> bool {
+        self.is_known && self.speaks >= wire::FACTS
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -132,6 +139,8 @@ enum Alarm {
     Silence(NodeId),
     /// A `Verify` request is answered without those that have not reported.
     Audit(u64),
+    /// Neighbours may not have heard what is being brought of an application.
+    Unheard(AppName),
     /// This node may have had nothing to send for long.
     Idle,
     /// Shares of what all may send are to be divided again.
@@ -276,6 +285,7 @@ impl Engine {
             Alarm::Conduct(app) => self.conduct(now, &app),
             Alarm::Silence(peer) => self.silent(now, peer),
             Alarm::Audit(request) => self.finish_audit(request),
+            Alarm::Unheard(app) => self.tell_unheard(now, &app),
             Alarm::Idle => self.rests(now),
             Alarm::Allot => self.allot(now),
         }
@@ -490,6 +500,8 @@ impl Engine {
             Message::Verified { .. } | Message::Status(_) | Message::Sends { .. } | Message::Lags { .. } => {
                 role == Role::Agent && self.config.role == Role::Origin
             }
+            // Whoever says it, its operators' signatures are what counts.
+            Message::Pass { .. } => role != Role::Operator && self.config.role == Role::Agent,
             Message::Submit { .. } => role == Role::Operator && self.config.role == Role::Origin,
             Message::Verdict { .. } => role == Role::Origin && self.config.role == Role::Operator,
             _ => true,

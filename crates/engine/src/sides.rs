@@ -1,6 +1,7 @@
 //! The routing that differs by role: an agent's, an origin's, a publisher's. No decision is made here that a machine could make.
 
 mod agent;
+mod hearsay;
 mod origin;
 mod pace;
 mod publisher;
@@ -15,8 +16,17 @@ use crate::swarm;
 use crate::tracker::Dial;
 use crate::{Engine, Side};
 use content::fact::Position;
-use content::{NodeId, Role};
+use content::{ContentSpec, Label, Labels, NodeId, Release, Role};
 use std::net::SocketAddr;
+
+/// Whether these labels are what an order selects.
+fn selects(selector: &[(Label, Label)], labels: &Labels) -> bool {
+    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
+}
+
+fn contents_of(release: &Release) -> impl Iterator<Item = ContentSpec> + use<> {
+    [Some(release.content), release.attributes].into_iter().flatten()
+}
 
 impl Engine {
     fn connect(&mut self, dial: Dial) {
@@ -63,6 +73,7 @@ impl Engine {
     pub(crate) fn side_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello) {
         match (&self.side, role) {
             (Side::Agent(_), Role::Origin) => self.origin_ready(now),
+            (Side::Agent(_), Role::Agent) => self.pass_all_down(),
             (Side::Origin(_), role) => self.node_ready(now, peer, role, hello),
             (Side::Publisher(_), Role::Origin) => self.submit_all(peer),
             _ => {}
@@ -71,6 +82,7 @@ impl Engine {
 
     pub(crate) fn side_gone(&mut self, now: Time, peer: NodeId, role: Role) {
         let is_banned = self.verdicts.on(peer).is_some();
+        self.has_not_heard(peer);
         match (&mut self.side, role) {
             (Side::Agent(agent), Role::Origin) => {
                 if agent.origins.down(now, peer, &mut self.chance) {

@@ -98,6 +98,8 @@ enum Alarm {
     TellSource(ContentId),
     /// A source looks after what it pushed.
     LookAfter(ContentId),
+    /// A source says what it holds, all of which has been out.
+    TellAll(ContentId),
     /// A stripe may have fallen silent.
     Behind(ContentId),
     /// Something should have come.
@@ -226,6 +228,7 @@ impl Swarm {
             Alarm::TellNear(content),
             Alarm::TellSource(content),
             Alarm::LookAfter(content),
+            Alarm::TellAll(content),
             Alarm::Behind(content),
             Alarm::Stalled(content),
             Alarm::Retry(content),
@@ -267,7 +270,48 @@ impl Swarm {
             self.publishers.insert(peer);
         }
         let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
-        open.into_iter().for_each(|content| self.tell_holding(content, peer));
+        for content in open {
+            if role == Role::Origin {
+                self.meet_sources(now, content);
+            }
+            self.tell_holding(content, peer);
+        }
+    }
+
+    /// Whether this node is a source of so many that it tells only those near the roots what it holds while it gives it out: nothing,
+    /// as the others conclude.
+    fn is_quiet(&self) -> bool {
+        self.settings.role == Role::Origin && self.stripes.is_some() && self.peers.len() > crate::FEW
+    }
+
+    /// An origin gives out what it has, and says what that is when all has been out: until then it counts as one that holds nothing.
+    /// One that tells its agents to collect their news has so many that it says even that only to those near the roots.
+    fn meet_sources(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) = self.contents.get_mut(&content) else { return };
+        if self.settings.role != Role::Agent || self.pace.is_zero() || !transfer.order.is_known() {
+            return;
+        }
+        let sources = self.peers.iter().filter(|(_, peer)| peer.role == Role::Origin).map(|(node, _)| *node);
+        let unmet: Vec<NodeId> = sources.filter(|node| !transfer.partners.contains_key(node)).collect();
+        for source in unmet {
+            let nothing = Bitmap::empty(transfer.total);
+            transfer.put_partner(now, source, Partner::new(Role::Origin, nothing, false, 0));
+        }
+    }
+
+    /// Whether a source has given something of a content to someone by itself lately.
+    pub(crate) fn gave_lately(&self, now: Time, content: ContentId) -> bool {
+        self.contents.get(&content).is_some_and(|transfer| transfer.gave_lately(now))
+    }
+
+    /// Whether a peer has said that a content is of interest to it.
+    pub(crate) fn has_met(&self, content: ContentId, peer: NodeId) -> bool {
+        self.contents.get(&content).is_some_and(|transfer| transfer.partners.contains_key(&peer))
+    }
+
+    /// Those to whom pieces are passed on.
+    pub(crate) fn after(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.stripes.iter().flatten().flat_map(|stripe| stripe.to.iter().copied())
     }
 
     /// A peer is gone, and all that was under way with it.
@@ -322,6 +366,9 @@ impl Swarm {
     /// Says to all what we hold of a content: at once to those who need it to pass it on, and to the others with the next news.
     /// A dozen neighbours each who say so at the same moment would cost a small content more than its bytes.
     fn tell_all_soon(&mut self, now: Time, content: ContentId) {
+        if self.is_quiet() && self.contents.get(&content).is_some_and(|transfer| transfer.push.is_some()) {
+            return self.tell_publishers(content);
+        }
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let has_pace = !self.pace.is_zero();
         let can_wait = |(peer, known): &(&NodeId, &Peer)| match known.role {
@@ -372,6 +419,7 @@ impl Swarm {
 
     fn holding(&mut self, now: Time, from: NodeId, content: ContentId, have: Option<Bitmap>, wants: bool) {
         let Some(role) = self.peers.get(&from).map(|peer| peer.role) else { return };
+        let is_quiet = self.is_quiet() && role == Role::Agent;
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let have = have.unwrap_or_else(|| Bitmap::full(transfer.total));
         if have.len() != transfer.total {
@@ -381,7 +429,8 @@ impl Swarm {
         let lost = transfer.put_partner(now, from, Partner::new(role, have, wants, self.chance.next()));
         // Whoever lost something has not heard of it from those that knew it there.
         let is_told_soon = transfer.unmet.contains(&from);
-        if (!known && !is_told_soon) || lost {
+        let goes_without_saying = is_quiet && transfer.push.is_some() && !transfer.order.is_near(from);
+        if (!known && !is_told_soon && !goes_without_saying) || lost {
             self.tell_holding(content, from);
         }
         self.catch_up(content, from);
@@ -467,6 +516,7 @@ impl Swarm {
                 self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
                 self.unpark(now, content);
                 self.go_on(now, content);
+                self.meet_sources(now, content);
                 self.tell_all_soon(now, content);
                 self.refresh_push(now, content);
                 self.watch(now, content, true);
@@ -655,6 +705,7 @@ impl Swarm {
                 Alarm::TellNear(content) => self.tell_near(now, content),
                 Alarm::TellSource(content) => self.tell_sources(now, content),
                 Alarm::LookAfter(content) => self.look_after(now, content),
+                Alarm::TellAll(content) => self.tell_all_late(now, content),
                 Alarm::Behind(content) => self.watch(now, content, false),
                 Alarm::Stalled(content) => self.stalled(now, content),
                 Alarm::Retry(content) => {

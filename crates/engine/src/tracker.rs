@@ -24,8 +24,9 @@ const AGAIN: Duration = Duration::from_millis(500);
 const FRESH: Duration = Duration::from_millis(100);
 /// How long those after a member must go on saying that they have to ask others.
 const HOLDS: Duration = Duration::from_millis(50);
-/// At most this part of the members may have no part in the given order.
+/// At most this part of the members may have no part in the given order at the word of one other each; and if it is shown better.
 const BENCH: usize = 8;
+const BENCH_PROVEN: usize = 2;
 /// How long they have none: a slow machine is likely to be slow in the next deploy as well.
 const PARDON: Duration = Duration::from_secs(600);
 /// To how many an origin may give a stripe: it goes down from each of them, and up.
@@ -46,10 +47,19 @@ pub(crate) struct Tracker {
     order: Vec<NodeId>,
     /// Those that have none for now, and since when.
     benched: BTreeMap<NodeId, Time>,
-    /// Who was blamed last when, once.
-    blamed: BTreeMap<NodeId, Time>,
+    /// Who was blamed last when, and by whom.
+    blamed: BTreeMap<NodeId, (Time, BTreeSet<NodeId>)>,
     /// Who was accused by whom since when, and when last.
     accused: BTreeMap<(NodeId, NodeId), (Time, Time)>,
+}
+
+/// How well it is shown that a member passes on too little.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Proof {
+    /// By its own word, or by two others that do not depend on each other: who they are is not theirs to choose.
+    Strong,
+    /// By one other.
+    Weak,
 }
 
 #[derive(Debug)]
@@ -219,7 +229,7 @@ impl Tracker {
         self.accused.entry((node, by)).or_insert((now, now)).1 = now;
         let holds = |(first, last): &(Time, Time)| last.since(*first) >= HOLDS;
         match children.iter().all(|child| self.accused.get(&(node, *child)).is_some_and(holds)) {
-            true => self.bench(now, node),
+            true => self.bench(now, node, if children.len() > 1 { Proof::Strong } else { Proof::Weak }),
             false => Changes::default(),
         }
     }
@@ -238,21 +248,33 @@ impl Tracker {
     }
 
     /// A member passes on too little, says one of those after it. When that is said again soon it is benched.
-    pub(crate) fn blame(&mut self, now: Time, node: NodeId) -> Changes {
-        self.blamed.retain(|_, at| now.since(*at) < AGAIN);
+    pub(crate) fn blame(&mut self, now: Time, node: NodeId, by: NodeId) -> Changes {
+        self.blamed.retain(|_, (at, _)| now.since(*at) < AGAIN);
         // What was missing before it had its place says nothing of it.
         if self.members.get(&node).is_none_or(|member| member.since.is_some_and(|since| now.since(since) < FRESH)) {
             return Changes::default();
         }
-        match self.blamed.insert(node, now) {
-            Some(_) => self.bench(now, node),
-            None => Changes::default(),
+        let is_again = self.blamed.contains_key(&node);
+        let (at, witnesses) = self.blamed.entry(node).or_insert((now, BTreeSet::new()));
+        *at = now;
+        witnesses.insert(by);
+        let proof = match by == node || witnesses.len() > 1 {
+            true => Proof::Strong,
+            false => Proof::Weak,
+        };
+        match is_again {
+            true => self.bench(now, node, proof),
+            false => Changes::default(),
         }
     }
 
     /// Takes a member out of the given order for a while, unless that was done to many already.
-    pub(crate) fn bench(&mut self, now: Time, node: NodeId) -> Changes {
-        if self.benched.len() >= (self.members.len() / BENCH).max(1) {
+    pub(crate) fn bench(&mut self, now: Time, node: NodeId, proof: Proof) -> Changes {
+        let part = match proof {
+            Proof::Strong => BENCH_PROVEN,
+            Proof::Weak => BENCH,
+        };
+        if self.benched.len() >= (self.members.len() / part).max(1) {
             return Changes::default();
         }
         let touched = self.uproot(node);
@@ -514,11 +536,11 @@ mod tests {
     fn whoever_is_benched_passes_on_to_nobody_for_a_while() {
         let (mut tracker, _) = joined(40);
         let lame = tracker.line(0, node(7))[1];
-        let changes = tracker.bench(Time(0), lame);
+        let changes = tracker.bench(Time(0), lame, Proof::Weak);
         let (_, part) = changes.stripes.iter().find(|(to, _)| *to == lame).expect("it is told");
         assert!(part.iter().all(|stripe| stripe.from == Some(lame) && stripe.to.is_empty()));
         assert_ne!(tracker.line(0, node(7))[1], lame);
-        assert!(tracker.line(0, lame).is_empty() && tracker.bench(Time(0), lame).stripes.is_empty());
+        assert!(tracker.line(0, lame).is_empty() && tracker.bench(Time(0), lame, Proof::Weak).stripes.is_empty());
         for place in 0..39 {
             let stripes = tracker.stripes(place);
             assert!(stripes.iter().all(|stripe| stripe.from != Some(lame) && !stripe.to.contains(&lame)));
@@ -541,20 +563,34 @@ mod tests {
     #[test]
     fn one_word_against_a_member_is_not_enough() {
         let (mut tracker, _) = joined(9);
-        assert!(tracker.blame(Time(0), node(3)).stripes.is_empty());
+        let by = node(4);
+        assert!(tracker.blame(Time(0), node(3), by).stripes.is_empty());
         let late = Time(0).after(AGAIN);
-        assert!(tracker.blame(late, node(3)).stripes.is_empty());
-        assert!(!tracker.blame(late, node(3)).stripes.is_empty());
+        assert!(tracker.blame(late, node(3), by).stripes.is_empty());
+        assert!(!tracker.blame(late, node(3), by).stripes.is_empty());
     }
 
     #[test]
     fn whoever_got_another_part_is_not_blamed_for_what_was_missing_before() {
         let (mut tracker, _) = joined(9);
+        let by = node(4);
         tracker.told(Time(5), std::iter::once(node(3)));
-        assert!((6..9).all(|at| tracker.blame(Time(at), node(3)).stripes.is_empty()));
+        assert!((6..9).all(|at| tracker.blame(Time(at), node(3), by).stripes.is_empty()));
         let later = Time(5).after(FRESH);
-        assert!(tracker.blame(later, node(3)).stripes.is_empty());
-        assert!(!tracker.blame(later, node(3)).stripes.is_empty());
+        assert!(tracker.blame(later, node(3), by).stripes.is_empty());
+        assert!(!tracker.blame(later, node(3), by).stripes.is_empty());
+    }
+
+    #[test]
+    fn the_word_of_one_benches_few_and_that_of_two_or_its_own_as_many_as_it_concerns() {
+        let benched = |by: fn(u16) -> [u16; 2]| {
+            let (mut tracker, _) = joined(40);
+            let mut blame = |nr: u16, by: u16| tracker.blame(Time(0), node(nr), node(by)).stripes.is_empty();
+            (0..40).filter(|nr| by(*nr).map(|by| blame(*nr, by)).contains(&false)).count()
+        };
+        assert_eq!(benched(|_| [90, 90]), 40 / BENCH);
+        assert_eq!(benched(|_| [90, 91]), 40 / BENCH_PROVEN);
+        assert_eq!(benched(|nr| [nr, nr]), 40 / BENCH_PROVEN);
     }
 
     #[test]
@@ -578,8 +614,9 @@ mod tests {
     #[test]
     fn most_of_a_fleet_is_never_benched() {
         let (mut tracker, _) = joined(30);
-        let benched = (0..30).filter(|nr| !tracker.bench(Time(0), node(*nr)).stripes.is_empty()).count();
-        assert_eq!(benched, 3);
+        let mut benched =
+            |proof| (0..30).filter(|nr| !tracker.bench(Time(0), node(*nr), proof).stripes.is_empty()).count();
+        assert_eq!([benched(Proof::Weak), benched(Proof::Strong)], [3, 12]);
     }
 
     fn is_symmetric(tracker: &Tracker) -> bool {

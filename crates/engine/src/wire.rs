@@ -21,11 +21,13 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 3);
+pub const PROTOCOL: (u16, u16) = (1, 4);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
 /// The version that brought paces: whoever speaks an older one is sent no `Pace`.
 pub const PACES: u16 = 3;
+/// The version that brought facts which agents pass on: whoever speaks an older one is sent no `Pass`, and hears all from its origin.
+pub const FACTS: u16 = 4;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -204,6 +206,7 @@ mod kind {
     pub(super) const SENDS: u8 = 21;
     pub(super) const LAGS: u8 = 22;
     pub(super) const PACE: u8 = 23;
+    pub(super) const PASS: u8 = 24;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -212,6 +215,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Introduce { peers } => to.byte(kind::INTRODUCE).list(peers.iter()),
         Message::Relay { stripes } => to.byte(kind::RELAY).list(stripes.iter()),
         Message::Announce { release } => to.byte(kind::ANNOUNCE).value(release),
+        Message::Pass { release, order } => to.byte(kind::PASS).value(release).value(order),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
@@ -255,6 +259,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::INTRODUCE => Message::Introduce { peers: from.list("the number of peers", MAX_LIST, 38)? },
         kind::RELAY => Message::Relay { stripes: take_stripes(from)? },
         kind::ANNOUNCE => Message::Announce { release: from.value()? },
+        kind::PASS => Message::Pass { release: from.value()?, order: from.value()? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },

@@ -4,10 +4,12 @@
 //! no stores: jobs are answered by a model of their cost, so that a hundred thousand engines fit into one machine. Time is
 //! virtual and everything follows from a [`Plan`] and a seed. The model is stated in [`model`], and printed with every figure.
 //!
-//! What is not modelled: processes that compete for one machine, switches that reorder, and TCP's search for its share
-//! where several senders meet in one link (they are served in turn, whole pieces at a time).
+//! What is not modelled: how a scheduler shares a machine among processes (their work is done in the order in which it comes),
+//! switches that reorder, and TCP's search for its share where several senders meet in one link (they are served in turn, whole
+//! pieces at a time).
 
 mod agenda;
+mod cores;
 pub mod figures;
 mod member;
 pub mod model;
@@ -19,7 +21,7 @@ mod run;
 pub mod scenario;
 
 pub use member::Manner;
-pub use model::Model;
+pub use model::{Model, Shared};
 pub use outcome::Outcome;
 pub use plan::{Mishap, Plan};
 pub use run::run;

@@ -401,6 +401,11 @@ impl World {
             return None;
         }
         let wanted = self.wanted.of(&self.truth, &host.labels)?;
+        let release = self.truth.releases.get(&wanted).map(|published| &published.release);
+        let contents = release.into_iter().flat_map(|release| [Some(release.content), release.attributes]);
+        if contents.flatten().any(|content| self.durability.is_gone(content.id())) {
+            return None;
+        }
         let (live, confirmed) = (self.durability.live(nr), self.durability.confirmed(nr));
         let arrived = live == Some(wanted) && (confirmed == Some(wanted) || self.wanted.is_halted());
         (!arrived).then(|| {

@@ -1,7 +1,7 @@
 //! Rows of the list of faults that take many machines or a real model of a network, in virtual time.
 
 use std::time::Duration;
-use tiding_sim::flock::{Mishap, Model, Outcome, Plan, run, scenario};
+use tiding_sim::flock::{Mishap, Model, Outcome, Plan, Shared, run, scenario};
 
 fn named(name: &str) -> Plan {
     scenario::named(name).expect("it exists").plan
@@ -66,7 +66,7 @@ fn the_origin_dies_when_the_last_piece_is_out_and_everyone_arrives() {
 
 #[test]
 fn one_slow_host_holds_up_itself_and_hardly_anyone_wherever_it_stands() {
-    let plan = named("lab-slow");
+    let plan = named("links-slow");
     let lasts: Vec<f64> = (1..=12).map(|seed| run(&plan, seed).last_by_unicast()).collect();
     // Never as long as when its children wait for all that it passes on, and within the promise in five places of six.
     assert!(lasts.iter().all(|last| *last <= 1.6), "{lasts:?}");
@@ -81,4 +81,29 @@ fn machines_that_are_held_up_now_and_then_are_mended_without_a_storm() {
         everyone_arrives(&outcome);
         assert!(outcome.received_copies <= 1.05, "each received {} copies", outcome.received_copies);
     }
+}
+
+/// What hosts on so many shared processors take, on links that are no limit.
+fn on_shared_cores(cores: u32) -> Outcome {
+    let plan = named("lab-cpu");
+    let shared = Shared { cores, ..plan.model.shared.expect("they share processors") };
+    run(&Plan { bytes: 8 << 20, model: Model { shared: Some(shared), ..plan.model }, ..plan }, 1)
+}
+
+#[test]
+fn hosts_of_one_computer_take_twice_as_long_on_half_the_processors() {
+    let [one, two] = [1, 2].map(on_shared_cores);
+    everyone_arrives(&one);
+    let ratio = one.last() / two.last();
+    assert!((1.8..2.2).contains(&ratio), "{} s on one, {} s on two", one.last(), two.last());
+    // On one it never idles: what was spent is the time that it took, but for digests that are taken afterwards.
+    let busy = one.spent.as_secs_f64() / one.last();
+    assert!((0.9..1.1).contains(&busy), "busy for {busy} of the time");
+    assert_eq!(on_shared_cores(2), two);
+}
+
+#[test]
+fn a_laboratory_of_one_computer_is_slower_than_its_links() {
+    let last = |name| run(&named(name), 1).last();
+    assert!(last("lab-1MiB") > 1.1 * last("links-1MiB") && last("lab-unlimited") > 5.0 * last("links-unlimited"));
 }

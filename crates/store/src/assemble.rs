@@ -13,7 +13,7 @@ use crate::target::{Target, Way, without_side};
 use crate::verify::Check;
 use crate::{Store, tree};
 use content::attributes::Attributes;
-use content::manifest::{Extent, Kind, Manifest};
+use content::manifest::{Extent, Kind, Outline};
 use content::{Release, ReleaseId, Signed};
 use engine::door::{JobDone, JobError};
 
@@ -54,7 +54,7 @@ impl<D: Disk> Store<D> {
     /// Reads what is to be laid out, and holds it against what the release declares.
     pub(crate) fn plan(&mut self, release: &Release) -> Result<Plan<D>, JobError> {
         let holding = self.complete(&release.content)?;
-        let manifest = self.shelves.manifest(&holding).map_err(|why| no_manifest(&holding, why))?;
+        let manifest = self.shelves.outline(&holding).map_err(|why| no_manifest(&holding, why))?;
         let totals = manifest.totals();
         if manifest.spec(release.content.blob) != release.content {
             return Err(refused("the manifest names other pieces than the release declares"));
@@ -142,7 +142,7 @@ pub(crate) fn discard<D: Disk>(disk: &D, side: &Ground<D>, name: &Name) -> std::
 }
 
 /// What laying a manifest out takes.
-fn need(manifest: &Manifest) -> Need {
+fn need(manifest: &Outline) -> Need {
     const BLOCK: u64 = 4096;
     let mut need = Need::default();
     for entry in &manifest.entries {

@@ -54,7 +54,12 @@ pub(crate) struct Inner<F> {
     pub(crate) pieces: Option<Arc<F>>,
     pub(crate) places: Option<Arc<Places>>,
     pub(crate) parents: BTreeMap<u32, Arc<Vec<u8>>>,
+    /// Pages of the table of pieces that were read last, the latest first.
+    tables: Vec<(u32, Arc<Vec<u8>>)>,
 }
+
+/// How many pages of the table of pieces are kept: four are some seven thousand digests.
+const TABLES: usize = 4;
 
 impl<F> Inner<F> {
     pub(crate) fn file(&mut self, part: Part) -> &mut Option<Arc<F>> {
@@ -78,6 +83,7 @@ impl<F> Holding<F> {
             pieces: None,
             places: None,
             parents: BTreeMap::new(),
+            tables: Vec::new(),
         };
         Self { shape: spec.blob.shape(), spec, inner: Mutex::new(inner) }
     }
@@ -143,6 +149,23 @@ impl<F> Holding<F> {
         inner.have.remove(piece);
         inner.complete = false;
         inner.parents.remove(&piece.0);
+        inner.tables.retain(|(page, _)| *page != piece.0);
+    }
+
+    /// A page of the table of pieces, if it was read lately.
+    pub(crate) fn table(&self, page: u32) -> Option<Arc<Vec<u8>>> {
+        let tables = &mut self.lock().tables;
+        let at = tables.iter().position(|(known, _)| *known == page)?;
+        tables[..=at].rotate_right(1);
+        Some(tables[0].1.clone())
+    }
+
+    /// Keeps a page of it that was just read.
+    pub(crate) fn keep_table(&self, page: u32, bytes: Arc<Vec<u8>>) {
+        let tables = &mut self.lock().tables;
+        tables.retain(|(known, _)| *known != page);
+        tables.insert(0, (page, bytes));
+        tables.truncate(TABLES);
     }
 
     /// Forgets what can be found again from the disk.
@@ -150,5 +173,6 @@ impl<F> Holding<F> {
         let mut inner = self.lock();
         (inner.pages, inner.pieces, inner.places) = (None, None, None);
         inner.parents.clear();
+        inner.tables.clear();
     }
 }

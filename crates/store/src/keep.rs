@@ -66,7 +66,7 @@ impl<D: Disk> Store<D> {
     }
 
     fn index_manifest(&mut self, holding: &Held<D>) -> Result<(), JobError> {
-        let manifest = self.shelves.manifest(holding).map_err(|why| no_manifest(holding, why))?;
+        let manifest = self.shelves.outline(holding).map_err(|why| no_manifest(holding, why))?;
         if manifest.spec(holding.spec.blob) != holding.spec {
             return Err(refused("the manifest names other pieces than the release declares"));
         }

@@ -11,7 +11,7 @@ use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::hands::each;
 use crate::keep::unread;
-use crate::places::{BLOCK, Place, extent_len};
+use crate::places::{BLOCK, extent_len};
 use crate::plan::{Pack, Plan};
 use crate::shelves::Shelves;
 use crate::tree::Tree;
@@ -210,7 +210,7 @@ impl<D: Disk> Hand<'_, D> {
                 Extent::Part { piece, offset, len } => self.write_part(entry, file, at, (piece, offset, len))?,
                 Extent::Hole { .. } => {}
             }
-            at += extent_len(&layout.plan.manifest, extent);
+            at += extent_len(&layout.plan.manifest.lengths, extent);
         }
         match extents.last() {
             Some(Extent::Hole { .. }) => {
@@ -273,7 +273,8 @@ impl<D: Disk> Layout<'_, D> {
     }
 
     fn run_len(&self, run: Range<u32>) -> u64 {
-        run.filter_map(|index| self.plan.places.get(index)).map(|place| u64::from(place.len)).sum()
+        let lengths = &self.plan.manifest.lengths;
+        lengths.before(run.end) - lengths.before(run.start)
     }
 
     /// Lets the file system share as much of a run's beginning as it can; returns how many bytes that is.
@@ -291,8 +292,8 @@ impl<D: Disk> Layout<'_, D> {
 
     /// The offset and length of what of a run could be shared: whole blocks that stand together in the store as well.
     fn shareable(&self, at: u64, run: Range<u32>) -> Option<(u64, u64)> {
-        let first: &Place = self.plan.places.get(run.start)?;
-        let last: &Place = self.plan.places.get(run.end.checked_sub(1)?)?;
+        let first = self.plan.places.get(run.start)?;
+        let last = self.plan.places.get(run.end.checked_sub(1)?)?;
         let together = self.run_len(run);
         let len = together / BLOCK * BLOCK;
         let fits = last.offset + u64::from(last.len) == first.offset + together;

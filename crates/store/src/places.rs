@@ -3,57 +3,74 @@
 //! A piece that begins a run of pieces of a file at a whole [`BLOCK`] of that file is moved up to a whole block too, so that
 //! a file system that can share ranges between files can lay such a run out without copying it.
 
-use content::manifest::{Extent, Kind, Manifest};
-use content::{Digest, Piece};
+use content::manifest::{Extent, Kind, Lengths, Outline, PIECE_LEN};
+use std::sync::Arc;
 
 /// What ranges must be a multiple of to be shared, in bytes.
 pub(crate) const BLOCK: u64 = 4096;
 
-/// One piece, and where it stands.
+/// Where one piece stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Place {
-    pub(crate) digest: Digest,
     pub(crate) len: u32,
     pub(crate) offset: u64,
 }
 
-/// All pieces of a manifest, by index.
-#[derive(Debug, PartialEq, Eq)]
+/// All pieces of a manifest, by index, in about five bytes each; their digests stay in the manifest.
+#[derive(Debug)]
 pub(crate) struct Places {
-    places: Vec<Place>,
-    len: u64,
+    lengths: Arc<Lengths>,
+    /// The pieces that were moved up, rising, and by how much they and those before them were together.
+    moved: Vec<(u32, u64)>,
+    /// Where in the manifest their digests stand.
+    table: u64,
 }
 
 impl Places {
-    pub(crate) fn of(manifest: &Manifest) -> Self {
-        let aligned = aligned(manifest);
-        let mut end = 0u64;
-        let places = manifest.pieces.iter().enumerate().map(|(index, &Piece { digest, len })| {
-            let wanted = aligned.binary_search(&(index as u32)).is_ok();
-            let offset = if wanted { end.next_multiple_of(BLOCK) } else { end };
-            end = offset + u64::from(len);
-            Place { digest, len, offset }
-        });
-        let places = places.collect();
-        Self { places, len: end }
+    pub(crate) fn of(outline: &Outline) -> Self {
+        let lengths = outline.lengths.clone();
+        let mut by = 0;
+        let mut moved = Vec::new();
+        for index in aligned(outline) {
+            let end = lengths.before(index) + by;
+            by += end.next_multiple_of(BLOCK) - end;
+            moved.push((index, by));
+        }
+        // Most move nothing: a file that is alone, or one that follows whole blocks.
+        moved.dedup_by_key(|(_, by)| *by);
+        moved.retain(|(_, by)| *by > 0);
+        moved.shrink_to_fit();
+        Self { lengths, moved, table: outline.piece_offset(0) }
     }
 
-    pub(crate) fn get(&self, index: u32) -> Option<&Place> {
-        self.places.get(index as usize)
+    pub(crate) fn get(&self, index: u32) -> Option<Place> {
+        let len = self.lengths.get(index)?;
+        Some(Place { len, offset: self.lengths.before(index) + self.moved_by(index) })
     }
 
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.places.iter()
+    fn moved_by(&self, index: u32) -> u64 {
+        let after = self.moved.partition_point(|(first, _)| *first <= index);
+        after.checked_sub(1).map_or(0, |last| self.moved[last].1)
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> u32 {
+        self.lengths.count()
     }
 
     /// The length of the file of pieces, in bytes.
     pub(crate) fn len(&self) -> u64 {
-        self.len
+        self.lengths.before(u32::MAX) + self.moved_by(u32::MAX)
+    }
+
+    /// Where in the encoded manifest the digest of a piece begins, and its length follows.
+    pub(crate) fn in_table(&self, index: u32) -> u64 {
+        self.table + u64::from(index) * PIECE_LEN as u64
     }
 }
 
 /// The pieces that stand at whole blocks, rising: each begins a run, fresh in the manifest, at a whole block of its file.
-fn aligned(manifest: &Manifest) -> Vec<u32> {
+fn aligned(manifest: &Outline) -> Vec<u32> {
     let (mut aligned, mut used) = (Vec::new(), 0);
     for entry in &manifest.entries {
         let Kind::File { extents, .. } = &entry.kind else { continue };
@@ -70,18 +87,16 @@ fn aligned(manifest: &Manifest) -> Vec<u32> {
                 Extent::Hole { .. } => used,
             };
             used = used.max(end);
-            at += extent_len(manifest, extent);
+            at += extent_len(&manifest.lengths, extent);
         }
     }
     aligned
 }
 
 /// The length of an extent, in bytes.
-pub(crate) fn extent_len(manifest: &Manifest, extent: &Extent) -> u64 {
+pub(crate) fn extent_len(lengths: &Lengths, extent: &Extent) -> u64 {
     match *extent {
-        Extent::Pieces { first, count } => {
-            manifest.pieces[first as usize..(first + count) as usize].iter().map(|piece| u64::from(piece.len)).sum()
-        }
+        Extent::Pieces { first, count } => lengths.before(first + count) - lengths.before(first),
         Extent::Part { len, .. } => len.into(),
         Extent::Hole { len } => len,
     }
@@ -90,7 +105,8 @@ pub(crate) fn extent_len(manifest: &Manifest, extent: &Extent) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use content::manifest::Builder;
+    use content::manifest::{Builder, OutlineReader};
+    use content::{Digest, Piece};
 
     fn piece(seed: u8, len: u32) -> Piece {
         Piece { digest: Digest::of(&[seed]), len }
@@ -107,8 +123,11 @@ mod tests {
         builder.piece(piece(3, 33_333));
         builder.file(b"c", 0o644);
         builder.piece(piece(2, 50_001));
-        let places = Places::of(&builder.finish().expect("a tree"));
-        let offsets: Vec<u64> = places.iter().map(|place| place.offset).collect();
+        let mut reader = OutlineReader::new();
+        reader.feed(&builder.finish().expect("a tree").encode()).expect("a manifest");
+        let places = Places::of(&reader.finish().expect("a manifest"));
+        let offsets: Vec<u64> =
+            (0..places.count()).filter_map(|index| places.get(index)).map(|place| place.offset).collect();
         assert_eq!(offsets, [0, 40_000, 90_112]);
         assert_eq!(places.len(), 90_112 + 33_333);
     }

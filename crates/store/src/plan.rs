@@ -4,14 +4,15 @@ use crate::disk::Disk;
 use crate::keep::unread;
 use crate::places::Places;
 use crate::shelves::{Held, Shelves};
-use content::{Manifest, attributes::Attributes};
+use content::attributes::Attributes;
+use content::manifest::Outline;
 use engine::door::JobError;
 use std::sync::Arc;
 
 /// What is laid out.
 pub(crate) struct Plan<D: Disk> {
     pub(crate) holding: Arc<Held<D>>,
-    pub(crate) manifest: Manifest,
+    pub(crate) manifest: Outline,
     pub(crate) places: Arc<Places>,
     pub(crate) attributes: Option<Attributes>,
 }

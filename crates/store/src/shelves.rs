@@ -12,8 +12,9 @@ use crate::holding::{Holding, Part};
 use crate::places::Places;
 use crate::{Options, ReadError};
 use content::blob;
+use content::blob::PAGE;
 use content::encoding::Malformed;
-use content::manifest::MAX_ENCODED;
+use content::manifest::{MAX_ENCODED, Outline, OutlineReader};
 use content::{ContentId, Digest, Digested, Manifest, PieceNo};
 use engine::door::JobError;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -208,8 +209,38 @@ impl<D: Disk> Shelves<D> {
             return Err(ReadError::Missing);
         }
         let places = self.places(holding).map_err(|_| ReadError::Missing)?;
-        let place = *places.get(index).ok_or(ReadError::Missing)?;
-        self.read_verified(holding, piece, place.offset, place.len as usize, place.digest)
+        let place = places.get(index).ok_or(ReadError::Missing)?;
+        let digest = self.piece_digest(holding, &places, index)?;
+        self.read_verified(holding, piece, place.offset, place.len as usize, digest)
+    }
+
+    /// The digest of a piece, from the manifest's table of pieces, verified.
+    pub(crate) fn piece_digest(&self, holding: &Held<D>, places: &Places, index: u32) -> Result<Digest, ReadError> {
+        let at = places.in_table(index);
+        let (page, from) = (holding.shape.leaves().start + (at / PAGE as u64) as u32, (at % PAGE as u64) as usize);
+        let first = self.table(holding, page)?;
+        let here = first.get(from..).unwrap_or_default();
+        let mut digest = [0; Digest::LEN];
+        match here.get(..Digest::LEN) {
+            Some(whole) => digest.copy_from_slice(whole),
+            None => {
+                let next = self.table(holding, page + 1)?;
+                let rest = next.get(..Digest::LEN - here.len()).ok_or(ReadError::Missing)?;
+                digest[..here.len()].copy_from_slice(here);
+                digest[here.len()..].copy_from_slice(rest);
+            }
+        }
+        Ok(Digest::from_bytes(digest))
+    }
+
+    /// A page of the lowest level, which is kept for a while.
+    fn table(&self, holding: &Held<D>, page: u32) -> Result<Arc<Vec<u8>>, ReadError> {
+        if let Some(bytes) = holding.table(page) {
+            return Ok(bytes);
+        }
+        let bytes = Arc::new(self.read_page(holding, page)?);
+        holding.keep_table(page, bytes.clone());
+        Ok(bytes)
     }
 
     fn read_verified(
@@ -239,9 +270,7 @@ impl<D: Disk> Shelves<D> {
 
     /// All bytes of a content's blob, verified.
     pub(crate) fn read_blob(&self, holding: &Held<D>) -> Result<Vec<u8>, ReadError> {
-        if holding.spec.blob.len > MAX_ENCODED {
-            return Err(ReadError::Disk(format!("{} is too long to be a manifest", holding.id())));
-        }
+        self.refuse_long(holding)?;
         let mut bytes = Vec::with_capacity(holding.spec.blob.len as usize);
         for page in holding.shape.leaves() {
             bytes.extend_from_slice(&self.read_page(holding, page)?);
@@ -249,8 +278,21 @@ impl<D: Disk> Shelves<D> {
         Ok(bytes)
     }
 
-    pub(crate) fn manifest(&self, holding: &Held<D>) -> Result<Manifest, NoManifest> {
-        Ok(Manifest::decode(&self.read_blob(holding)?)?)
+    /// What the manifest of a content says, but for the digests: those are read when they are asked for.
+    pub(crate) fn outline(&self, holding: &Held<D>) -> Result<Outline, NoManifest> {
+        self.refuse_long(holding)?;
+        let mut reader = OutlineReader::new();
+        for page in holding.shape.leaves() {
+            reader.feed(&self.read_page(holding, page)?)?;
+        }
+        Ok(reader.finish()?)
+    }
+
+    fn refuse_long(&self, holding: &Held<D>) -> Result<(), ReadError> {
+        match holding.spec.blob.len > MAX_ENCODED {
+            true => Err(ReadError::Disk(format!("{} is too long to be a manifest", holding.id()))),
+            false => Ok(()),
+        }
     }
 
     /// Where the pieces of a content stand; read from its manifest when they were not in use lately.
@@ -259,7 +301,7 @@ impl<D: Disk> Shelves<D> {
         if let Some(places) = known {
             return Ok(places);
         }
-        let places = Arc::new(Places::of(&self.manifest(holding)?));
+        let places = Arc::new(Places::of(&self.outline(holding)?));
         self.note_use(holding.id());
         Ok(holding.lock().places.get_or_insert(places).clone())
     }
@@ -273,8 +315,9 @@ impl<D: Disk> Shelves<D> {
             }
             Part::Pieces => {
                 let places = self.places(holding).map_err(|_| ReadError::Missing)?;
-                let place = places.get(piece.0 - holding.pages()).ok_or(ReadError::Missing)?;
-                Ok((place.len as usize, place.digest, place.offset))
+                let index = piece.0 - holding.pages();
+                let place = places.get(index).ok_or(ReadError::Missing)?;
+                Ok((place.len as usize, self.piece_digest(holding, &places, index)?, place.offset))
             }
         }
     }

@@ -3,7 +3,7 @@
 use crate::Store;
 use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::ground::ours;
-use crate::keep::{decode_release, refused};
+use crate::keep::{decode_release, refused, unread};
 use crate::places::extent_len;
 use crate::plan::{Pack, Plan};
 use crate::shelves::Shelves;
@@ -11,7 +11,7 @@ use crate::target::{Target, Way};
 use crate::tree::Tree;
 use crate::words;
 use content::cut::is_zero;
-use content::manifest::{Entry, Extent, Kind, Manifest};
+use content::manifest::{Entry, Extent, Kind, Outline};
 use content::{AppName, Digest};
 use engine::door::{JobDone, JobError};
 use std::collections::BTreeSet;
@@ -180,7 +180,7 @@ impl<'a, D: Disk> Check<'a, D> {
                 }
                 Extent::Hole { len } => self.is_hole(file, at, len)?,
             };
-            let len = extent_len(&self.plan.manifest, extent);
+            let len = extent_len(&self.plan.manifest.lengths, extent);
             if !same {
                 return differs(format!("has other bytes (between {at} and {})", at + len));
             }
@@ -189,10 +189,13 @@ impl<'a, D: Disk> Check<'a, D> {
         Ok(())
     }
 
-    fn same_run(&mut self, file: &D::File, mut at: u64, run: std::ops::Range<u32>) -> io::Result<bool> {
+    fn same_run(&mut self, file: &D::File, mut at: u64, run: std::ops::Range<u32>) -> Result<bool, Differs> {
+        let Plan { holding, places, .. } = self.plan;
         for index in run {
-            let Some(place) = self.plan.places.get(index).copied() else { return Ok(false) };
-            if Digest::of(&self.read(file, at, place.len.into())?) != place.digest {
+            let Some(place) = places.get(index) else { return Ok(false) };
+            let digest = self.shelves.piece_digest(holding, places, index);
+            let digest = digest.map_err(|why| Differs::Unknown(unread(holding, why)))?;
+            if Digest::of(&self.read(file, at, place.len.into())?) != digest {
                 return Ok(false);
             }
             at += u64::from(place.len);
@@ -243,7 +246,7 @@ fn compare_mode(meta: &Meta, mode: u16) -> Result<(), Differs> {
 }
 
 /// The names in each directory of a manifest, by the directory's index.
-fn children(manifest: &Manifest) -> Vec<BTreeSet<&[u8]>> {
+fn children(manifest: &Outline) -> Vec<BTreeSet<&[u8]>> {
     let mut children = vec![BTreeSet::new(); manifest.entries.len()];
     let mut open: Vec<usize> = Vec::new();
     for (index, entry) in manifest.entries.iter().enumerate() {

@@ -101,7 +101,7 @@ fn all() -> Vec<Cell> {
         foretold("lab-slow", with(Mishap::Slow(10), shaped("slow", 16, 50, 32 * MIB, bounds(1.30, 1.10)))),
         foretold("lab-killed", with(Mishap::Killed(2.0), shaped("killed", 16, 50, 32 * MIB, bounds(1.30, 1.10)))),
         foretold("lab-unlimited", unlimited("unlimited", MIB, bounds(60.0, 20.0), None)),
-        unlimited("cpu", 128 * MIB, None, CPU),
+        foretold("lab-cpu", unlimited("cpu", 128 * MIB, None, CPU)),
         Cell { source: None, each: None, ..shaped(TINY, 4, 20, 4 * MIB, None) },
     ]
 }

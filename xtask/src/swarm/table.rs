@@ -23,7 +23,7 @@ struct Measure {
     of: fn(&Cell, &Spent) -> f64,
     bounds: fn(&Cell) -> Option<Bounds>,
     /// What the simulator calls it, in cells with a rate and in cells without.
-    foretold: Option<(&'static str, &'static str)>,
+    foretold: (&'static str, &'static str),
 }
 
 const MEASURES: [Measure; 4] = [
@@ -31,25 +31,25 @@ const MEASURES: [Measure; 4] = [
         title: "Last receiver, verified, by B (in milliseconds where links have no limit)",
         of: |cell, spent| cell.unicast().map_or(spent.last * 1000.0, |unicast| spent.last / unicast),
         bounds: |cell| cell.last,
-        foretold: Some(("last / B", "publish to last, ms")),
+        foretold: ("last / B", "publish to last, ms"),
     },
     Measure {
         title: "Sent by the source, by F",
         of: |cell, spent| spent.source / cell.bytes as f64,
         bounds: |cell| cell.source,
-        foretold: Some(("sent by the origin / F", "sent by the origin / F")),
+        foretold: ("sent by the origin / F", "sent by the origin / F"),
     },
     Measure {
         title: "Sent by all for each receiver, by F",
         of: |cell, spent| spent.all / cell.receivers() / cell.bytes as f64,
         bounds: |cell| cell.each,
-        foretold: Some(("received by each / F", "received by each / F")),
+        foretold: ("received by each / F", "received by each / F"),
     },
     Measure {
         title: "Processor seconds for each GiB delivered, all hosts",
         of: |_, spent| spent.cpu,
         bounds: |cell| cell.cpu,
-        foretold: None,
+        foretold: ("CPU s / GiB", "CPU s / GiB"),
     },
 ];
 
@@ -65,9 +65,7 @@ fn table(measure: &Measure, cells: &[&Cell], tools: &[String], records: &[Record
     let mut columns = vec!["cell".to_owned(), "must / aim".to_owned()];
     columns.extend(tools.iter().cloned());
     columns.push("kept".to_owned());
-    if measure.foretold.is_some() {
-        columns.extend(["model", "model / lab", "within 10 %"].map(String::from));
-    }
+    columns.extend(["model", "model / lab", "within 10 %"].map(String::from));
     let rule = columns.iter().enumerate().map(|(index, _)| if index == 0 { "---" } else { "--:" }.to_owned());
     let mut lines = vec![format!("**{}**\n", measure.title), row(&columns), row(&rule.collect::<Vec<_>>())];
     for cell in cells {
@@ -106,11 +104,11 @@ fn kept(bounds: Option<Bounds>, ours: Option<&Spread>, endings: &[Ending]) -> &'
 
 /// What was foretold, by what was measured, and whether that is close.
 fn beside(measure: &Measure, cell: &Cell, ours: Option<&Spread>, foretold: &Foretold) -> Vec<String> {
-    let Some((with_rate, without_rate)) = measure.foretold else { return Vec::new() };
+    let (with_rate, without_rate) = measure.foretold;
     let what = if cell.mbit.is_some() { with_rate } else { without_rate };
     let model = cell.scenario.and_then(|scenario| foretold.median(scenario, what));
     let ratio = model.zip(ours).map(|(model, ours)| model / ours.median);
-    let is_close = |ratio: f64| if (ratio - 1.0).abs() <= CLOSE { "yes" } else { "no" };
+    let is_close = |ratio: f64| if (ratio - 1.0).abs() <= CLOSE { "yes" } else { "**no**" };
     vec![
         model.map_or(String::new(), show),
         ratio.map_or(String::new(), |ratio| format!("{ratio:.2}")),
@@ -217,7 +215,7 @@ mod tests {
         let row =
             "| 16-50: 16 hosts, 50 Mbit/s, 32 MiB | 1.15 / 1.07 | 1.16 (1.12 - 1.30) | 1.06 | NO | 1.18 | 1.02 | yes |";
         assert!(text.contains(row), "{text}");
-        let source = "| 1.2 / 1.05 | 1.10 (1.10 - 1.10) | 1.10 | must | 1.40 | 1.27 | no |";
+        let source = "| 1.2 / 1.05 | 1.10 (1.10 - 1.10) | 1.10 | must | 1.40 | 1.27 | **no** |";
         assert!(text.contains(source), "{text}");
         assert!(text.contains("| 1.05 / 1.02 | 1.01 (1.01 - 1.01) | 1.01 | aim |"), "{text}");
     }

@@ -87,6 +87,26 @@ impl Net {
         assert!(ip(&["-n", &self.space(from), "neighbour", "delete", &to, "dev", "eth0"]));
     }
 
+    /// From now on machines send each packet by itself, as cables carry them. Else the kernel hands several over as one, and
+    /// no cable here is too narrow for that. Connections that are there already do not heed it.
+    pub fn packets_one_by_one(&self) {
+        for nr in 0..self.machines {
+            assert!(ip(&["-n", &self.space(nr), "link", "set", "dev", "eth0", "gso_max_segs", "1"]));
+        }
+    }
+
+    /// From now on packets longer than this vanish on the cable of a machine, both ways. Nobody is told, and both ends go on
+    /// believing that longer ones pass.
+    pub fn narrow(&self, nr: u8, longest: u32) {
+        assert!(ip(&["-n", &self.hub(), "link", "set", "dev", &format!("v{nr}"), "mtu", &longest.to_string()]));
+    }
+
+    /// Whether so many bytes at once from one machine reach a node on the other: it hangs up on nonsense that it has read.
+    pub fn carries(&self, bytes: u32, from: u8, to: u8) -> bool {
+        let say = format!("exec 3<>/dev/tcp/{}/{PORT}; head -c {bytes} /dev/zero >&3; cat <&3; true", self.address(to));
+        well(Command::new("ip").args(["netns", "exec", &self.space(from), "timeout", "2", "bash", "-c", &say]))
+    }
+
     /// Whether a connection from one machine to a node on the other comes to be.
     pub fn reaches(&self, from: u8, to: u8) -> bool {
         let dial = format!("exec 3<>/dev/tcp/{}/{PORT}", self.address(to));

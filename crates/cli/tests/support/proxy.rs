@@ -1,11 +1,41 @@
-//! TCP proxies between honest processes: one that flips a bit on the way, once, and one that lets through as much as it is told.
+//! TCP proxies between honest processes: one that flips a bit on the way, once, one that lets through as much as it is told,
+//! and one that forgets connections as a NAT does.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+use crate::lab::{Lab, Node};
+use serde_json::Value;
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+/// An agent that has joined, and reaches its origin only through a proxy from now on.
+pub fn agent_behind(lab: &Lab, proxy: SocketAddr, name: &str) -> Node {
+    let mut agent = lab.agent(name);
+    agent.kill();
+    lead_to(proxy, &agent.home.join("identity/node.json"));
+    lab.agent(name)
+}
+
+/// Has the one whose file this is look for its origin at a proxy.
+pub fn lead_to(proxy: SocketAddr, path: &Path) {
+    let mut file: Value = serde_json::from_slice(&fs::read(path).expect("it is there")).expect("it is JSON");
+    file["origins"] = vec![proxy.to_string()].into();
+    fs::write(path, file.to_string()).expect("a file can be written");
+}
+
+/// What becomes of bytes that came to a proxy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Pass,
+    /// They are taken, and never arrive.
+    Vanish,
+    /// The connection ends here.
+    End,
+}
 
 /// A proxy in front of one address; it ends with the test process.
 pub struct FlippingProxy {
@@ -18,10 +48,11 @@ impl FlippingProxy {
     pub fn start(target: SocketAddr, at: i64) -> std::io::Result<Self> {
         let (left, flipped) = (Arc::new(AtomicI64::new(at)), Arc::new(AtomicBool::new(false)));
         let done = flipped.clone();
-        let address = relay(target, move |bytes| {
+        let flips = move |bytes: &mut [u8]| {
             flip(bytes, &left, &flipped);
-            true
-        })?;
+            Fate::Pass
+        };
+        let address = relay(target, move || (|_: &mut [u8]| Fate::Pass, flips.clone()))?;
         Ok(Self { address, flipped: done })
     }
 
@@ -70,7 +101,8 @@ impl GatedProxy {
     pub fn start(target: SocketAddr) -> std::io::Result<Self> {
         let gate: Arc<Gate> = Arc::default();
         let its = gate.clone();
-        let address = relay(target, move |bytes| its.pass(bytes.len() as u64))?;
+        let passes = move |bytes: &mut [u8]| if its.pass(bytes.len() as u64) { Fate::Pass } else { Fate::End };
+        let address = relay(target, move || (|_: &mut [u8]| Fate::Pass, passes.clone()))?;
         Ok(Self { address, gate })
     }
 
@@ -118,32 +150,88 @@ impl Gate {
     }
 }
 
-/// Forwards every connection to `target`, and has what comes back touched; a touch that says false ends the connection.
-fn relay(
+/// A proxy in front of one address that forgets all its connections when it is told; it ends with the test process.
+pub struct ForgetfulProxy {
+    address: SocketAddr,
+    memory: Arc<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// How often everything was forgotten: connections of an earlier age are forgotten ones.
+    age: AtomicU64,
+    /// Bytes that came over forgotten connections.
+    swallowed: AtomicU64,
+}
+
+impl ForgetfulProxy {
+    /// Forwards every connection to `target`.
+    pub fn start(target: SocketAddr) -> std::io::Result<Self> {
+        let memory: Arc<Memory> = Arc::default();
+        let its = memory.clone();
+        let address = relay(target, move || {
+            let (memory, age) = (its.clone(), its.age.load(Ordering::SeqCst));
+            let fate = move |bytes: &mut [u8]| {
+                if memory.age.load(Ordering::SeqCst) == age {
+                    return Fate::Pass;
+                }
+                memory.swallowed.fetch_add(bytes.len() as u64, Ordering::SeqCst);
+                Fate::Vanish
+            };
+            (fate.clone(), fate)
+        })?;
+        Ok(Self { address, memory })
+    }
+
+    /// Where to connect instead.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on the connections that are there swallow all that comes, and neither end is told; new ones pass.
+    pub fn forget(&self) {
+        self.memory.age.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// How many bytes came over connections that were forgotten.
+    pub fn swallowed(&self) -> u64 {
+        self.memory.swallowed.load(Ordering::SeqCst)
+    }
+}
+
+/// Forwards every connection to `target`; what goes there and what comes back is touched, and fares as each touch says.
+fn relay<There, Back>(
     target: SocketAddr,
-    touch: impl FnMut(&mut [u8]) -> bool + Clone + Send + 'static,
-) -> std::io::Result<SocketAddr> {
+    mut touches: impl FnMut() -> (There, Back) + Send + 'static,
+) -> std::io::Result<SocketAddr>
+where
+    There: FnMut(&mut [u8]) -> Fate + Send + 'static,
+    Back: FnMut(&mut [u8]) -> Fate + Send + 'static,
+{
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let address = listener.local_addr()?;
     std::thread::spawn(move || {
         for client in listener.incoming().flatten() {
             let Ok(server) = TcpStream::connect(target) else { continue };
             let (Ok(client_too), Ok(server_too)) = (client.try_clone(), server.try_clone()) else { continue };
-            let touch = touch.clone();
-            std::thread::spawn(move || forward(client, server, |_| true));
-            std::thread::spawn(move || forward(server_too, client_too, touch));
+            let (there, back) = touches();
+            std::thread::spawn(move || forward(client, server, there));
+            std::thread::spawn(move || forward(server_too, client_too, back));
         }
     });
     Ok(address)
 }
 
-fn forward(mut from: TcpStream, mut to: TcpStream, mut touch: impl FnMut(&mut [u8]) -> bool) {
-    let mut buffer = vec![0; 16 * 1024];
+fn forward(mut from: TcpStream, mut to: TcpStream, mut touch: impl FnMut(&mut [u8]) -> Fate) {
+    let (mut buffer, mut fate) = (vec![0; 16 * 1024], Fate::Pass);
     while let Ok(len @ 1..) = from.read(&mut buffer) {
-        if !touch(&mut buffer[..len]) || to.write_all(&buffer[..len]).is_err() {
+        fate = touch(&mut buffer[..len]);
+        if fate == Fate::End || fate == Fate::Pass && to.write_all(&buffer[..len]).is_err() {
             break;
         }
     }
-    // Either end may be gone already: then there is nothing to shut down.
-    let _gone = (from.shutdown(Shutdown::Read), to.shutdown(Shutdown::Write));
+    if fate != Fate::Vanish {
+        // Either end may be gone already: then there is nothing to shut down.
+        let _gone = (from.shutdown(Shutdown::Read), to.shutdown(Shutdown::Write));
+    }
 }

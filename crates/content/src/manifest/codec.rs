@@ -46,7 +46,7 @@ impl Manifest {
     }
 }
 
-fn take_entries(bytes: &[u8], count: u32) -> Result<Vec<Entry>, Malformed> {
+pub(super) fn take_entries(bytes: &[u8], count: u32) -> Result<Vec<Entry>, Malformed> {
     let mut from = Decoder::new(WHAT, bytes);
     if bytes.len() / MIN_ENTRY < count as usize {
         return Err(from.wrong(format!("{count} entries are declared, and too few bytes follow for so many")));

@@ -1,24 +1,28 @@
 //! What a manifest must be besides well encoded: a tree, with its pieces, in its one form.
 //!
-//! Time is linear in the encoded length, whatever the bytes: the length of a run of pieces comes from sums made once.
+//! Time is linear in the encoded length, whatever the bytes: the length of a run of pieces comes from sums that are kept.
 
 use super::path::{check_path, compare_paths, parent};
 use super::table::WHAT;
-use super::{Entry, Extent, Kind, MAX_ENTRIES, MAX_LINK, MAX_SIZE, Manifest};
+use super::{Entry, Extent, Kind, Lengths, MAX_ENTRIES, MAX_LINK, MAX_SIZE, Manifest};
 use crate::cut::MAX_PIECE;
 use crate::encoding::Malformed;
 use crate::{ContentSpec, Piece};
 use std::cmp::Ordering;
 
 pub(super) fn check(manifest: &Manifest) -> Result<(), Malformed> {
-    let wrong = |why: &str| Err(Malformed::new(WHAT, why));
-    if manifest.entries.len() > MAX_ENTRIES as usize || manifest.pieces.len() > ContentSpec::MAX_PIECES as usize {
-        return wrong("it has too many entries or pieces");
-    }
-    check_root(&manifest.entries)?;
-    check_tree(&manifest.entries)?;
     check_table(&manifest.pieces)?;
-    check_files(manifest)
+    check_all(&manifest.entries, &manifest.lengths())
+}
+
+/// Everything but the digests.
+pub(super) fn check_all(entries: &[Entry], lengths: &Lengths) -> Result<(), Malformed> {
+    if entries.len() > MAX_ENTRIES as usize || lengths.count() > ContentSpec::MAX_PIECES {
+        return Err(Malformed::new(WHAT, "it has too many entries or pieces"));
+    }
+    check_root(entries)?;
+    check_tree(entries)?;
+    check_files(entries, lengths)
 }
 
 fn refuse<T>(entry: &Entry, why: impl std::fmt::Display) -> Result<T, Malformed> {
@@ -102,10 +106,10 @@ fn check_table(pieces: &[Piece]) -> Result<(), Malformed> {
     }
 }
 
-fn check_files(manifest: &Manifest) -> Result<(), Malformed> {
-    let mut pieces = Pieces::new(&manifest.pieces);
+fn check_files(entries: &[Entry], lengths: &Lengths) -> Result<(), Malformed> {
+    let mut pieces = Pieces { lengths, used: 0 };
     let mut size = 0;
-    for entry in &manifest.entries {
+    for entry in entries {
         if let Kind::File { len, extents, .. } = &entry.kind {
             if let Err(why) = check_extents(&mut pieces, *len, extents) {
                 return refuse(entry, why);
@@ -116,13 +120,13 @@ fn check_files(manifest: &Manifest) -> Result<(), Malformed> {
             }
         }
     }
-    match pieces.used as usize == manifest.pieces.len() {
+    match pieces.used == lengths.count() {
         true => Ok(()),
         false => Err(Malformed::new(WHAT, "it has pieces that no file uses")),
     }
 }
 
-fn check_extents(pieces: &mut Pieces, len: u64, extents: &[Extent]) -> Result<(), &'static str> {
+fn check_extents(pieces: &mut Pieces<'_>, len: u64, extents: &[Extent]) -> Result<(), &'static str> {
     if extents.windows(2).any(|pair| super::builder::merged(pair[0], pair[1]).is_some()) {
         return Err("two of its extents should be one");
     }
@@ -137,21 +141,12 @@ fn check_extents(pieces: &mut Pieces, len: u64, extents: &[Extent]) -> Result<()
 }
 
 /// The lengths of all pieces, and how many were used so far.
-struct Pieces {
-    /// The sums of the lengths of the pieces before each, and of all.
-    sums: Vec<u64>,
+struct Pieces<'a> {
+    lengths: &'a Lengths,
     used: u32,
 }
 
-impl Pieces {
-    fn new(pieces: &[Piece]) -> Self {
-        let sums = pieces.iter().scan(0, |sum, piece| {
-            *sum += u64::from(piece.len);
-            Some(*sum)
-        });
-        Self { sums: std::iter::once(0).chain(sums).collect(), used: 0 }
-    }
-
+impl Pieces<'_> {
     /// The length of an extent, after checking it.
     fn use_extent(&mut self, extent: &Extent) -> Result<u64, &'static str> {
         match *extent {
@@ -169,7 +164,9 @@ impl Pieces {
 
     fn use_run(&mut self, first: u32, count: u32) -> Result<u64, &'static str> {
         let end = first.checked_add(count).ok_or("an extent names pieces that do not exist")?;
-        let after = *self.sums.get(end as usize).ok_or("an extent names pieces that do not exist")?;
+        if end > self.lengths.count() {
+            return Err("an extent names pieces that do not exist");
+        }
         if count == 0 {
             return Err("a run of pieces is empty");
         }
@@ -177,7 +174,7 @@ impl Pieces {
             return Err("pieces are not in the order of their first use");
         }
         self.used = self.used.max(end);
-        Ok(after - self.sums[first as usize])
+        Ok(self.lengths.before(end) - self.lengths.before(first))
     }
 }
 

@@ -1,5 +1,6 @@
 //! An agent: follows its origin, keeps its place in the mesh, reports where it stands.
 
+use super::hearsay::Heard;
 use crate::door::{
     AppStatus, Config, Event, Gate, Introduction, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered,
     Time, VerifyReport,
@@ -10,6 +11,7 @@ use crate::tracker::{Dial, Mesh, Origins};
 use crate::trust::{Instruction, Standing};
 use crate::{Alarm, Engine, Errand, Side, release_of};
 use content::{AppName, NodeId, ReleaseId, Signed};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long changes of a status are collected before the origin is told.
@@ -25,6 +27,8 @@ pub(crate) struct AgentSide {
     pub(crate) origins: Origins,
     /// How long news for an origin are collected, beyond the usual.
     pub(super) pace: Duration,
+    /// What was heard last of each application, for those who have not.
+    pub(super) heard: BTreeMap<AppName, Heard>,
 }
 
 impl AgentSide {
@@ -34,6 +38,7 @@ impl AgentSide {
             mesh: Mesh::new(me, config.redial),
             origins: Origins::new(config.origins.clone(), config.redial, now),
             pace: Duration::ZERO,
+            heard: BTreeMap::new(),
         }
     }
 
@@ -85,7 +90,11 @@ impl Engine {
                 let me = self.me;
                 peers.into_iter().filter(|to| to.node != me).for_each(|to| self.introduced(now, to));
             }
-            Message::Relay { stripes } => self.swarm.relay(now, stripes),
+            Message::Relay { stripes } => {
+                self.swarm.relay(now, stripes);
+                self.pass_all_down();
+            }
+            Message::Pass { release, order } => self.hears(now, from, &release, &order),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.verify(request, from, app),
@@ -143,7 +152,7 @@ impl Engine {
         }
     }
 
-    fn not_believed(&mut self, now: Time, from: NodeId, why: String) {
+    pub(super) fn not_believed(&mut self, now: Time, from: NodeId, why: String) {
         self.distrust(from, why);
         self.convict(now, from, Misbehaviour::BadSignature);
     }
@@ -186,6 +195,8 @@ impl Engine {
         match errand {
             Errand::Accept(app) => {
                 if let Some(accepted) = agent.follower.accepted(now, &app, result) {
+                    // From now on what is left of it is between each node and its origin.
+                    agent.heard.remove(&app);
                     self.trust.raise(&Instruction { id: accepted.id, signed: accepted.signed, order: accepted.order });
                 }
             }

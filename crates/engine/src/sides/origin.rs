@@ -1,6 +1,7 @@
 //! An origin: takes submissions, spreads them, orders them, conducts their rollouts, knows who is here.
 
 use super::pace::Paces;
+use super::{contents_of, selects};
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
     Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
@@ -9,12 +10,12 @@ use crate::door::{
 use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout};
 use crate::swarm::{Blame, Place};
-use crate::tracker::{Changes, Tracker};
+use crate::tracker::{Changes, Proof, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
-use crate::{Alarm, Engine, Errand, Side, reachable, swarm};
+use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Rate, Release, ReleaseId, Role, Signed, UnixTime,
+    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Signed, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,6 +24,8 @@ use std::time::Duration;
 const AWAY: Duration = Duration::from_secs(30);
 /// How long changes are collected before a rollout is looked at again.
 const CONDUCT: Duration = Duration::from_millis(5);
+/// How soon it is looked at again when some nodes are to hear of their order later.
+const CONDUCT_LATER: Duration = Duration::from_secs(1);
 /// How often a rollout is looked at when nothing changes.
 const CONDUCT_AGAIN: Duration = Duration::from_secs(5);
 /// How long nodes may take to read what is live again.
@@ -163,6 +166,30 @@ impl OriginSide {
         self.nodes.get(&node).map_or(&NONE, |known| &known.labels)
     }
 
+    /// The documents of what is being brought of an application, or was ordered last.
+    pub(super) fn papers(&self, app: &AppName) -> Option<(Signed, Signed)> {
+        if let Some(spread) = self.spreads.get(app) {
+            return Some((spread.release.signed.clone(), spread.order.signed.clone()));
+        }
+        let newest = self.catalog.newest(app)?;
+        Some((self.catalog.release(newest.order.release)?.signed.clone(), newest.signed.clone()))
+    }
+
+    /// Whether a node is to get what is being brought of an application, or was ordered last.
+    pub(super) fn is_for(&self, app: &AppName, node: NodeId) -> bool {
+        let ordered = || self.catalog.newest(app).map(|newest| &newest.order);
+        let order = self.spreads.get(app).map(|spread| &spread.order.order).or_else(ordered);
+        order.is_some_and(|order| selects(&order.selector, self.labels(node)))
+    }
+
+    /// Whether a node has said that it knows a release, or was told of the order that names it.
+    pub(super) fn has_heard(&self, app: &AppName, release: ReleaseId, node: NodeId) -> bool {
+        let status = self.nodes.get(&node).and_then(|known| known.apps.get(app));
+        let told = self.told.get(&node).and_then(|told| told.get(app)).map(|(id, _)| *id);
+        let newest = self.catalog.newest(app).filter(|newest| newest.order.release == release);
+        status.is_some_and(|status| status.release == release) || newest.is_some_and(|newest| told == Some(newest.id))
+    }
+
     pub(super) fn agents_up(&self) -> Vec<NodeId> {
         self.nodes.iter().filter(|(_, known)| known.is_up && known.role == Role::Agent).map(|(node, _)| *node).collect()
     }
@@ -193,14 +220,6 @@ fn waits_for(phase: Phase, gate: Gate) -> bool {
         Gate::Open => phase == Phase::Staged,
         Gate::FallBack => matches!(phase, Phase::Staged | Phase::Live | Phase::Confirmed),
     }
-}
-
-fn selects(selector: &[(content::Label, content::Label)], labels: &Labels) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
-
-fn contents_of(release: &Release) -> impl Iterator<Item = ContentSpec> + use<> {
-    [Some(release.content), release.attributes].into_iter().flatten()
 }
 
 impl Engine {
@@ -273,14 +292,21 @@ impl Engine {
         let labels = origin.labels(node).clone();
         let apps: Vec<AppName> = origin.catalog.orders().map(|newest| newest.order.app.clone()).collect();
         let spreads = origin.spreads.values().filter(|spread| selects(&spread.order.order.selector, &labels));
-        let spreading: Vec<Signed> = spreads.map(|spread| spread.release.signed.clone()).collect();
+        let papers = |spread: &Spread| (spread.release.signed.clone(), spread.order.signed.clone());
+        let spreading: Vec<(Signed, Signed)> = spreads.map(papers).collect();
         self.send(node, head);
         for app in apps {
             self.enlist(now, &app);
-            self.command(node, &app);
+            // Whoever hears of its order later should fetch now.
+            if !self.command(now, node, &app)
+                && let Some(origin) = self.origin().filter(|origin| origin.is_for(&app, node))
+                && let Some((release, order)) = origin.papers(&app)
+            {
+                self.announce(node, &release, &order);
+            }
             self.conduct_soon(now, app);
         }
-        spreading.into_iter().for_each(|release| self.send(node, Message::Announce { release }));
+        spreading.iter().for_each(|(release, order)| self.announce(node, release, order));
     }
 
     pub(crate) fn node_gone(&mut self, now: Time, peer: NodeId) {
@@ -322,7 +348,7 @@ impl Engine {
         let Some(parents) = self.origin().and_then(|origin| origin.tracker.before(node)) else { return };
         if self.swarm.is_slow(now, content, node, parents) {
             let Side::Origin(origin) = &mut self.side else { return };
-            let changes = origin.tracker.bench(now, node);
+            let changes = origin.tracker.bench(now, node, Proof::Strong);
             self.benched(now, node, changes);
         }
     }
@@ -347,7 +373,7 @@ impl Engine {
         let Some(lame) = self.swarm.find_lame(now, content, stripe, &places) else { return };
         let Side::Origin(origin) = &mut self.side else { return };
         let (changes, lame) = match lame {
-            Blame::Shown(lame) => (origin.tracker.blame(now, lame), lame),
+            Blame::Shown { lame, by } => (origin.tracker.blame(now, lame, by), lame),
             Blame::Said(lame) => (origin.tracker.accuse(now, lame, node, stripe), lame),
         };
         self.benched(now, lame, changes);
@@ -372,8 +398,12 @@ impl Engine {
                 *gate = Gate::Hold;
             }
         }
+        let is_staged = status.phase == Phase::Staged;
         if let Some(known) = origin.nodes.get_mut(&from) {
             known.apps.insert(app.clone(), status);
+        }
+        if is_staged {
+            self.command(now, from, &app);
         }
         if is_news {
             self.conduct_soon(now, app);
@@ -454,7 +484,6 @@ impl Engine {
     fn spread(&mut self, now: Time, release: Believed, order: Instruction, publisher: NodeId) {
         let Some(origin) = self.origin() else { return };
         let app = release.release.app.clone();
-        let (signed, selector) = (release.signed.clone(), order.order.selector.clone());
         let contents: Vec<ContentSpec> = contents_of(&release.release).collect();
         origin.clock = origin.clock.max(order.order.created);
         if let Some(known) = origin.spreads.get_mut(&app).filter(|spread| spread.order.id == order.id) {
@@ -463,16 +492,12 @@ impl Engine {
             let spread = Spread { release, order, publisher: Some(publisher), client: None, is_proposed: false };
             origin.spreads.insert(app.clone(), spread);
         }
-        let agents = origin.agents_up();
-        let chosen: Vec<NodeId> = agents.into_iter().filter(|node| selects(&selector, origin.labels(*node))).collect();
         if let Side::Origin(origin) = &mut self.side {
             let changes = origin.tracker.pardon(now);
             self.arrange(now, changes);
         }
         contents.into_iter().for_each(|content| self.swarm.want(now, content));
-        for node in chosen {
-            self.send(node, Message::Announce { release: signed.clone() });
-        }
+        self.announce_to_all(now, &app);
         self.propose_if_whole(&app);
     }
 
@@ -654,18 +679,24 @@ impl Engine {
         {
             origin.catalog.propose(Proposal::Progress { fact });
         }
-        agents.into_iter().for_each(|node| self.command(node, app));
+        let waiting = agents.into_iter().filter(|node| !self.command(now, *node, app)).count();
+        if waiting > 0 {
+            self.alarms.sooner(Alarm::Conduct(app.clone()), now.after(CONDUCT_LATER));
+        }
         if !is_over {
             self.alarms.ensure(Alarm::Conduct(app.clone()), now.after(CONDUCT_AGAIN));
         }
     }
 
-    /// Tells a node of the newest order and what it may do, unless it was told just that.
-    fn command(&mut self, node: NodeId, app: &AppName) {
-        let Some(origin) = self.origin() else { return };
-        let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else { return };
+    /// Tells a node of the newest order and what it may do, unless it was told just that; false when it is to hear of it later.
+    fn command(&mut self, now: Time, node: NodeId, app: &AppName) -> bool {
+        if self.is_early(now, node, app) {
+            return false;
+        }
+        let Some(origin) = self.origin() else { return true };
+        let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else { return true };
         if !selects(&newest.order.selector, origin.labels(node)) {
-            return;
+            return true;
         }
         let (told, order) = ((newest.id, rollout.gate(node)), newest.signed.clone());
         let fallback = newest.order.fallback.filter(|_| told.1 == Gate::FallBack);
@@ -679,6 +710,25 @@ impl Engine {
         if before != Some(told) {
             self.send(node, Message::Command { order, gate: told.1 });
         }
+        true
+    }
+
+    /// Whether a node can do nothing yet about an order, as one of many to whom its release is being given out: what is said to all of
+    /// them would only stand before the pieces, and what they make durable before what they are still to complete.
+    fn is_early(&self, now: Time, node: NodeId, app: &AppName) -> bool {
+        let Side::Origin(origin) = &self.side else { return false };
+        if origin.tracker.members() <= FEW {
+            return false;
+        }
+        let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else {
+            return false;
+        };
+        let Some(published) = origin.catalog.release(newest.order.release) else { return false };
+        let is_given = contents_of(&published.release).any(|spec| self.swarm.gave_lately(now, spec.id()));
+        let status = origin.nodes.get(&node).and_then(|known| known.apps.get(app));
+        let is_staged =
+            status.is_some_and(|status| status.release == newest.order.release && status.phase == Phase::Staged);
+        is_given && !is_staged && rollout.gate(node) != Gate::FallBack
     }
 
     /// A step of a rollout stands in the journal, or could not be written.

@@ -5,13 +5,11 @@
 //! news, for the longer the more they are; all but those near the roots, to whom it gives pieces and who show who passes on.
 
 use crate::door::{Message, Time};
-use crate::{Engine, Side};
+use crate::{Engine, FEW, Side};
 use content::{NodeId, Role};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// As long as there are no more agents than this, nobody needs to be told anything.
-const FEW: usize = 2048;
 /// A message takes an origin some twenty microseconds: so much of its time for each agent leaves it half a processor.
 const EACH: Duration = Duration::from_micros(50);
 
@@ -27,6 +25,13 @@ fn usual(agents: usize, before: Duration) -> Duration {
     let of = |agents: usize| if agents > FEW { EACH * agents.next_power_of_two() as u32 } else { Duration::ZERO };
     let (now, at_most) = (of(agents), of(agents.saturating_mul(2)));
     if now > before || at_most < before { now } else { before }
+}
+
+impl Paces {
+    /// In how long everyone has had its turn to say that a content is new to it.
+    pub(super) fn turn(&self) -> Duration {
+        self.usual
+    }
 }
 
 impl Engine {
@@ -75,7 +80,8 @@ mod tests {
     #[test]
     fn few_are_not_told_anything_and_many_share_what_an_origin_can_take() {
         let none = Duration::ZERO;
-        assert_eq!(usual(2048, none), none);
+        assert_eq!(usual(256, none), none);
+        assert_eq!(usual(1000, none), Duration::from_micros(50 * 1024));
         assert_eq!(usual(10_000, none), Duration::from_micros(50 * 16_384));
         assert_eq!(usual(100_000, none), Duration::from_micros(50 * 131_072));
     }
@@ -85,6 +91,6 @@ mod tests {
         let many = usual(4097, Duration::ZERO);
         assert_eq!([usual(4096, many), usual(2100, many)], [many, many]);
         assert!(usual(8193, many) > many);
-        assert_eq!(usual(1024, many), Duration::ZERO);
+        assert_eq!(usual(128, many), Duration::ZERO);
     }
 }

@@ -22,6 +22,10 @@ const GAPS: u32 = 2;
 const BLOCKS: u32 = 2;
 /// As long as nobody has answered: such a part of the patience.
 const UNKNOWN: u32 = 4;
+/// When no more pieces than this are missing, whoever takes so many times as long as usual, and so long, is not waited for.
+const LAST: usize = 8;
+const HURRY: u32 = 4;
+const SOON: Duration = Duration::from_millis(20);
 const SLACK: Duration = Duration::from_millis(50);
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -203,16 +207,8 @@ impl Swarm {
             holders.any(|(peer, _)| !is_silent(peer))
         };
         for peer in silent {
-            let Some(mut useful) = transfer.partners.get_mut(&peer).map(|partner| std::mem::take(&mut partner.useful))
-            else {
-                continue;
-            };
-            transfer.useful -= useful.len();
-            while !useful.is_empty() {
-                let piece = useful.swap_remove(self.chance.below(useful.len()));
+            while let Some(piece) = transfer.draw(peer, &mut self.chance) {
                 if transfer.may_ask(piece) && !answering(&transfer.partners, piece) {
-                    transfer.useful += useful.len();
-                    transfer.partners.entry(peer).and_modify(|partner| partner.useful = useful);
                     return Some(piece);
                 }
             }
@@ -282,6 +278,55 @@ impl Swarm {
             Some(due) => self.alarms.set(Alarm::Due(peer), due),
             None => self.alarms.clear(&Alarm::Due(peer)),
         }
+    }
+
+    /// Asks others for the last pieces when those who were asked for them take longer than others do: whoever waits for them
+    /// waits for nothing else.
+    pub(super) fn hurry(&mut self, now: Time, content: ContentId) {
+        let Some(transfer) =
+            self.contents.get(&content).filter(|transfer| transfer.wants() && transfer.order.is_known())
+        else {
+            return;
+        };
+        let here = transfer.have.count() as usize + transfer.writing.len();
+        if transfer.reserved.is_empty() || transfer.total as usize > here + LAST {
+            return;
+        }
+        // Each time more slowly: where everyone takes long, whoever goes from one to the next never has its turn.
+        let wait = self.answers.pace.map_or(SLACK, |pace| (pace * HURRY).max(SOON)) * (1 << transfer.hurried.min(6));
+        let is_quiet = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| now.since(peer.asking.since) >= wait);
+        let is_fit = |peer: &NodeId, piece: PieceNo| {
+            let partner = transfer.partners.get(peer).filter(|partner| partner.role == Role::Agent);
+            let room = self.peers.get(peer).is_some_and(|peer| peer.asking.answers() && peer.asking.len() == 0);
+            room && partner.is_some_and(|partner| partner.have.contains(piece))
+        };
+        let mut moves: Vec<(PieceNo, NodeId, NodeId)> = Vec::new();
+        for (piece, at) in transfer.reserved.iter().filter(|(_, at)| is_quiet(at)) {
+            let is_taken = |peer: &NodeId| moves.iter().any(|(_, _, to)| to == peer);
+            let mut fit =
+                transfer.partners.keys().filter(|peer| *peer != at && !is_taken(peer) && is_fit(peer, *piece));
+            if let Some(to) = fit.next() {
+                moves.push((*piece, *at, *to));
+            }
+        }
+        if let Some(transfer) = self.contents.get_mut(&content) {
+            transfer.hurried += u32::from(!moves.is_empty());
+        }
+        for (piece, from, to) in moves {
+            if let Some(transfer) = self.contents.get_mut(&content) {
+                transfer.reserved.remove(&piece);
+                transfer.spare(from);
+                self.window = self.window.saturating_sub(transfer.piece_bytes);
+            }
+            if let Some(asked) = self.peers.get_mut(&from) {
+                asked.asking.remove(content, piece);
+            }
+            self.out.push_back(Action::Send(from, Message::Cancel { content, piece }));
+            self.rearm(now, from);
+            self.reserve(now, to, content, piece);
+            self.out.push_back(Action::Send(to, Message::Want { content, pieces: vec![piece] }));
+        }
+        self.alarms.sooner(Alarm::Behind(content), now.after(wait));
     }
 
     /// A payload came.

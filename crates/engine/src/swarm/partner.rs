@@ -20,8 +20,10 @@ pub(super) struct Partner {
     pub(super) have: Bitmap,
     /// Whether it says that it wants what it lacks.
     pub(super) wants: bool,
-    /// All that it holds, we lack and may ask for now; and some pieces for which that is no longer so.
+    /// All that it holds, we lack and may ask for now, of the pieces before `looked`; and some for which that is no longer so.
     pub(super) useful: Vec<PieceNo>,
+    /// Up to which piece was looked: what is of use beyond is found when the list has come to its end.
+    pub(super) looked: u32,
     /// How far it was told what we hold.
     pub(super) told: Told,
     /// Pushes that are under way to it, and how many there have been.
@@ -74,6 +76,7 @@ impl Partner {
             declined: BTreeSet::new(),
             have,
             useful: Vec::new(),
+            looked: 0,
             told: Told::default(),
             pushing: 0,
             pushed: 0,

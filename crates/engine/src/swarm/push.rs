@@ -29,6 +29,8 @@ const SPILL: usize = 8;
 const LOOK: Duration = Duration::from_millis(50);
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
 const FAILURES: u32 = 8;
+/// A source that gave nothing out for so long holds up nothing that is to be said to all.
+const GIVES: Duration = Duration::from_secs(1);
 
 /// What a source has not had out yet.
 #[derive(Debug)]
@@ -166,8 +168,9 @@ impl Push {
 impl Transfer {
     /// A neighbour is sent a piece that it asked for. What it still waits for may go to others before: whoever asks a source is
     /// in trouble and often slow, and nobody should have to wait for it.
-    pub(super) fn push_went_to(&mut self, piece: PieceNo, to: NodeId) {
+    pub(super) fn push_went_to(&mut self, now: Time, piece: PieceNo, to: NodeId) {
         if let Some(push) = &mut self.push {
+            self.gave = Some(now);
             push.went(piece, to);
         }
     }
@@ -218,6 +221,11 @@ impl Transfer {
         let mut wanting = self.partners.values().filter(|partner| partner.role == Role::Agent && partner.wants);
         let first = wanting.next().map(|partner| partner.is_mute);
         first == Some(true) && wanting.all(|partner| partner.is_mute)
+    }
+
+    /// Whether a source has given something out lately.
+    pub(super) fn gave_lately(&self, now: Time) -> bool {
+        self.gave.is_some_and(|gave| now.since(gave) < GIVES)
     }
 
     fn end_push(&mut self) {
@@ -323,7 +331,7 @@ impl Swarm {
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         if transfer.has_been_out() {
             transfer.end_push();
-            return self.tell_all(content);
+            return self.tell_all_late(now, content);
         }
         let Some(push) = &mut transfer.push else { return };
         if transfer.order.is_known() {
@@ -336,6 +344,15 @@ impl Swarm {
         match std::mem::take(&mut push.has_landed) {
             true => self.alarms.set(Alarm::Stalled(content), due),
             false => self.alarms.ensure(Alarm::Stalled(content), due),
+        }
+    }
+
+    /// Says to all what is here, all of which has been out; when they are many, not before the rest of what is given out.
+    pub(super) fn tell_all_late(&mut self, now: Time, content: ContentId) {
+        let goes_on = |transfer: &Transfer| transfer.push.is_some() && transfer.gave_lately(now);
+        match self.is_quiet() && self.contents.values().any(|transfer| goes_on(transfer)) {
+            true => self.alarms.set(Alarm::TellAll(content), now.after(LOOK)),
+            false => self.tell_all(content),
         }
     }
 

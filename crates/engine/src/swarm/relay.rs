@@ -56,12 +56,18 @@ const TELL: Duration = Duration::from_millis(100);
 /// By how many pieces a node must be behind the one before it to blame one of them.
 const BLAME: u32 = 24;
 /// What a node said so long ago is compared with what others have now: it should have said more.
-const STALE: Duration = Duration::from_millis(100);
+const STALE: Duration = Duration::from_millis(250);
 /// How many pieces a child may decline before they are here; more would only be memory.
 const DECLINED: usize = 1024;
 /// How many pieces may wait for one child before the order skips some; it pulls them when it needs them.
 const AHEAD: usize = 64;
 
+/// More than so many pieces of a stripe that some neighbour has and we lack, for so long, mean that it has fallen behind however
+/// fast the other comes: that one may come from someone slow as well.
+const FAR: u32 = 64;
+const FAR_AFTER: Duration = Duration::from_millis(100);
+/// When so many neighbours have all, what does not come by itself will not.
+const OVER: usize = 2;
 /// The one before us is to blame if it has so many pieces more; else it gets so long to catch up.
 const AHEAD_OF_US: u32 = 12;
 const WAIT: Duration = Duration::from_secs(1);
@@ -105,6 +111,8 @@ pub(super) struct Lane {
     skew: Option<u32>,
     /// When it began to be overdue, and how many had come then.
     overdue: Option<(Time, u32)>,
+    /// Since when it is far behind what neighbours have.
+    far: Option<Time>,
 }
 
 impl Lane {
@@ -128,6 +136,7 @@ impl Lane {
             top: 0,
             skew: None,
             overdue: None,
+            far: None,
         }
     }
 
@@ -265,7 +274,7 @@ impl Order {
                 // Whoever gives it from now on, its pace should be much the same.
                 None => {
                     let before = old.as_ref().map(|lanes| &lanes[index]).filter(|lane| lane.came >= KNOWN);
-                    let expected = before.map(|lane| lane.usual().max(lane.gap));
+                    let expected = before.map(|lane| lane.usual().max(lane.gap * GAPS / PACES));
                     Lane { expected, ..Lane::new(stripe, !waits, now) }
                 }
             }
@@ -318,6 +327,13 @@ impl Transfer {
         agents.map(|partner| partner.counts[stripe]).max().unwrap_or(0).saturating_sub(self.counts[stripe])
     }
 
+    /// Whether some neighbours have all: what did not come from whom it should by then will not.
+    fn is_over(&self) -> bool {
+        let has_all =
+            |partner: &&Partner| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
+        self.partners.values().filter(has_all).take(OVER).count() == OVER
+    }
+
     /// Whether the one from whom a stripe comes has much of it that we lack; an origin has.
     fn is_ahead(&self, stripe: usize) -> bool {
         let from = self.order.0.as_ref().and_then(|lanes| lanes[stripe].stripe.from);
@@ -337,7 +353,10 @@ impl Transfer {
         let is_one_left = lacks.into_iter().filter(|lacks| *lacks).count() == 1;
         let others = || self.order.0.iter().flatten().zip(lacks).filter(|(_, lacks)| !lacks);
         let ended = others().map(|(lane, _)| lane.last).max().filter(|_| is_one_left);
-        let tail = (others().filter_map(|(lane, _)| lane.pace).min().unwrap_or(patience) * PACES).max(TAIL);
+        // Whoever gives it now may be new and have shown no pace: then what a silent stripe may take is enough.
+        let pace = others().filter_map(|(lane, _)| lane.pace.or(lane.expected)).min();
+        let tail = pace.map_or(SILENCE, |pace| pace * PACES).clamp(TAIL, patience.max(TAIL));
+        let is_over = self.is_over();
         let mut lanes = Lanes::default();
         for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
             let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
@@ -353,11 +372,17 @@ impl Transfer {
             };
             let base = lane.base.map_or(lag, |base| base.min(lag));
             lane.base = Some(base);
-            let is_behind = lag > base + least && lane.is_slower_than(quickest);
+            let is_far = lag > base + FAR;
+            lane.far = is_far.then(|| lane.far.unwrap_or(now));
+            let far_from = lane.far.map(|since| since.after(FAR_AFTER));
+            let is_far = far_from.is_some_and(|from| now >= from);
+            let is_behind = is_far || (lag > base + least && lane.is_slower_than(quickest));
             lane.behind = is_behind.then(|| lane.behind.unwrap_or(now));
             // Whoever is before us and lacks as much gets it somehow and passes it on: if all behind it asked for it as well,
             // that would cost the links of those that are not.
-            let may_wait = lane.behind.map(|since| since.after(WAIT)).filter(|due| !leads[stripe] && now < *due);
+            let may_wait =
+                lane.behind.map(|since| since.after(WAIT)).filter(|due| !is_far && !leads[stripe] && now < *due);
+            let may_wait = may_wait.into_iter().chain(far_from.filter(|from| now < *from)).min();
             let is_late = is_behind && may_wait.is_none();
             lane.was_behind |= !lane.is_pulled && is_late;
             let (is_up, is_bad) = (is_up(lane.stripe.from), is_late || (could_come && is_silent));
@@ -373,6 +398,14 @@ impl Transfer {
                 match now >= end {
                     true => (lane.left_out, lanes.seeks) = (self.total, true),
                     false => due = due.into_iter().chain([end]).min(),
+                }
+            }
+            // Neighbours have all, so what has not come and does not come now will not.
+            if is_over && lacks[stripe] && lane.left_out < self.total {
+                let idle = lane.since().after((lane.usual() * PACES).max(TAIL));
+                match lag > base + BEHIND || now >= idle {
+                    true => (lane.left_out, lanes.seeks) = (self.total, true),
+                    false => due = due.into_iter().chain([idle]).min(),
                 }
             }
             // An origin knows sooner of whoever has left all.
@@ -408,7 +441,12 @@ impl Transfer {
 /// Who is to blame that a stripe does not come.
 pub(crate) enum Blame {
     /// The one at whom it stops, by what everyone says to hold.
-    Shown(NodeId),
+    Shown {
+        /// Who.
+        lame: NodeId,
+        /// Who lacks what it should have passed on, or itself.
+        by: NodeId,
+    },
     /// The one from whom it should come, by the word of one alone who gets it from others.
     Said(NodeId),
 }
@@ -485,7 +523,8 @@ impl Swarm {
         let mut siblings = siblings.filter_map(|node| transfer.partners.get(node));
         let is_slow =
             lacks_all.or_else(|| siblings.next().map(|other| lacks(other, above, stripe) * 2 < drop(worst)))?;
-        Some(Blame::Shown(line[if is_slow { worst } else { worst + 1 }].0))
+        let (by, lame) = (line[worst].0, line[if is_slow { worst } else { worst + 1 }].0);
+        Some(Blame::Shown { lame, by })
     }
 
     /// What a new content knows of the given order.
@@ -603,6 +642,7 @@ impl Swarm {
             self.ask_all(now);
         }
         self.seek(now, content);
+        self.hurry(now, content);
     }
 
     /// Asks a few neighbours what they hold, when nobody is known to hold what is missing: news of pieces are rare beside a given

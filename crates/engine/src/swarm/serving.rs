@@ -203,7 +203,7 @@ impl Swarm {
     fn send_piece(&mut self, now: Time, content: ContentId, piece: PieceNo, to: NodeId) {
         let Some(peer) = self.peers.get_mut(&to) else { return };
         if let Some(transfer) = self.contents.get_mut(&content) {
-            transfer.push_went_to(piece, to);
+            transfer.push_went_to(now, piece, to);
         }
         // What is pushed to it may be what it asked for as well.
         peer.serving.cancel(content, piece);

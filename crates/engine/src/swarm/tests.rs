@@ -431,3 +431,62 @@ fn a_page_that_was_left_out_is_asked_of_whoever_passes_on_what_needs_it() {
         assert_eq!(wants(&actions(&mut swarm)), asked);
     }
 }
+
+/// Lets time go by; when something is asked for, and of whom.
+fn asked_next(swarm: &mut Swarm, from: u64) -> (u64, Vec<(NodeId, PieceNo)>) {
+    let asked = |millis: u64| {
+        swarm.tick(NOW.after(Duration::from_millis(millis)));
+        Some((millis, wants(&actions(swarm)))).filter(|(_, asked)| !asked.is_empty())
+    };
+    (from..3000).find_map(asked).expect("it is asked for in the end")
+}
+
+/// All but these pieces.
+fn all_but(pieces: &[u32]) -> Bitmap {
+    let mut all = Bitmap::full(201);
+    pieces.iter().for_each(|piece| assert!(all.remove(PieceNo(*piece))));
+    all
+}
+
+#[test]
+fn the_end_of_a_stripe_is_asked_for_soon_although_the_other_comes_from_someone_new() {
+    let (mut swarm, _) = ordered(all_but(&[198]), all_but(&[0]));
+    swarm.relay(NOW, std::array::from_fn(|nr| Stripe { from: Some(node(2 - nr as u8)), to: Vec::new() }));
+    let asked = wants(&actions(&mut swarm));
+    assert_eq!(asked, [], "it may still come");
+    let (millis, asked) = asked_next(&mut swarm, 1);
+    assert_eq!((millis, asked[0].1), (200, PieceNo(198)));
+}
+
+#[test]
+fn what_does_not_come_when_neighbours_have_all_is_asked_for_soon() {
+    let (mut swarm, _) = ordered(all_but(&[198]), all_but(&[]));
+    let (millis, asked) = asked_next(&mut swarm, 0);
+    assert_eq!((millis, asked.len()), (20, 1));
+}
+
+#[test]
+fn the_last_pieces_are_asked_of_others_when_those_who_were_asked_take_long() {
+    let (mut swarm, content) = ordered(all_but(&[198]), all_but(&[]));
+    let (first, asked) = asked_next(&mut swarm, 0);
+    let (slow, piece) = asked[0];
+    let again = NOW.after(Duration::from_millis(first) + Duration::from_millis(50));
+    swarm.tick(again);
+    let then = actions(&mut swarm);
+    assert!(then.contains(&Action::Send(slow, Message::Cancel { content, piece })));
+    assert!(matches!(wants(&then)[..], [(other, of)] if other != slow && of == piece));
+    swarm.tick(again.after(Duration::from_millis(99)));
+    assert_eq!(wants(&actions(&mut swarm)), [], "the next has twice as long");
+    swarm.tick(again.after(Duration::from_millis(199)));
+    assert_eq!(wants(&actions(&mut swarm)).len(), 1);
+}
+
+#[test]
+fn whoever_is_far_behind_in_every_stripe_asks_neighbours_however_little_the_stripes_differ() {
+    let (mut swarm, content) = ordered(only_page(), only_page());
+    let now = NOW.after(Duration::from_millis(10));
+    swarm.message(now, node(2), Message::Have { content, pieces: (1..=140).map(PieceNo).collect() });
+    assert_eq!(wants(&actions(&mut swarm)), [], "it may be for a moment only");
+    let (millis, asked) = asked_next(&mut swarm, 11);
+    assert_eq!((millis, asked[0].0), (110, node(2)));
+}

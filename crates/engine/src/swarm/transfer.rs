@@ -81,6 +81,8 @@ pub(super) struct Transfer {
     pub(super) useful: usize,
     /// What a source has not had out yet; `None` when it has, and for everyone else.
     pub(super) push: Option<Push>,
+    /// When a source gave something out last.
+    pub(super) gave: Option<Time>,
     pub(super) last_arrival: Time,
     /// When neighbours were last told what is here, and how many pieces they were not told of.
     pub(super) told: Time,
@@ -91,6 +93,8 @@ pub(super) struct Transfer {
     pub(super) is_plain: bool,
     /// When neighbours were last asked what they hold.
     pub(super) sought: Time,
+    /// How often the last pieces were asked of others because it took long.
+    pub(super) hurried: u32,
     /// Pages are missing although what they are needed for has come.
     misses_pages: bool,
     /// From whom pieces come unasked, and to whom they are passed on.
@@ -131,12 +135,14 @@ impl Transfer {
             has_turn: false,
             useful: 0,
             push: (role == Role::Origin).then(|| Push::new(spec)),
+            gave: None,
             last_arrival: now,
             told: now,
             untold: 0,
             unmet: BTreeSet::new(),
             is_plain: false,
             sought: Time(0),
+            hurried: 0,
             misses_pages: false,
             order: Order::default(),
             counts: [0; STRIPES],
@@ -471,15 +477,29 @@ impl Transfer {
     }
 
     fn reconsider_partner(&mut self, peer: NodeId) {
-        let Some(partner) = self.partners.get(&peer) else { return };
-        let mut useful: Vec<PieceNo> = partner.have.iter().filter(|piece| self.may_ask(*piece)).collect();
+        if let Some(partner) = self.partners.get_mut(&peer) {
+            self.useful -= partner.useful.len();
+            (partner.useful, partner.looked) = (Vec::new(), 0);
+            self.look_on(peer);
+        }
+    }
+
+    /// Finds out what else of a partner's is of use, when its list has come to its end; whether anything is.
+    pub(super) fn look_on(&mut self, peer: NodeId) -> bool {
+        let Some(partner) = self.partners.get(&peer) else { return false };
+        let ahead = partner.have.iter().skip_while(|piece| piece.0 < partner.looked);
+        let mut useful: Vec<PieceNo> = ahead.filter(|piece| self.may_ask(*piece)).take(USEFUL).collect();
+        let looked = if useful.len() < USEFUL { self.total } else { useful[USEFUL - 1].0 + 1 };
         if partner.role == Role::Operator {
             useful.reverse();
         }
+        self.useful += useful.len();
+        let is_any = !useful.is_empty();
         if let Some(partner) = self.partners.get_mut(&peer) {
-            self.useful = self.useful + useful.len() - partner.useful.len();
-            partner.useful = useful;
+            partner.useful.append(&mut useful);
+            partner.looked = looked;
         }
+        is_any
     }
 
     /// Takes a piece that `peer` holds and we may ask for: the rarest of a few drawn ones. From a publisher: the first.
@@ -493,13 +513,28 @@ impl Transfer {
                 _ => (0..SAMPLE).map(|_| chance.below(len)).min_by_key(|at| self.holders(partner.useful[*at]))?,
             };
             let piece = partner.useful[at];
-            let holds = partner.have.contains(piece);
+            let (holds, is_last, looked) = (partner.have.contains(piece), len == 1, partner.looked);
             self.partners.get_mut(&peer)?.useful.swap_remove(at);
             self.useful -= 1;
+            if is_last && looked < self.total {
+                self.look_on(peer);
+            }
             if holds && self.may_ask(piece) {
                 return Some(piece);
             }
         }
+    }
+
+    /// Draws one of what is listed of a peer's.
+    pub(super) fn draw(&mut self, peer: NodeId, chance: &mut Chance) -> Option<PieceNo> {
+        let partner = self.partners.get_mut(&peer)?;
+        if partner.useful.is_empty() {
+            let is_any = partner.looked < self.total && self.look_on(peer);
+            return if is_any { self.draw(peer, chance) } else { None };
+        }
+        let piece = partner.useful.swap_remove(chance.below(partner.useful.len()));
+        self.useful -= 1;
+        Some(piece)
     }
 
     /// A few missing pieces that are expected from nobody, for when nobody says that they hold any.
@@ -546,5 +581,41 @@ pub(super) const TELL_RELAYED: Duration = Duration::from_secs(1);
 
 /// So many pieces that came before the pages show that those were left out.
 const EARLY: usize = 3;
+/// How many pieces of use are listed of one partner: a content of 100 GB has 1.6 million, and there are sixteen neighbours.
+const USEFUL: usize = 1 << 16;
 /// How many pieces are drawn to take the rarest of.
 const SAMPLE: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::door::Time;
+    use content::{BlobRef, Digest};
+
+    #[test]
+    fn all_of_a_long_content_can_be_asked_of_a_peer_whose_list_is_bounded() {
+        let blob = BlobRef { root: Digest::of(b"manifest"), len: 60 };
+        let pieces = 2 * USEFUL as u32 + 10;
+        let spec = ContentSpec { blob, pieces, bytes: u64::from(pieces) * 1000 };
+        for role in [Role::Agent, Role::Operator] {
+            let mut transfer = Transfer::new(spec, Role::Agent, Time(0));
+            let peer = NodeId(Digest::of(b"peer"));
+            let partner = Partner::new(role, Bitmap::full(spec.total()), false, 1);
+            transfer.put_partner(Time(0), peer, partner);
+            transfer.opened(Bitmap::empty(spec.total()), false, false);
+            transfer.add(PieceNo(0));
+            let mut have = Bitmap::empty(spec.total());
+            have.insert(PieceNo(0));
+            transfer.indexed(have);
+            let mut chance = Chance::new(3);
+            let mut asked = Bitmap::empty(spec.total());
+            while let Some(piece) = transfer.choose(peer, &mut chance) {
+                assert!(asked.insert(piece), "{piece:?} twice");
+                assert!(transfer.partners[&peer].useful.len() <= USEFUL);
+                transfer.reserved.insert(piece, peer);
+            }
+            assert_eq!(asked.count(), pieces, "{role:?}");
+            assert_eq!(transfer.useful, 0);
+        }
+    }
+}

@@ -153,6 +153,7 @@ fn message() -> impl Strategy<Value = Message> {
         (0..=60_000u64).prop_map(|millis| Message::Pace { news: std::time::Duration::from_millis(millis) }),
         (content_id(), 0..STRIPES as u8).prop_map(|(content, stripe)| Message::Lags { content, stripe }),
         signed().prop_map(|release| Message::Announce { release }),
+        (signed(), signed()).prop_map(|(release, order)| Message::Pass { release, order }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
             position: Position { generation, index },
@@ -183,7 +184,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::PACE;
+const KINDS: u8 = kind::PASS;
 
 #[test]
 fn every_kind_is_drawn() {

@@ -114,6 +114,12 @@ impl Durability {
         said.rotten.insert(content);
     }
 
+    /// Whether nobody can have a content any more: it rotted on one node when others had it, and they have collected it since.
+    pub(crate) fn is_gone(&self, content: ContentId) -> bool {
+        let has_it = |said: &Said| said.complete.contains(&content) && !said.rotten.contains(&content);
+        self.0.values().any(|said| said.rotten.contains(&content)) && !self.0.values().any(has_it)
+    }
+
     /// Whether a bit was flipped in this content.
     pub(crate) fn is_rotten(&self, nr: Nr, content: ContentId) -> bool {
         self.0.get(&nr).is_some_and(|said| said.rotten.contains(&content))
@@ -235,5 +241,26 @@ impl Said {
             Err(ReadError::Disk(_)) => None,
             Err(why) => Some(format!("cannot read {piece:?} of {content:?}, which is complete: {why}")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rotted_is_gone_when_those_who_had_it_have_collected_it() {
+        let content = ContentId(Digest::of(b"content"));
+        let mut durability = Durability::default();
+        for nr in 0..3 {
+            assert_eq!(durability.ended(nr, &Job::Complete { content }, &Ok(JobDone::Completed)), None);
+        }
+        assert!(!durability.is_gone(content));
+        durability.rotted(0, content);
+        assert!(!durability.is_gone(content), "two others have it");
+        for nr in 1..3 {
+            durability.begins(nr, &Job::Collect { contents: Vec::new(), releases: Vec::new() });
+        }
+        assert!(durability.is_gone(content));
     }
 }

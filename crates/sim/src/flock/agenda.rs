@@ -23,10 +23,12 @@ pub(super) enum What {
     Dies { power: bool },
     /// Its machine does something else for so many microseconds.
     Pauses { micros: u32 },
-    /// A message has come over a lane. `paid`: the processor has its turn now.
-    Message { lane: u32, slot: u32, paid: bool },
+    /// A message has come over a lane. `joins`: in a packet with another. `paid`: the processor has its turn now.
+    Message { lane: u32, slot: u32, joins: bool, paid: bool },
     /// A payload has come over a lane.
     Piece { lane: u32, piece: u32, content: u8, corrupt: bool, paid: bool },
+    /// A payload is ready to be sent: a shared processor has had time for it.
+    Ready { lane: u32, piece: u32, content: u8 },
     /// A payload was taken by the kernel.
     Sent { lane: u32, piece: u32, content: u8 },
     /// The link up is free for the next payload.
@@ -39,6 +41,8 @@ pub(super) enum What {
     Dialled { to: u32 },
     /// A connection is over; the other side is that one.
     Down { peer: u32, broken: bool },
+    /// A publisher is started, on shared processors.
+    Start,
     /// A publisher hands its release in.
     Publish,
     /// A machine asks to be enrolled; its name reaches the origin.

@@ -47,6 +47,8 @@ pub(super) struct Member {
     /// When the store's thread is free, which takes the steps that change names or state.
     pub(super) store_free: u64,
     pub(super) tick_at: u64,
+    /// Its deadline has come, and waits for a shared processor.
+    pub(super) is_tick_due: bool,
     pub(super) is_enrolled: bool,
     pub(super) asked_to_join: u64,
     pub(super) joined: u64,
@@ -77,6 +79,7 @@ impl Member {
             disk_free: 0,
             store_free: 0,
             tick_at: NEVER,
+            is_tick_due: false,
             asked_to_join: 0,
             joined: NEVER,
             complete: NEVER,

@@ -17,10 +17,14 @@ pub struct Outcome {
     pub origin_copies: f64,
     /// Copies that came to a measured agent, on average.
     pub received_copies: f64,
+    /// What was published.
+    pub bytes: u64,
     /// One unicast, and the bound.
     pub unicast: Duration,
     /// The bound for equal links.
     pub bound: Duration,
+    /// Processor time of all from the publication on, where they share processors.
+    pub spent: Duration,
     /// Payloads that came to anyone.
     pub deliveries: u64,
     /// Messages that came to anyone.
@@ -56,6 +60,11 @@ impl Outcome {
     /// When so many had joined.
     pub fn joined(&self, part: f64) -> f64 {
         at(&self.joined, part)
+    }
+
+    /// Processor seconds for each GiB that came to a measured agent, where all share processors.
+    pub fn spent_by_gib(&self) -> f64 {
+        self.spent.as_secs_f64() / (self.bytes as f64 * self.complete.len() as f64 / f64::from(1 << 30))
     }
 
     /// The last, as a multiple of a unicast.

@@ -11,12 +11,22 @@ use crate::dice::Dice;
 pub(super) struct Pipe {
     /// Bytes in a second.
     rate: u64,
+    /// What goes at once after a silence, as the time that it would take.
+    burst: u64,
     free: u64,
+    /// When the last message is through.
+    said: u64,
 }
 
 impl Pipe {
     pub(super) fn new(rate: u64) -> Self {
-        Self { rate, free: 0 }
+        Self { rate, burst: 0, free: 0, said: 0 }
+    }
+
+    /// One that lets so many bytes through at once when it was silent for long enough.
+    fn bucket(rate: u64, burst_bytes: u64) -> Self {
+        let pipe = Self::new(rate);
+        Self { burst: pipe.takes(burst_bytes), ..pipe }
     }
 
     pub(super) fn takes(&self, bytes: u64) -> u64 {
@@ -25,12 +35,21 @@ impl Pipe {
 
     /// Carries something that begins to come at `from`; when it is through.
     fn carry(&mut self, bytes: u64, from: u64) -> u64 {
-        self.free = self.free.max(from) + self.takes(bytes);
-        self.free
+        self.free = self.free.max(from.saturating_sub(self.burst)) + self.takes(bytes);
+        self.free.max(from)
     }
 
     pub(super) fn free_at(&self) -> u64 {
         self.free
+    }
+
+    /// Carries a message: it waits for those before it, and for no more of the payloads than may stand in the queue; when its turn
+    /// is.
+    fn say(&mut self, bytes: u64, from: u64, queue_bytes: u64) -> u64 {
+        let turn = self.said.max(from + self.wait(from, queue_bytes));
+        self.said = turn + self.takes(bytes);
+        self.carry(bytes, from);
+        turn
     }
 
     /// How long something waits in its queue that comes now, when so many bytes may stand there.
@@ -54,6 +73,8 @@ pub(super) struct Lane {
     /// When the last payload arrives, and the last message.
     last_payload: u64,
     last_message: u64,
+    /// When the last packet with messages leaves the sender, where processors are shared.
+    pub(super) packed_until: u64,
     /// What TCP sends in a round trip, and when it sent last.
     window: u64,
     sent_at: u64,
@@ -89,8 +110,8 @@ impl Pipes {
 
     /// One more machine.
     pub(super) fn plug(&mut self, up: u64, down: u64) {
-        self.up.push(Pipe::new(up));
-        self.down.push(Pipe::new(down));
+        self.up.push(Pipe::bucket(up, self.model.burst_bytes));
+        self.down.push(Pipe::bucket(down, self.model.burst_bytes));
     }
 
     fn rack(&self, node: u32) -> Rack {
@@ -107,6 +128,7 @@ impl Pipes {
             held_until: 0,
             last_payload: 0,
             last_message: 0,
+            packed_until: 0,
             window: 0,
             sent_at: 0,
             paced: 0,
@@ -184,11 +206,8 @@ impl Pipes {
             return now + LOCAL;
         }
         let (up, down) = (&mut self.up[lane.from as usize], &mut self.down[lane.to as usize]);
-        let mut at = now + up.wait(now, model.queue_bytes) + up.takes(bytes);
-        up.free = up.free.max(now) + up.takes(bytes);
-        at += nanos(model.delay);
-        at += down.wait(at, model.queue_bytes);
-        down.free = down.free.max(at) + down.takes(bytes);
+        let mut at = up.say(bytes, now, model.queue_bytes) + up.takes(bytes) + nanos(model.delay);
+        at = down.say(bytes, at, model.queue_bytes);
         if model.loss_ppm > 0 && self.dice.chance(model.loss_ppm, 1_000_000) {
             at += nanos(model.retransmit);
         }
@@ -232,6 +251,16 @@ mod tests {
     }
 
     #[test]
+    fn messages_stand_behind_each_other_and_not_behind_all_payloads() {
+        let mut pipes = pipes(Model { queue_bytes: 10_000, delay: Duration::ZERO, ..Model::DATACENTER });
+        let (lane, other) = (pipes.connect(0, 1, false), pipes.connect(2, 3, false));
+        let last = (0..100).map(|_| pipes.message(0, lane, 1000)).last();
+        assert_eq!(last, Some(100_000_000));
+        pipes.payload(0, other, 100_000);
+        assert_eq!(pipes.message(0, other, 1000), 21_000_000, "two full queues and its own time");
+    }
+
+    #[test]
     fn a_slow_receiver_holds_back_its_own_connection_only() {
         let mut pipes = pipes(Model { queue_bytes: 10_000, ..Model::DATACENTER });
         pipes.plug(1_000_000, 100_000);
@@ -241,6 +270,14 @@ mod tests {
         assert!(pipes.lanes[slow as usize].held_until >= 100_000_000);
         assert!(pipes.lanes[fast as usize].held_until <= 40_000_000);
         assert_eq!(pipes.up_free(0), 40_000_000);
+    }
+
+    #[test]
+    fn a_bucket_lets_a_burst_through_after_a_silence() {
+        let mut pipe = Pipe::bucket(1_000_000, 10_000);
+        assert_eq!(pipe.carry(15_000, 1_000_000_000), 1_005_000_000);
+        assert_eq!(pipe.carry(10_000, 1_005_000_000), 1_015_000_000);
+        assert_eq!(pipe.carry(10_000, 1_025_000_000), 1_025_000_000);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! A flock's day: everything that happens, in its order.
 
 use super::agenda::{Agenda, Entry, How, What};
+use super::cores::Cores;
 use super::member::{Manner, Member, NEVER, Parcel, address, listener, number};
+use super::model::Shared;
 use super::outcome::Outcome;
 use super::papers::Papers;
 use super::pipes::{Pipes, nanos};
@@ -14,6 +16,7 @@ use engine::door::{
     Answer, AppendId, BufferId, ClientId, Config, DownReason, Event, Held, Input, Job, JobDone, JobError, JobId,
     Message, Output, Recovered, Request, Time,
 };
+use engine::wire;
 use std::time::Duration;
 
 const ORIGIN: u32 = 0;
@@ -41,6 +44,9 @@ struct Flock<'a> {
     members: Vec<Member>,
     pipes: Pipes,
     agenda: Agenda,
+    /// The processors, where all machines share them, and what they had done when all began.
+    cores: Option<Cores>,
+    spent_before: Duration,
     now: u64,
     dice: Dice,
     /// Messages that are under way, and which places are free.
@@ -75,6 +81,8 @@ impl<'a> Flock<'a> {
             members: Vec::new(),
             pipes,
             agenda: Agenda::default(),
+            cores: plan.model.shared.map(|shared| Cores::new(shared.cores)),
+            spent_before: Duration::ZERO,
             now: 0,
             dice,
             messages: Vec::new(),
@@ -123,7 +131,8 @@ impl<'a> Flock<'a> {
         self.agenda.push(0, ORIGIN, What::Boot);
         self.agenda.push(1_000_000, self.publisher(), What::Boot);
         (1..=plan.agents).for_each(|nr| self.agenda.push(starts[nr as usize], nr, What::Boot));
-        self.agenda.push(self.published, self.publisher(), What::Publish);
+        let begin = if plan.model.shared.is_some() { What::Start } else { What::Publish };
+        self.agenda.push(self.published, self.publisher(), begin);
         self.is_measured[0] = false;
         self.is_measured[plan.agents as usize + 1] = false;
         self.waiting = self.is_measured.iter().filter(|is| **is).count() as u32;
@@ -206,12 +215,14 @@ impl<'a> Flock<'a> {
             What::Boot => self.boot_or_join(node),
             What::Enrol { joiner } => self.enrol(joiner),
             What::Dies { power } => self.dies(node, power),
+            What::Start => self.start(node),
             What::Publish => self.publish(node),
             What::Tick => self.tick(entry),
-            What::Message { lane, slot, paid } => self.message_came(node, lane, slot, paid),
+            What::Message { lane, slot, joins, paid } => self.message_came(node, (lane, slot), joins, paid),
             What::Piece { lane, piece, content, corrupt, paid } => {
                 self.piece_came(node, lane, (content, piece), corrupt, paid);
             }
+            What::Ready { lane, piece, content } => self.ready(node, lane, content, piece),
             What::Sent { lane, piece, content } => self.sent(node, lane, content, piece),
             What::Free => self.link_free(entry),
             What::Job { job, how } => self.job_done(node, job, how),
@@ -237,10 +248,32 @@ impl<'a> Flock<'a> {
 
     /// Whether the processor of a node takes an input now; otherwise when it will.
     fn turn(&mut self, node: u32, cost: u64) -> Result<(), u64> {
+        let free = self.cores.as_mut().map_or(self.now, |cores| cores.take(self.now, cost));
         let member = &mut self.members[node as usize];
-        let begins = member.cpu_free.max(self.now);
+        let begins = member.cpu_free.max(free);
         member.cpu_free = begins + cost;
         if begins > self.now { Err(begins) } else { Ok(()) }
+    }
+
+    /// Gives a turn back.
+    fn leave_turn(&mut self, node: u32, cost: u64) {
+        self.members[node as usize].cpu_free -= cost;
+        if let Some(cores) = &mut self.cores {
+            cores.leave(cost);
+        }
+    }
+
+    /// Has a machine's share of the common processors do something that can begin then; when it is done. Only where there are such.
+    fn spend(&mut self, node: u32, from: u64, cost: u64) -> u64 {
+        let free = self.cores.as_mut().map_or(from, |cores| cores.take(self.now, cost));
+        let member = &mut self.members[node as usize];
+        member.cpu_free = member.cpu_free.max(free).max(from) + cost;
+        member.cpu_free
+    }
+
+    /// What so many bytes cost each of two machines in packets, where they share processors.
+    fn packets(&self, bytes: u64) -> u64 {
+        self.plan.model.shared.as_ref().map_or(0, |shared| segments(shared, bytes) * nanos(shared.cpu_packet))
     }
 
     fn tick(&mut self, entry: Entry) {
@@ -249,6 +282,15 @@ impl<'a> Flock<'a> {
             return;
         }
         member.tick_at = NEVER;
+        if self.cores.is_some()
+            && !std::mem::replace(&mut member.is_tick_due, true)
+            && let Err(later) = self.turn(entry.node, nanos(self.plan.model.cpu_input))
+        {
+            self.members[entry.node as usize].tick_at = later;
+            return self.agenda.push(later, entry.node, What::Tick);
+        }
+        let member = &mut self.members[entry.node as usize];
+        member.is_tick_due = false;
         let Some(due) = member.engine.as_ref().and_then(|engine| engine.deadline()) else { return };
         match due.0 <= self.now {
             true => self.input(entry.node, 0, Input::Tick),
@@ -259,7 +301,7 @@ impl<'a> Flock<'a> {
     /// Makes sure that a deadline is kept.
     fn wake(&mut self, node: u32, due: u64) {
         let member = &mut self.members[node as usize];
-        if due < member.tick_at {
+        if due < member.tick_at && !member.is_tick_due {
             member.tick_at = due.max(self.now);
             self.agenda.push(member.tick_at, node, What::Tick);
         }
@@ -326,7 +368,7 @@ impl<'a> Flock<'a> {
         let cost = nanos(self.plan.model.cpu_handshake);
         if let Err(later) = self.turn(ORIGIN, cost) {
             // The handshake has its turn then, and the request right after it.
-            self.members[ORIGIN as usize].cpu_free -= cost;
+            self.leave_turn(ORIGIN, cost);
             return self.agenda.push(later, ORIGIN, What::Enrol { joiner });
         }
         let (node, name) = (self.members[joiner as usize].id, format!("node-{joiner}"));
@@ -355,6 +397,15 @@ impl<'a> Flock<'a> {
         lanes.filter(|(_, lane)| lane.from == node && lane.is_up).map(|(number, _)| number as u32).collect()
     }
 
+    /// A publisher reads its keys and its tree; what hosts share its processors with it wait.
+    fn start(&mut self, node: u32) {
+        let (Some(shared), Some(cores)) = (&self.plan.model.shared, &self.cores) else { return };
+        self.spent_before = cores.spent();
+        let cost = nanos(shared.cpu_start) + self.plan.bytes * shared.cpu_byte_read_ps / 1000;
+        let started = self.spend(node, self.now, cost);
+        self.agenda.push(started, node, What::Publish);
+    }
+
     fn publish(&mut self, node: u32) {
         let (release, order) = (self.papers.release.clone(), self.papers.order.clone());
         self.input(node, 0, Input::Request { client: ClientId(0), request: Request::Deploy { release, order } });
@@ -379,7 +430,7 @@ impl<'a> Flock<'a> {
         }
         let cost = nanos(self.plan.model.cpu_handshake);
         if let Err(later) = self.turn(to, cost) {
-            self.members[to as usize].cpu_free -= cost;
+            self.leave_turn(to, cost);
             return self.agenda.push(later, node, What::Dialled { to });
         }
         if let Some(old) = self.lane(node, to) {
@@ -420,14 +471,14 @@ impl<'a> Flock<'a> {
         self.agenda.push(self.now + self.pipes.delay(), b, What::Down { peer: a, broken });
     }
 
-    fn message_came(&mut self, node: u32, lane: u32, slot: u32, paid: bool) {
-        let cost = nanos(self.plan.model.cpu_input);
+    fn message_came(&mut self, node: u32, (lane, slot): (u32, u32), joins: bool, paid: bool) {
+        let cost = nanos(self.plan.model.cpu_input) + if joins { 0 } else { self.packets(0) };
         let is_up = self.pipes.lanes[lane as usize].is_up && self.members[node as usize].engine.is_some();
         if is_up
             && !paid
             && let Err(later) = self.turn(node, cost)
         {
-            return self.agenda.push(later, node, What::Message { lane, slot, paid: true });
+            return self.agenda.push(later, node, What::Message { lane, slot, joins, paid: true });
         }
         let message = self.messages[slot as usize].take();
         self.places.push(slot);
@@ -448,7 +499,9 @@ impl<'a> Flock<'a> {
         }
         let len = self.papers.len(content, piece);
         let model = &self.plan.model;
-        let cost = nanos(model.cpu_input) + u64::from(len) * model.cpu_byte_in_ps / 1000 / model.cores;
+        let cost = nanos(model.cpu_input)
+            + u64::from(len) * model.cpu_byte_in_ps / 1000 / model.cores
+            + self.packets(len.into());
         if !paid && let Err(later) = self.turn(node, cost) {
             return self.agenda.push(later, node, What::Piece { lane, piece, content, corrupt, paid: true });
         }
@@ -480,8 +533,22 @@ impl<'a> Flock<'a> {
     fn give(&mut self, node: u32, lane: u32, content: u8, piece: u32) {
         let len = u64::from(self.papers.len(content, piece));
         let model = &self.plan.model;
+        let cost = len * model.cpu_byte_out_ps / 1000 / model.cores;
+        if self.cores.is_some() {
+            let ready = self.spend(node, self.now, cost + self.packets(len));
+            return self.agenda.push(ready, node, What::Ready { lane, piece, content });
+        }
         let member = &mut self.members[node as usize];
-        member.cpu_free = member.cpu_free.max(self.now) + len * model.cpu_byte_out_ps / 1000 / model.cores;
+        member.cpu_free = member.cpu_free.max(self.now) + cost;
+        self.ready(node, lane, content, piece);
+    }
+
+    /// The driver has a payload as it goes over the network.
+    fn ready(&mut self, node: u32, lane: u32, content: u8, piece: u32) {
+        if !self.pipes.lanes[lane as usize].is_up || self.members[node as usize].engine.is_none() {
+            return;
+        }
+        let member = &mut self.members[node as usize];
         member.outbox.push_back(Parcel { lane, piece, content, is_told: false });
         self.tell_sent(node, lane);
         let member = &mut self.members[node as usize];
@@ -552,7 +619,7 @@ impl<'a> Flock<'a> {
         member.sent += len;
         member.current = Some(parcel);
         let arrives = self.pipes.payload(self.now, lane, len);
-        let free = self.pipes.up_free(node);
+        let free = self.pipes.up_free(node).max(self.now);
         self.members[node as usize].next_free = free;
         self.agenda.push(free, node, What::Free);
         let to = self.pipes.lanes[lane as usize].to;
@@ -626,7 +693,8 @@ impl<'a> Flock<'a> {
 
     fn send(&mut self, node: u32, done: u64, to: u32, message: Message) {
         let Some(lane) = self.lane(node, to) else { return };
-        let bytes = self.plan.model.message_bytes + extra_bytes(&message);
+        let bytes = self.plan.model.message_bytes + wire::encode(&message).len() as u64;
+        let (done, joins) = self.pack(node, done, lane);
         let arrives = self.pipes.message(done, lane, bytes);
         let slot = match self.places.pop() {
             Some(slot) => {
@@ -638,7 +706,18 @@ impl<'a> Flock<'a> {
                 self.messages.len() as u32 - 1
             }
         };
-        self.agenda.push(arrives, to, What::Message { lane, slot, paid: false });
+        self.agenda.push(arrives, to, What::Message { lane, slot, joins, paid: false });
+    }
+
+    /// When a message leaves that is said then, and whether it joins those that wait for a shared processor: all go in one packet.
+    fn pack(&mut self, node: u32, done: u64, lane: u32) -> (u64, bool) {
+        let waits_until = self.pipes.lanes[lane as usize].packed_until;
+        if self.cores.is_none() || self.now < waits_until {
+            return (done.max(waits_until), self.cores.is_some());
+        }
+        let leaves = self.spend(node, done, self.packets(0));
+        self.pipes.lanes[lane as usize].packed_until = leaves;
+        (leaves, false)
     }
 
     fn answered(&mut self, _node: u32, client: ClientId, answer: &Answer) {
@@ -669,30 +748,31 @@ impl<'a> Flock<'a> {
     fn job(&mut self, node: u32, done: u64, id: JobId, job: &Job) {
         let model = &self.plan.model;
         let bytes = |bytes: u64| Duration::from_nanos(bytes * model.disk_byte_ps / 1000);
-        let (cost, how) = match job {
-            Job::Open { content } => (model.job, How::Opened(self.papers.number(content.id()))),
+        let (work, syncs, how) = match job {
+            Job::Open { content } => (model.job, 0, How::Opened(self.papers.number(content.id()))),
             Job::Write { content, piece, buffer } => {
                 let len = self.papers.len(self.papers.number(*content), piece.0);
-                (model.job + bytes(len.into()), if *buffer == DAMAGED { How::Corrupt } else { How::Written })
+                (model.job + bytes(len.into()), 0, if *buffer == DAMAGED { How::Corrupt } else { How::Written })
             }
             Job::Index { content } => {
                 let content = self.papers.number(*content);
                 let pages = self.papers.contents[usize::from(content)].blob.len;
-                (model.job + bytes(pages), How::Indexed(content))
+                (model.job + bytes(pages), 0, How::Indexed(content))
             }
-            Job::Complete { content } => (model.job + model.sync, How::Completed(self.papers.number(*content))),
-            Job::Assemble { .. } => (model.job + model.sync + bytes(self.plan.bytes), How::Assembled),
-            Job::Accept { .. } => (model.job + model.sync, How::Accepted),
-            Job::Switch { .. } => (model.job + model.sync * 2, How::Switched),
-            Job::Confirm { .. } => (model.job + model.sync, How::Confirmed),
-            Job::Collect { .. } => (model.job, How::Collected),
-            Job::Shun { .. } => (model.job + model.sync, How::Shunned),
-            Job::Verify { .. } => (model.job, How::Refused),
+            Job::Complete { content } => (model.job, 1, How::Completed(self.papers.number(*content))),
+            Job::Assemble { .. } => (model.job + bytes(self.plan.bytes), 1, How::Assembled),
+            Job::Accept { .. } => (model.job, 1, How::Accepted),
+            Job::Switch { .. } => (model.job, 2, How::Switched),
+            Job::Confirm { .. } => (model.job, 1, How::Confirmed),
+            Job::Collect { .. } => (model.job, 0, How::Collected),
+            Job::Shun { .. } => (model.job, 1, How::Shunned),
+            Job::Verify { .. } => (model.job, 0, How::Refused),
         };
-        let at = match job {
-            Job::Write { .. } => self.disk(node, done, cost),
-            _ => self.store(node, done, cost),
-        };
+        let is_step = !matches!(job, Job::Write { .. });
+        let step = model.shared.filter(|_| is_step).map_or(Duration::ZERO, |shared| shared.cpu_step);
+        let done = self.cores.as_mut().map_or(done, |cores| cores.take(self.now, nanos(work + step)).max(done));
+        let cost = work + step + model.sync * syncs;
+        let at = if is_step { self.store(node, done, cost) } else { self.disk(node, done, cost) };
         self.agenda.push(at, node, What::Job { job: id.0 as u32, how });
     }
 
@@ -745,8 +825,9 @@ impl<'a> Flock<'a> {
         let agents = &self.members[1..=self.plan.agents as usize];
         let measured = || agents.iter().zip(&self.is_measured[1..]).filter(|(_, is)| **is).map(|(member, _)| member);
         let since = |then: u64, start: u64| Duration::from_nanos(then.saturating_sub(start));
+        let digest = self.plan.model.shared.map_or(0, |shared| self.plan.bytes * shared.digest_byte_ps / 1000);
         let mut complete: Vec<Duration> =
-            measured().filter(|m| m.complete != NEVER).map(|m| since(m.complete, self.published)).collect();
+            measured().filter(|m| m.complete != NEVER).map(|m| since(m.complete + digest, self.published)).collect();
         complete.sort_unstable();
         let mut joined: Vec<Duration> =
             agents.iter().filter(|m| m.joined != NEVER).map(|m| since(m.joined, m.asked_to_join)).collect();
@@ -763,8 +844,10 @@ impl<'a> Flock<'a> {
                 .map(|(at, waiting)| (since(at, self.published), 1.0 - f64::from(waiting) / f64::from(count.max(1)))),
             origin_copies: self.members[0].sent as f64 / size as f64,
             received_copies: received as f64 / size as f64 / f64::from(count.max(1)),
+            bytes: self.plan.bytes,
             unicast: self.plan.unicast(),
             bound: self.plan.bound(),
+            spent: self.cores.as_ref().map_or(Duration::ZERO, |cores| cores.spent() - self.spent_before),
             deliveries: self.counts.deliveries,
             messages: self.counts.messages,
             events: self.agenda.made(),
@@ -774,6 +857,11 @@ impl<'a> Flock<'a> {
             dials: self.counts.dials,
         }
     }
+}
+
+/// In how many segments a payload goes; nothing but a message goes in one.
+fn segments(shared: &Shared, bytes: u64) -> u64 {
+    bytes.div_ceil(shared.segment_bytes.max(1)).max(1)
 }
 
 fn label(text: &str) -> Label {
@@ -791,16 +879,4 @@ fn first_facts() -> Vec<(JournalName, Position, Fact)> {
         labels: Labels::new(),
     };
     vec![(JournalName::Datacenter(label("dc1")), Position { generation: 1, index: 0 }, token)]
-}
-
-/// What a message has on the wire beyond the smallest ones.
-fn extra_bytes(message: &Message) -> u64 {
-    match message {
-        Message::Have { pieces, .. } | Message::Want { pieces, .. } => 4 * pieces.len() as u64,
-        Message::Holding { have, .. } => have.as_ref().map_or(0, |have| u64::from(have.len()) / 8),
-        Message::Introduce { peers } => 40 * peers.len() as u64,
-        Message::Announce { .. } | Message::Command { .. } | Message::Submit { .. } => 400,
-        Message::Status(_) => 200,
-        _ => 0,
-    }
 }

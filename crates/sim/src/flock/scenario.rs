@@ -82,38 +82,46 @@ fn received_copies() -> Promise {
     promise("received by each / F", |outcome, _| outcome.received_copies, 1.05, 1.02)
 }
 
-/// The cells of the laboratory of shaped network namespaces.
+/// The cells of the laboratory of shaped network namespaces, as it is (`lab-*`), and on machines with processors of their own
+/// (`links-*`), which is what the order of the pieces costs by itself.
 fn laboratory() -> Vec<Scenario> {
-    let cell = |name, hosts: u32, mbit: u64, bytes, (must, aim)| Scenario {
-        name,
-        is_small: true,
-        plan: Plan { model: Model::LABORATORY, ..Plan::new(hosts - 1, mbit * MBIT, bytes) },
-        beside: None,
-        promises: vec![by_unicast(must, aim), origin_copies(1.2, 1.05), received_copies()],
-    };
-    let with = |mut scenario: Scenario, mishap| {
-        scenario.plan.mishaps.push(mishap);
-        scenario
-    };
-    // Links without a limit: a pair of virtual interfaces on the laboratory's machine carries 16 Gbit/s.
-    let unlimited = Scenario {
-        name: "lab-unlimited",
-        is_small: true,
-        plan: Plan { model: Model::LABORATORY, ..Plan::new(15, 16 * GBIT, MIB) },
-        beside: None,
-        promises: vec![millis("publish to last, ms", 60.0, 20.0)],
-    };
     let one_dies = Mishap::Die { agents: 1, after: Duration::from_secs(2), power: false };
-    vec![
-        cell("lab-16-50", 16, 50, 32 * MIB, (1.15, 1.07)),
-        cell("lab-32-25", 32, 25, 32 * MIB, (1.15, 1.08)),
-        cell("lab-64-10", 64, 10, 16 * MIB, (1.20, 1.10)),
-        with(cell("lab-slow", 16, 50, 32 * MIB, (1.30, 1.10)), Mishap::Slow { agents: 1, times: 5 }),
-        with(cell("lab-killed", 16, 50, 32 * MIB, (1.30, 1.10)), one_dies),
-        cell("lab-100MiB", 16, 50, 100 * MIB, (1.10, 1.06)),
-        cell("lab-1MiB", 16, 50, MIB, (1.5, 1.25)),
-        unlimited,
-    ]
+    let slow = Mishap::Slow { agents: 1, times: 5 };
+    let cells = [
+        (["lab-16-50", "links-16-50"], Plan::new(15, 50 * MBIT, 32 * MIB), None, (1.15, 1.07)),
+        (["lab-32-25", "links-32-25"], Plan::new(31, 25 * MBIT, 32 * MIB), None, (1.15, 1.08)),
+        (["lab-64-10", "links-64-10"], Plan::new(63, 10 * MBIT, 16 * MIB), None, (1.20, 1.10)),
+        (["lab-slow", "links-slow"], Plan::new(15, 50 * MBIT, 32 * MIB), Some(slow), (1.30, 1.10)),
+        (["lab-killed", "links-killed"], Plan::new(15, 50 * MBIT, 32 * MIB), Some(one_dies), (1.30, 1.10)),
+        (["lab-100MiB", "links-100MiB"], Plan::new(15, 50 * MBIT, 100 * MIB), None, (1.10, 1.06)),
+        (["lab-1MiB", "links-1MiB"], Plan::new(15, 50 * MBIT, MIB), None, (1.5, 1.25)),
+    ];
+    let spent = |must, aim| promise("CPU s / GiB", |outcome, _| outcome.spent_by_gib(), must, aim);
+    // Nothing is promised of it but where links have no limit.
+    let also_spent = || spent(f64::INFINITY, f64::INFINITY);
+    let one = |name, plan, promises| Scenario { name, is_small: true, plan, beside: None, promises };
+    let mut all = Vec::new();
+    for ([lab, links], plan, mishap, (must, aim)) in cells {
+        let promises = vec![by_unicast(must, aim), origin_copies(1.2, 1.05), received_copies()];
+        let plan = Plan { model: Model::LABORATORY, mishaps: mishap.into_iter().collect(), ..plan };
+        all.push(one(links, plan.clone(), promises.clone()));
+        all.push(one(lab, on_one_computer(plan, Model::ONE_COMPUTER), [promises, vec![also_spent()]].concat()));
+    }
+    // A pair of virtual interfaces on the laboratory's machine carries 16 Gbit/s.
+    let unlimited = |bytes| Plan { model: Model::LABORATORY, ..Plan::new(15, 16 * GBIT, bytes) };
+    let shared = |bytes| on_one_computer(unlimited(bytes), Model::ONE_COMPUTER_UNLIMITED);
+    let last = millis("publish to last, ms", 60.0, 20.0);
+    all.extend([
+        one("links-unlimited", unlimited(MIB), vec![last]),
+        one("lab-unlimited", shared(MIB), vec![last, also_spent()]),
+        one("lab-cpu", shared(128 * MIB), vec![spent(2.2, 1.8)]),
+    ]);
+    all
+}
+
+/// The same on processors that everyone shares, which takes everyone longer to join.
+fn on_one_computer(plan: Plan, model: Model) -> Plan {
+    Plan { model, joining: Duration::from_secs(5), ..plan }
 }
 
 /// Good days of large flocks.
@@ -137,6 +145,12 @@ fn mesh() -> Vec<Scenario> {
         good("hundred", true, Plan::new(100, GBIT, 8 * MIB), &[by_bound(1.15, 1.05), origin_copies(1.2, 1.05)]),
         good("two-hundred", false, Plan::new(200, GBIT, 64 * MIB), &[by_bound(1.10, 1.05), origin_copies(1.2, 1.05)]),
         good(
+            "thousand-100MiB",
+            false,
+            Plan::new(1000, GBIT, 100 * MIB),
+            &[by_bound(1.10, 1.05), spread, origin_copies(1.2, 1.05), received_copies()],
+        ),
+        good(
             "thousand-2MiB",
             true,
             Plan::new(1000, GBIT, 2 * MIB),
@@ -158,11 +172,11 @@ fn mesh() -> Vec<Scenario> {
     ]
 }
 
-/// Days on which something goes wrong, each in a large flock and in a small one.
+/// Days on which something goes wrong, each in a large flock, in one of a thousand and in a small one.
 fn hard_days() -> Vec<Scenario> {
     let large = || Plan::new(10_000, GBIT, 100 * MIB);
     let small = || Plan::new(100, GBIT, 8 * MIB);
-    let middle = || Plan::new(200, GBIT, 64 * MIB);
+    let middle = || Plan::new(1000, GBIT, 100 * MIB);
     let of = |name, (plan, beside): (Plan, &'static str), mishaps: &[Mishap], promises: &[Promise]| Scenario {
         name,
         is_small: beside == "hundred",
@@ -183,7 +197,7 @@ fn hard_days() -> Vec<Scenario> {
     let hiccups = [Mishap::Hiccups { every: Duration::from_secs(1), lasts: Duration::from_millis(100) }];
     let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
     let (ten, hundred) = (|| (large(), "ten-thousand"), || (small(), "hundred"));
-    let two = || (middle(), "two-hundred");
+    let thousand = || (middle(), "thousand-100MiB");
     let half = |plan: Plan| plan.unicast() / 2;
     let halves = |agents: u32, after| [die(agents / 2, after, false), die(agents / 2, after, true)];
     vec![
@@ -192,12 +206,12 @@ fn hard_days() -> Vec<Scenario> {
         of("liars-30", ten(), &bad(3000), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth", ten(), &slow(1000), &[by_good_day(1.05, 1.01)]),
         of("origin-dies", ten(), &gone, &[all, by_good_day(2.0, 1.1)]),
-        of("dying-two-hundred", two(), &halves(10, half(middle())), &[by_good_day(1.10, 1.03)]),
-        of("liars-10-two-hundred", two(), &bad(20), &[by_good_day(1.2, 1.05)]),
-        of("liars-30-two-hundred", two(), &bad(60), &[by_good_day(2.0, 1.3)]),
-        of("slow-tenth-two-hundred", two(), &slow(20), &[by_good_day(1.05, 1.01)]),
-        of("origin-dies-two-hundred", two(), &gone, &[all, by_good_day(2.0, 1.1)]),
-        of("hiccups-two-hundred", two(), &hiccups, &[by_good_day(1.5, 1.2), received_copies()]),
+        of("dying-thousand", thousand(), &halves(50, half(middle())), &[by_good_day(1.10, 1.03)]),
+        of("liars-10-thousand", thousand(), &bad(100), &[by_good_day(1.2, 1.05)]),
+        of("liars-30-thousand", thousand(), &bad(300), &[by_good_day(2.0, 1.3)]),
+        of("slow-tenth-thousand", thousand(), &slow(100), &[by_good_day(1.05, 1.01)]),
+        of("origin-dies-thousand", thousand(), &gone, &[all, by_good_day(2.0, 1.1)]),
+        of("hiccups-thousand", thousand(), &hiccups, &[by_good_day(1.5, 1.2), received_copies()]),
         of("hiccups-hundred", hundred(), &hiccups, &[by_good_day(3.0, 2.0), received_copies()]),
         of("dying-hundred", hundred(), &halves(6, half(small())), &[by_good_day(1.10, 1.03)]),
         of("liars-10-hundred", hundred(), &bad(10), &[by_good_day(1.2, 1.05)]),

@@ -201,6 +201,7 @@ impl World {
         let again = matches!(
             message,
             Message::Announce { .. }
+                | Message::Pass { .. }
                 | Message::Command { .. }
                 | Message::Introduce { .. }
                 | Message::Head { .. }
