@@ -107,6 +107,16 @@ fn hold_jointly(agents: &[&Node], origin: &Node) -> bool {
     })
 }
 
+/// Lets through a little more of what has all passed, and no more to one of two than to the other: without that the quicker one has
+/// everything before the other one begins. Whether it let anything through.
+fn allow_evenly(proxies: &[GatedProxy; 2]) -> bool {
+    const STEP: u64 = 64 << 10;
+    let passed = proxies.each_ref().map(GatedProxy::passed);
+    let least = passed.into_iter().min().unwrap_or_default();
+    let behind = proxies.iter().zip(passed).filter(|(_, passed)| *passed < least + 2 * STEP);
+    behind.fold(false, |any, (proxy, _)| proxy.allow_when_used_up(STEP) || any)
+}
+
 /// How often a node went live, ever.
 fn switches(node: &Node) -> usize {
     node.log().lines().filter(|line| line.contains("Phase {") && line.contains("phase: Live")).count()
@@ -115,8 +125,9 @@ fn switches(node: &Node) -> usize {
 #[test]
 fn d1_without_its_origin_a_swarm_finishes_what_no_member_of_it_holds_alone() {
     let mut lab = Lab::new();
-    let proxy = GatedProxy::start(lab.origin.address).expect("a proxy can listen");
-    let agents = ["node-1", "node-2"].map(|name| agent_behind(&lab, proxy.address(), name));
+    let proxies = [(); 2].map(|()| GatedProxy::start(lab.origin.address).expect("a proxy can listen"));
+    let [first, second] = &proxies;
+    let agents = [("node-1", first), ("node-2", second)].map(|(name, proxy)| agent_behind(&lab, proxy.address(), name));
     let [first, second] = &agents;
     // Neither lets the other in, before they have heard of each other: each has what the origin sent it, and nothing else.
     let trace = |agent: &Node| {
@@ -127,7 +138,7 @@ fn d1_without_its_origin_a_swarm_finishes_what_no_member_of_it_holds_alone() {
         return skipped("d1_without_its_origin...", "strace is not installed, or not allowed to trace");
     };
     until("both have found the origin", || {
-        proxy.allow_when_used_up(1);
+        allow_evenly(&proxies);
         let status = lab.status().expect("the origin answers");
         status["nodes"].as_array().into_iter().flatten().filter(|node| node["up"] == true).count() == 2
     });
@@ -139,20 +150,18 @@ fn d1_without_its_origin_a_swarm_finishes_what_no_member_of_it_holds_alone() {
     let has_begun =
         |agent: &Node| fs::read_dir(agent.home.join("store/staging")).is_ok_and(|mut files| files.next().is_some());
     until("both want it", || {
-        proxy.allow_when_used_up(1);
+        allow_evenly(&proxies);
         has_begun(first) && has_begun(second)
     });
-    until("every piece is with one of them", || {
-        proxy.allow_when_used_up(128 << 10) && hold_jointly(&[first, second], &lab.origin)
-    });
+    until("every piece is with one of them", || allow_evenly(&proxies) && hold_jointly(&[first, second], &lab.origin));
     lab.origin.kill();
-    proxy.cut();
+    proxies.iter().for_each(GatedProxy::cut);
     assert!(its.iter().all(|its| !its.are_complete()), "it was killed too late to show anything");
     assert!(deploy.reads("waiting"), "{}", deploy.said);
     drop((one.detach(), other.detach()));
     until("both are complete without an origin", || its.iter().all(Arrivals::are_complete));
     assert!(!lab.origin.runs() && deploy.runs(), "there was no origin, and the rollout is not over without it");
-    proxy.open();
+    proxies.iter().for_each(GatedProxy::open);
     lab.restart_origin();
     let ended = deploy.end();
     assert!(ended.success(), "{ended}\n{}", deploy.said);

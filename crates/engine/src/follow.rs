@@ -83,6 +83,9 @@ struct App {
     focus: Option<ReleaseId>,
     /// The newest that was announced; it is fetched even while the status is about another.
     announced: Option<ReleaseId>,
+    /// Announced before, newest last, and not worked on any more. An origin says a release once, and what two of them say can cross
+    /// on the way: the order of one of these may still come.
+    set_aside: VecDeque<(ReleaseId, Work)>,
     phase: Option<Phase>,
     told: Time,
     timeline: Timeline,
@@ -163,13 +166,8 @@ impl Follower {
         let app = self.apps.entry(name.clone()).or_insert_with(|| Box::new(App::new(now)));
         let is_ordered = app.orders().any(|order| order.release == id);
         let is_fallback = app.orders().any(|order| order.fallback == Some(id));
-        if let Entry::Vacant(vacant) = app.works.entry(id) {
-            [Some(release.content), release.attributes].into_iter().flatten().for_each(|content| {
-                self.out.push_back(Action::Want(content));
-            });
-            let work = Work { signed, release, stage: Stage::Fetching, tries: 0, failed: None };
-            vacant.insert(work);
-        }
+        let work = Work { signed, release, stage: Stage::Fetching, tries: 0, failed: None };
+        self.out.extend(app.work_on(id, work));
         // What is laid out already is an old release: news of it that came late, or again, changes no plans.
         let is_old = app.laid_out.contains(&id);
         if is_ordered || !(is_fallback || is_old) {
@@ -192,6 +190,7 @@ impl Follower {
         let name = ordered.order.app.clone();
         let app = self.apps.entry(name.clone()).or_insert_with(|| Box::new(App::new(now)));
         app.hear(ordered, gate);
+        self.out.extend(app.take_up_again());
         self.step(now, &name);
     }
 
@@ -469,6 +468,9 @@ const TRIES: u32 = 5;
 /// The longest wait for room on a disk.
 const LONGEST: Duration = Duration::from_secs(30);
 
+/// How many releases that were announced and then others in their place are still known if their order comes.
+const SET_ASIDE: usize = 4;
+
 enum Move {
     Switch(ReleaseId),
     Confirm(ReleaseId),
@@ -515,12 +517,29 @@ impl App {
             healthy_at: None,
             focus: None,
             announced: None,
+            set_aside: VecDeque::new(),
             phase: None,
             told: now,
             timeline: Timeline::default(),
             trouble: None,
             tries: 0,
         }
+    }
+
+    /// Begins with a release, unless it is worked on already.
+    fn work_on(&mut self, id: ReleaseId, work: Work) -> Vec<Action> {
+        self.set_aside.retain(|(other, _)| *other != id);
+        let Entry::Vacant(vacant) = self.works.entry(id) else { return Vec::new() };
+        vacant.insert(work).contents().map(Action::Want).collect()
+    }
+
+    /// Begins again with what had been set aside and is ordered after all.
+    fn take_up_again(&mut self) -> Vec<Action> {
+        let ordered: BTreeSet<ReleaseId> = self.ordered().collect();
+        let all = std::mem::take(&mut self.set_aside);
+        let (again, rest): (VecDeque<_>, _) = all.into_iter().partition(|(id, _)| ordered.contains(id));
+        self.set_aside = rest;
+        again.into_iter().flat_map(|(id, work)| self.work_on(id, work)).collect()
     }
 
     fn focus_on(&mut self, now: Time, id: ReleaseId) {
@@ -558,11 +577,18 @@ impl App {
         self.order.as_ref().map(|ordered| &ordered.order).into_iter().chain(next)
     }
 
+    /// The releases that are ordered, and those to go back to.
+    fn ordered(&self) -> impl Iterator<Item = ReleaseId> {
+        self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten()
+    }
+
     /// Of releases that are not laid out, only the newest announced and the ordered ones are worked on.
     fn drop_stale_works(&mut self) {
-        let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
-        let needed: BTreeSet<ReleaseId> = ordered.chain(self.focus).chain(self.announced).collect();
-        self.works.retain(|id, work| needed.contains(id) || work.stage != Stage::Fetching);
+        let needed: BTreeSet<ReleaseId> = self.ordered().chain(self.focus).chain(self.announced).collect();
+        let stale = self.works.extract_if(.., |id, work| !needed.contains(id) && work.stage == Stage::Fetching);
+        self.set_aside.extend(stale.map(|(id, work)| (id, Work { tries: 0, failed: None, ..work })));
+        let too_many = self.set_aside.len().saturating_sub(SET_ASIDE);
+        self.set_aside.drain(..too_many);
     }
 
     /// The release that may run now, if the order and its gate name one.
@@ -623,11 +649,10 @@ impl App {
     /// The releases that must stay.
     fn kept(&self) -> BTreeSet<ReleaseId> {
         let keep = self.focus.and_then(|id| self.works.get(&id)).map_or(2, |work| work.release.instructions.keep);
-        let ordered = self.orders().flat_map(|order| [Some(order.release), order.fallback]).flatten();
         let under_way = self.works.iter().filter(|(_, work)| work.stage == Stage::Assembling).map(|(id, _)| *id);
         let last = self.laid_out.iter().rev().take(usize::from(keep) + 1).copied();
         let named = [self.live, self.confirmed, self.intent, self.focus, self.announced].into_iter().flatten();
-        named.chain(ordered).chain(under_way).chain(last).collect()
+        named.chain(self.ordered()).chain(under_way).chain(last).collect()
     }
 }
 
@@ -722,6 +747,23 @@ mod tests {
         let second = announce(&mut follower, "second");
         assert_eq!(phases(&mut follower), [(second, Phase::Told)], "nothing was ordered");
         assert_ne!(first, second);
+    }
+
+    #[test]
+    fn what_another_announcement_replaced_is_fetched_when_its_order_comes() {
+        let mut follower = Follower::default();
+        let ordered = announce(&mut follower, "ordered");
+        for late in ["late 1", "late 2", "late 3"] {
+            announce(&mut follower, late);
+        }
+        follower.roots();
+        let _before: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        order(&mut follower, ordered);
+        let after: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        assert!(after.contains(&Action::Want(spec("ordered"))), "{after:?}");
+        follower.whole(NOW, spec("ordered").id());
+        follower.assembled(NOW, &app(), ordered, Ok(()));
+        assert_eq!(phases(&mut follower), [(ordered, Phase::Complete), (ordered, Phase::Staged)]);
     }
 
     #[test]

@@ -93,6 +93,8 @@ struct Gate {
 struct Passage {
     /// Bytes that may still pass.
     credit: u64,
+    /// Bytes that have passed.
+    passed: u64,
     is_cut: bool,
 }
 
@@ -122,15 +124,22 @@ impl GatedProxy {
         used_up
     }
 
+    /// How many bytes have come back through it.
+    pub fn passed(&self) -> u64 {
+        self.gate.lock().passed
+    }
+
     /// Cuts all connections off; what waits here never arrives.
     pub fn cut(&self) {
-        *self.gate.lock() = Passage { credit: 0, is_cut: true };
+        let mut passage = self.gate.lock();
+        (passage.credit, passage.is_cut) = (0, true);
         self.gate.changed.notify_all();
     }
 
     /// Lets everything through from now on.
     pub fn open(&self) {
-        *self.gate.lock() = Passage { credit: u64::MAX, is_cut: false };
+        let mut passage = self.gate.lock();
+        (passage.credit, passage.is_cut) = (u64::MAX, false);
         self.gate.changed.notify_all();
     }
 }
@@ -146,6 +155,7 @@ impl Gate {
         let waited = self.changed.wait_while(self.lock(), waits);
         let mut passage = waited.unwrap_or_else(PoisonError::into_inner);
         passage.credit = passage.credit.saturating_sub(bytes);
+        passage.passed += bytes;
         !passage.is_cut
     }
 }
