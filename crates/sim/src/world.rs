@@ -403,7 +403,8 @@ impl World {
         let wanted = self.wanted.of(&self.truth, &host.labels)?;
         let release = self.truth.releases.get(&wanted).map(|published| &published.release);
         let contents = release.into_iter().flat_map(|release| [Some(release.content), release.attributes]);
-        if contents.flatten().any(|content| self.durability.is_gone(content.id())) {
+        let is_evil = |nr: Nr| self.hosts[nr].evil.is_some();
+        if contents.flatten().any(|content| self.durability.is_gone(content.id(), is_evil)) {
             return None;
         }
         let (live, confirmed) = (self.durability.live(nr), self.durability.confirmed(nr));

@@ -342,7 +342,7 @@ impl Swarm {
         let asked = self.settle(now, from, content, piece);
         let Some(verdict) = self.judge(from, content, piece, len, asked) else {
             self.out.push_back(Action::Drop(buffer));
-            return self.ask(now, from);
+            return self.ask_elsewhere(now, content, piece);
         };
         // What was asked of the one from whom it should come anyway came from it as it should.
         let transfer = self.contents.get_mut(&content);
@@ -366,6 +366,14 @@ impl Swarm {
             }
         }
         self.ask(now, from);
+    }
+
+    /// What came is of no use: whoever else holds the piece may be asked for it.
+    fn ask_elsewhere(&mut self, now: Time, content: ContentId, piece: PieceNo) {
+        if let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| piece.0 < transfer.total) {
+            transfer.offer(piece);
+        }
+        self.ask_all(now);
     }
 
     /// Takes a piece off what was asked of a peer; whether it was on it.

@@ -127,6 +127,19 @@ fn c1_c3_faulty_payloads_convict_their_sender() {
 }
 
 #[test]
+fn what_a_faulty_payload_stood_for_is_asked_of_the_others() {
+    let (mut swarm, content) = fetching(1, 2);
+    let asked = wants(&actions(&mut swarm));
+    let [(liar, piece)] = asked[..] else { panic!("one piece is asked of one peer: {asked:?}") };
+    swarm.piece(NOW, liar, content, piece, BufferId(1), u32::MAX);
+    let then = actions(&mut swarm);
+    assert!(then.contains(&Action::Convict(liar, Misbehaviour::WrongLength)));
+    swarm.peer_down(NOW, liar);
+    let again: Vec<_> = wants(&then).into_iter().chain(wants(&actions(&mut swarm))).collect();
+    assert!(again.iter().any(|(to, what)| *to != liar && *what == piece), "{again:?}");
+}
+
+#[test]
 fn c5_false_claims_are_struck_off_and_too_many_convict() {
     let (mut swarm, content) = fetching(100, 1);
     let mut asked: VecDeque<_> = wants(&actions(&mut swarm)).into();

@@ -114,10 +114,12 @@ impl Durability {
         said.rotten.insert(content);
     }
 
-    /// Whether nobody can have a content any more: it rotted on one node when others had it, and they have collected it since.
-    pub(crate) fn is_gone(&self, content: ContentId) -> bool {
+    /// Whether nobody can have a content any more: it rotted on one node when others had it, and they have collected it since, or are
+    /// evil, and left by everyone.
+    pub(crate) fn is_gone(&self, content: ContentId, is_evil: impl Fn(Nr) -> bool) -> bool {
         let has_it = |said: &Said| said.complete.contains(&content) && !said.rotten.contains(&content);
-        self.0.values().any(|said| said.rotten.contains(&content)) && !self.0.values().any(has_it)
+        let rotted = self.0.values().any(|said| said.rotten.contains(&content));
+        rotted && !self.0.iter().any(|(nr, said)| has_it(said) && !is_evil(*nr))
     }
 
     /// Whether a bit was flipped in this content.
@@ -255,12 +257,13 @@ mod tests {
         for nr in 0..3 {
             assert_eq!(durability.ended(nr, &Job::Complete { content }, &Ok(JobDone::Completed)), None);
         }
-        assert!(!durability.is_gone(content));
+        assert!(!durability.is_gone(content, |_| false));
         durability.rotted(0, content);
-        assert!(!durability.is_gone(content), "two others have it");
+        assert!(!durability.is_gone(content, |_| false), "two others have it");
+        assert!(durability.is_gone(content, |nr| nr > 0), "both are evil");
         for nr in 1..3 {
             durability.begins(nr, &Job::Collect { contents: Vec::new(), releases: Vec::new() });
         }
-        assert!(durability.is_gone(content));
+        assert!(durability.is_gone(content, |_| false));
     }
 }
