@@ -1,7 +1,7 @@
 //! Measures scenarios of flocks: `cargo run --release -p tiding-sim --example flock -- [NAME ...] [--seeds N] [--threads T]`.
 //! Without names the small ones are run, with `--large` the large ones; `--list` names them. `--expect` prints the file of
 //! expected figures. `--one SEED` tells more of one run: times, counts, speed. `--mib N` publishes another
-//! length, `--agents N` has another number of agents.
+//! length, `--agents N` has another number of agents, `--kbit N` other links.
 
 #![expect(clippy::print_stdout, reason = "printing is what it is for")]
 
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
     }
     if let Some(agents) = after("--agents") {
         scenarios.iter_mut().for_each(|scenario| scenario.plan.agents = agents as u32);
+    }
+    if let Some(kbit) = after("--kbit") {
+        scenarios.iter_mut().for_each(|scenario| scenario.plan.rate = kbit * 125);
     }
     if let Some(seed) = after("--one") {
         scenarios.iter().for_each(|scenario| one(scenario, seed));

@@ -1,6 +1,6 @@
 //! Whom to ask for what: windows, reservations, deadlines, and the plain road when peers are of no help.
 
-use super::partner::{Partner, STRIKES, STRIKES_BESIDE_ORDER};
+use super::partner::{Partner, STRIKES, UNASKED};
 use super::transfer::{Parked, Stage};
 use super::{Action, Alarm, Swarm};
 use crate::door::{BufferId, Event, Message, Misbehaviour, Time};
@@ -611,9 +611,7 @@ impl super::Transfer {
             0 => partner.unasked += 1,
             _ => partner.spared -= 1,
         }
-        // Whoever was told of another order than we, or earlier, may pass on as much as waits for one neighbour.
-        let most = if self.order.is_known() { STRIKES_BESIDE_ORDER } else { STRIKES };
-        partner.unasked > most
+        partner.unasked > UNASKED
     }
 
     /// Notes a piece that a peer claimed and has not; whether that is too often.

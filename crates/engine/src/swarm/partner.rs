@@ -7,10 +7,11 @@ use crate::door::{STRIPES, Time};
 use content::{Bitmap, PieceNo, Role};
 use std::collections::BTreeSet;
 
-/// How often a peer may send what nobody asked for, or claim what it has not, before it is convicted.
+/// How often a peer may claim what it has not before it is convicted.
 pub(super) const STRIKES: u32 = 16;
-/// And how many pieces it may send that nobody asked for while there is a given order.
-pub(super) const STRIKES_BESIDE_ORDER: u32 = 256;
+/// And how many pieces it may send that nobody asked for: whoever was told of another order than we, or earlier (we may just have
+/// started), may pass on as much as waits for one neighbour.
+pub(super) const UNASKED: u32 = 256;
 
 /// A peer of a content.
 #[derive(Debug)]

@@ -155,6 +155,19 @@ fn c5_false_claims_are_struck_off_and_too_many_convict() {
 }
 
 #[test]
+fn whoever_passes_on_to_an_agent_that_knows_no_order_yet_is_not_convicted_at_once() {
+    let (mut swarm, content) = fetching(1000, 2);
+    let asked: Vec<PieceNo> = wants(&actions(&mut swarm)).into_iter().map(|(_, piece)| piece).collect();
+    let unasked = (1..).map(PieceNo).filter(|piece| !asked.contains(piece));
+    for (nth, piece) in (1..=partner::UNASKED + 1).zip(unasked) {
+        swarm.piece(NOW, node(0), content, piece, BufferId(nth.into()), 65_536);
+        let then = actions(&mut swarm);
+        let is_convicted = then.contains(&Action::Convict(node(0), Misbehaviour::UnaskedPieces));
+        assert_eq!(is_convicted, nth > partner::UNASKED, "after {nth}");
+    }
+}
+
+#[test]
 fn a9_a_holder_that_finds_its_disk_rotten_and_says_so_is_no_liar() {
     let (mut swarm, content) = fetching(200, 1);
     let mut asked: VecDeque<_> = wants(&actions(&mut swarm)).into();

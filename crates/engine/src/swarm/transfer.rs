@@ -57,7 +57,7 @@ pub(super) struct Transfer {
     pub(super) stage: Stage,
     pub(super) partners: BTreeMap<NodeId, Partner>,
     /// How many agents say that they hold a piece.
-    pub(super) holders: Vec<u16>,
+    pub(super) holders: Vec<u32>,
     /// How many partners are agents.
     pub(super) agents: u32,
     /// How many are publishers.
@@ -429,7 +429,7 @@ impl Transfer {
         self.publishers > 0
     }
 
-    pub(super) fn holders(&self, piece: PieceNo) -> u16 {
+    pub(super) fn holders(&self, piece: PieceNo) -> u32 {
         self.holders[piece.0 as usize]
     }
 
