@@ -24,6 +24,10 @@ const BLOCKS: u32 = 2;
 const UNKNOWN: u32 = 4;
 /// When no more pieces than this are missing, whoever takes so many times as long as usual, and so long, is not waited for.
 const LAST: usize = 8;
+/// Nothing may come for so many times as long as a piece usually takes.
+const PATIENT: u32 = 8;
+/// What has less than this part of what pieces have on average says little of how long they take.
+const SHORT: u64 = 4;
 const HURRY: u32 = 4;
 const SOON: Duration = Duration::from_millis(20);
 const SLACK: Duration = Duration::from_millis(50);
@@ -89,10 +93,12 @@ impl Asking {
         !self.is_blocked && self.asked.len() < self.allowed
     }
 
-    /// A piece came that had been asked for.
-    fn delivered(&mut self, now: Time) -> Duration {
+    /// A piece came that had been asked for. How long it took; what is short says little of others.
+    fn delivered(&mut self, now: Time, is_short: bool) -> Duration {
         let took = now.since(self.since);
-        self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
+        if !is_short {
+            self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
+        }
         self.since = now;
         self.lates = 0;
         self.allowed = (self.allowed + 1).min(self.most);
@@ -103,7 +109,7 @@ impl Asking {
     fn usual(&self, answers: &Answers) -> Duration {
         let ahead = self.asked.len().max(1) as u32;
         let by = |pace: Duration| (pace * 3 * ahead + SLACK).max(SHORTEST).max(answers.longest * GAPS);
-        self.pace.or(answers.pace).map_or(self.patience / UNKNOWN, by)
+        self.pace.or(answers.known()).map_or(self.patience / UNKNOWN * (1 << answers.lates.min(7)), by)
     }
 
     /// Until when something must come.
@@ -120,9 +126,17 @@ pub(super) struct Answers {
     pace: Option<Duration>,
     /// And the longest; it is forgotten slowly.
     longest: Duration,
+    /// What it should be, by something shorter that came.
+    guess: Option<Duration>,
+    /// Deadlines that were missed before anyone delivered anything: links may be slow.
+    lates: u32,
 }
 
 impl Answers {
+    fn known(&self) -> Option<Duration> {
+        self.pace.or(self.guess)
+    }
+
     fn note(&mut self, took: Duration) {
         self.pace = Some(self.pace.map_or(took, |pace| (pace * 15 + took) / 16));
         self.longest = took.max(self.longest - self.longest / 32);
@@ -182,7 +196,10 @@ impl Swarm {
         let transfer = self.contents.get(&content)?;
         let asked = self.peers.get(&peer).filter(|peer| peer.asking.has_room())?;
         // Beside a given order pulling only mends: more of it would hold up what is passed on, and so make more to mend.
-        if transfer.order.is_known() && (transfer.reserved.len() >= MENDING || asked.asking.len() >= MENDING_OF_ONE) {
+        // As long as nothing has shown how long a piece takes, all may have to mend at once, of few that have anything yet.
+        let is_known = self.answers.known().is_some() || transfer.order.usual().is_some();
+        let most = if is_known { MENDING } else { 1 };
+        if transfer.order.is_known() && (transfer.reserved.len() >= most || asked.asking.len() >= MENDING_OF_ONE) {
             return None;
         }
         let taken = self.window + self.unwritten();
@@ -339,7 +356,7 @@ impl Swarm {
         buffer: BufferId,
         len: u32,
     ) {
-        let asked = self.settle(now, from, content, piece);
+        let asked = self.settle(now, from, content, piece, len);
         let Some(verdict) = self.judge(from, content, piece, len, asked) else {
             self.out.push_back(Action::Drop(buffer));
             return self.ask_elsewhere(now, content, piece);
@@ -377,13 +394,20 @@ impl Swarm {
     }
 
     /// Takes a piece off what was asked of a peer; whether it was on it.
-    fn settle(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo) -> bool {
+    fn settle(&mut self, now: Time, from: NodeId, content: ContentId, piece: PieceNo, len: u32) -> bool {
         let Some(peer) = self.peers.get_mut(&from) else { return false };
         if !peer.asking.remove(content, piece) {
             return false;
         }
-        let took = peer.asking.delivered(now);
-        self.answers.note(took);
+        let usual = self.contents.get(&content).map_or(0, |transfer| transfer.piece_bytes);
+        let is_short = u64::from(len) * SHORT < usual;
+        let took = peer.asking.delivered(now, is_short);
+        match is_short {
+            true => {
+                self.answers.guess = Some((took * (usual / u64::from(len.max(1))) as u32).min(self.settings.patience))
+            }
+            false => self.answers.note(took),
+        }
         if let Some(transfer) = self.contents.get_mut(&content) {
             transfer.reserved.remove(&piece);
             self.window = self.window.saturating_sub(transfer.piece_bytes);
@@ -449,7 +473,7 @@ impl Swarm {
             false => progress.from_origin += u64::from(len),
         }
         self.out.push_back(Action::Write(content, piece, buffer));
-        self.alarms.set(Alarm::Stalled(content), now.after(self.settings.patience));
+        self.alarms.set(Alarm::Stalled(content), now.after(self.patience(content)));
         if let Some(other) = other {
             self.call_off(now, other, content, piece);
         }
@@ -513,6 +537,7 @@ impl Swarm {
         let Some(asked) = self.peers.get_mut(&peer) else { return };
         let given_up = asked.asking.take_all();
         asked.asking.lates += 1;
+        self.answers.lates += 1;
         asked.asking.allowed = 1;
         asked.asking.is_blocked = true;
         let wait = (asked.asking.usual(&self.answers) * BLOCKS * (1 << asked.asking.lates.min(7))).min(LONGEST);
@@ -544,7 +569,7 @@ impl Swarm {
 
     /// Nothing came for a while although pieces are missing: the source is asked directly.
     pub(super) fn stalled(&mut self, now: Time, content: ContentId) {
-        let patience = self.settings.patience;
+        let patience = self.patience(content);
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         if transfer.push.is_some() && transfer.stage == Stage::Complete {
             return self.give_up_pushing(content);
@@ -561,8 +586,16 @@ impl Swarm {
         for parked in hopeless {
             self.out.push_back(Action::Drop(parked.buffer));
         }
+        transfer.stalls += 1;
         self.take_plain_road(now, content, "nothing came from any neighbour in time");
         self.ask_all(now);
+    }
+
+    /// How long nothing may come of a content before a source is asked: longer where pieces take long, and each time in vain.
+    fn patience(&self, content: ContentId) -> Duration {
+        let Some(transfer) = self.contents.get(&content) else { return self.settings.patience };
+        let usual = transfer.order.usual().into_iter().chain(self.answers.pace).max().unwrap_or_default();
+        (self.settings.patience * (1 << transfer.stalls.min(5))).max(usual * PATIENT)
     }
 
     /// Asks a source directly for what is missing; it says then what else it could be asked for.
@@ -579,7 +612,13 @@ impl Swarm {
     fn ask_sources(&mut self, now: Time, content: ContentId, pieces: &[PieceNo], why: &str) {
         let mut sources = self.peers.iter().filter(|(_, p)| p.role == Role::Origin && p.asking.has_room());
         let Some(source) = sources.next().map(|(peer, _)| *peer) else { return };
-        let pieces: Vec<PieceNo> = pieces.iter().take(AHEAD).copied().collect();
+        // As long as nobody has shown how long a piece takes: where links are slow everyone comes to this point at once, and one
+        // piece for each of them is as much as the link of a source should bear. Each that comes makes room for one more.
+        let most = if self.answers.known().is_some() { AHEAD } else { 1 };
+        if let Some(asked) = self.peers.get_mut(&source) {
+            asked.asking.allowed = asked.asking.allowed.min(most);
+        }
+        let pieces: Vec<PieceNo> = pieces.iter().take(most).copied().collect();
         if pieces.is_empty() {
             return;
         }

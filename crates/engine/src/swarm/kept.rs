@@ -70,7 +70,7 @@ impl Kept {
     /// Takes out what mute neighbours have, and who they are; `patience` counts as long as nobody was seen to be generous. What
     /// has long been at a generous one need not be watched any more.
     pub(super) fn take_mute(&mut self, now: Time, patience: Duration) -> (Vec<PieceNo>, BTreeSet<NodeId>) {
-        let wait = self.usual.map_or(patience / UNKNOWN, |usual| usual * TIMES).clamp(SOONEST, patience.max(SOONEST));
+        let wait = self.usual.map_or(patience / UNKNOWN, |usual| usual * TIMES).max(SOONEST);
         let keeps = |(at, since): &(NodeId, Time)| {
             now.since(*since) >= wait && self.generous.get(at).is_none_or(|shown| shown < since)
         };

@@ -113,6 +113,8 @@ pub(super) struct Lane {
     overdue: Option<(Time, u32)>,
     /// Since when it is far behind what neighbours have.
     far: Option<Time>,
+    /// How often it was silent before its pace was known: its way may be long, and slow.
+    silences: u32,
 }
 
 impl Lane {
@@ -137,6 +139,7 @@ impl Lane {
             skew: None,
             overdue: None,
             far: None,
+            silences: 0,
         }
     }
 
@@ -144,9 +147,11 @@ impl Lane {
     /// slow; unless someone has much of it already.
     fn silence(&self, patience: Duration, lag: u32, takes_part: bool, usual: Option<Duration>) -> Duration {
         match self.came < KNOWN {
-            true if lag < DEEP && takes_part && self.expected.or(usual).is_none() => patience,
-            true => (self.expected.or(usual).unwrap_or_default() * PACES).clamp(SILENCE, patience.max(SILENCE)),
-            false => (self.usual() * PACES).max(self.gap * GAPS).clamp(SILENCE, patience.max(SILENCE)),
+            true if lag < DEEP && takes_part && self.expected.or(usual).is_none() => {
+                patience * (1 << self.silences.saturating_sub(self.is_pulled.into()).min(4))
+            }
+            true => (self.expected.or(usual).unwrap_or_default() * PACES).max(SILENCE),
+            false => (self.usual() * PACES).max(self.gap * GAPS).max(SILENCE),
         }
     }
 
@@ -215,6 +220,11 @@ impl Order {
     /// Whether a peer may believe that it is to pass pieces on to us.
     pub(super) fn was_next_to(&self, peer: NodeId) -> bool {
         self.1.contains(&peer)
+    }
+
+    /// How long a piece of the slowest stripe takes that is known.
+    pub(super) fn usual(&self) -> Option<Duration> {
+        self.0.iter().flatten().filter(|lane| lane.came >= KNOWN).map(Lane::usual).max()
     }
 
     /// From which node a piece comes unasked, if it is not an origin.
@@ -365,6 +375,7 @@ impl Transfer {
             let takes_part = lane.stripe.from.is_none_or(|from| self.partners.contains_key(&from));
             let silence = lane.silence(patience, lag, takes_part, usual);
             let is_silent = now.since(lane.since()) >= silence;
+            lane.silences += u32::from(could_come && is_silent && !lane.is_pulled && lane.came < KNOWN);
             let least = match (lane.is_pulled, lane.was_behind) {
                 (true, _) => BACK,
                 (false, true) => BEHIND_AGAIN,
@@ -420,8 +431,10 @@ impl Transfer {
                 let again = if now >= next { now.after(TELL) } else { next };
                 due = due.into_iter().chain([again]).min();
             }
-            if is_up && (is_hopeless || ((is_bad || is_behind) && is_lame)) && takes_part && lane.stripe.from.is_some()
-            {
+            // Where links are slow everyone waits for the first pieces.
+            let is_known = lane.came >= KNOWN || lag >= DEEP || lane.silences >= CERTAIN;
+            let is_shown = is_hopeless || ((is_bad || is_behind) && is_lame && is_known);
+            if is_up && is_shown && takes_part && lane.stripe.from.is_some() {
                 if lane.told.is_none_or(|told| now.since(told) >= TELL) {
                     lane.told = Some(now);
                     lanes.lagging.push(stripe);

@@ -93,6 +93,8 @@ pub(super) struct Transfer {
     pub(super) is_plain: bool,
     /// When neighbours were last asked what they hold.
     pub(super) sought: Time,
+    /// How often nothing came for so long that a source was asked.
+    pub(super) stalls: u32,
     /// How often the last pieces were asked of others because it took long.
     pub(super) hurried: u32,
     /// Pages are missing although what they are needed for has come.
@@ -142,6 +144,7 @@ impl Transfer {
             unmet: BTreeSet::new(),
             is_plain: false,
             sought: Time(0),
+            stalls: 0,
             hurried: 0,
             misses_pages: false,
             order: Order::default(),

@@ -111,10 +111,13 @@ fn laboratory() -> Vec<Scenario> {
     let unlimited = |bytes| Plan { model: Model::LABORATORY, ..Plan::new(15, 16 * GBIT, bytes) };
     let shared = |bytes| on_one_computer(unlimited(bytes), Model::ONE_COMPUTER_UNLIMITED);
     let last = millis("publish to last, ms", 60.0, 20.0);
+    let edge = Plan { model: Model::LABORATORY, ..Plan::new(15, 2 * MBIT, 16 * MIB) };
     all.extend([
         one("links-unlimited", unlimited(MIB), vec![last]),
         one("lab-unlimited", shared(MIB), vec![last, also_spent()]),
         one("lab-cpu", shared(128 * MIB), vec![spent(2.2, 1.8)]),
+        // A branch office, or a tight limit: a piece takes a quarter of a second.
+        one("edge-16-2", edge, vec![by_unicast(1.5, 1.2), origin_copies(1.2, 1.05), received_copies()]),
     ]);
     all
 }
