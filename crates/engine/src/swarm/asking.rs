@@ -592,9 +592,10 @@ impl Swarm {
     }
 
     /// How long nothing may come of a content before a source is asked: longer where pieces take long, and each time in vain.
-    fn patience(&self, content: ContentId) -> Duration {
+    pub(super) fn patience(&self, content: ContentId) -> Duration {
         let Some(transfer) = self.contents.get(&content) else { return self.settings.patience };
-        let usual = transfer.order.usual().into_iter().chain(self.answers.pace).max().unwrap_or_default();
+        let known = transfer.order.usual().into_iter().chain(self.answers.pace).max();
+        let usual = known.or(transfer.shown).unwrap_or_default();
         (self.settings.patience * (1 << transfer.stalls.min(5))).max(usual * PATIENT)
     }
 

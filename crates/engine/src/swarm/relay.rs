@@ -625,6 +625,7 @@ impl Swarm {
 
     /// Decides anew which stripes are pulled.
     pub(super) fn watch(&mut self, now: Time, content: ContentId, anyway: bool) {
+        let patience = self.patience(content);
         let (peers, is_agent) = (&self.peers, self.settings.role == Role::Agent);
         let Some(transfer) = self.contents.get_mut(&content).filter(|t| is_agent && t.order.is_known() && t.wants())
         else {
@@ -634,7 +635,7 @@ impl Swarm {
             Some(peer) => peers.contains_key(&peer),
             None => peers.values().any(|peer| peer.role == Role::Origin),
         };
-        let Lanes { changed, lagging, again, seeks } = transfer.decide_lanes(now, self.settings.patience, is_up);
+        let Lanes { changed, lagging, again, seeks } = transfer.decide_lanes(now, patience, is_up);
         match again {
             Some(due) => self.alarms.set(Alarm::Behind(content), due),
             None => self.alarms.clear(&Alarm::Behind(content)),

@@ -95,6 +95,9 @@ pub(super) struct Transfer {
     pub(super) sought: Time,
     /// How often nothing came for so long that a source was asked.
     pub(super) stalls: u32,
+    /// Since when it is open, and how long it took until some neighbour had a data piece: the first steps of the way to here.
+    began: Time,
+    pub(super) shown: Option<Duration>,
     /// How often the last pieces were asked of others because it took long.
     pub(super) hurried: u32,
     /// Pages are missing although what they are needed for has come.
@@ -145,6 +148,8 @@ impl Transfer {
             is_plain: false,
             sought: Time(0),
             stalls: 0,
+            began: now,
+            shown: None,
             hurried: 0,
             misses_pages: false,
             order: Order::default(),
@@ -322,6 +327,9 @@ impl Transfer {
         self.discount(peer);
         partner.pages = partner.have.iter().take_while(|piece| piece.0 < self.pages).count() as u32;
         if partner.role == Role::Agent {
+            if partner.have.count() > self.pages {
+                self.shown.get_or_insert(now.since(self.began));
+            }
             self.agents += 1;
             partner.have.iter().for_each(|piece| self.holders[piece.0 as usize] += 1);
         }
