@@ -333,15 +333,15 @@ impl Transfer {
 
     /// How many pieces of a stripe some neighbour has more than we.
     fn lag(&self, stripe: usize) -> u32 {
-        let agents = self.partners.values().filter(|partner| partner.role == Role::Agent);
-        agents.map(|partner| partner.counts[stripe]).max().unwrap_or(0).saturating_sub(self.counts[stripe])
+        self.most[stripe].saturating_sub(self.counts[stripe])
     }
 
     /// Whether some neighbours have all: what did not come from whom it should by then will not.
     fn is_over(&self) -> bool {
         let has_all =
             |partner: &&Partner| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
-        self.partners.values().filter(has_all).take(OVER).count() == OVER
+        let may_be = self.most.iter().sum::<u32>() == self.total;
+        may_be && self.partners.values().filter(has_all).take(OVER).count() == OVER
     }
 
     /// Whether the one from whom a stripe comes has much of it that we lack; an origin has.

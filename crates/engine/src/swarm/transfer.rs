@@ -60,6 +60,8 @@ pub(super) struct Transfer {
     pub(super) holders: Vec<u32>,
     /// How many partners are agents.
     pub(super) agents: u32,
+    /// How many pieces of each stripe the agent has that has most of it.
+    pub(super) most: [u32; STRIPES],
     /// How many are publishers.
     publishers: u32,
     /// Who asked a source for something while it pushes.
@@ -129,6 +131,7 @@ impl Transfer {
             partners: BTreeMap::new(),
             holders: vec![0; total as usize],
             agents: 0,
+            most: [0; STRIPES],
             publishers: 0,
             askers: BTreeSet::new(),
             needy: Needy::default(),
@@ -346,6 +349,7 @@ impl Transfer {
         self.useful -= old.as_ref().map_or(0, |old| old.useful.len());
         let before = old.and_then(|old| old.place(pages));
         self.stands(peer, before, place);
+        self.find_most();
         pushed.into_iter().for_each(|piece| self.push_landed(now, piece, peer));
         self.reconsider_partner(peer);
         lost
@@ -371,6 +375,7 @@ impl Transfer {
         self.sources.retain(|source| *source != peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
         self.useful -= gone.useful.len();
+        self.find_most();
         self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
             let orphaned = |piece: &PieceNo| self.holders[piece.0 as usize] == 0 && self.have.contains(*piece);
@@ -401,7 +406,14 @@ impl Transfer {
             return;
         }
         self.holders[piece.0 as usize] += 1;
+        let (stripe, counts) = (stripe_of(piece), self.partners.get(&peer).map(|partner| partner.counts));
+        self.most[stripe] = self.most[stripe].max(counts.map_or(0, |counts| counts[stripe]));
         self.push_landed(now, piece, peer);
+    }
+
+    fn find_most(&mut self) {
+        let agents = || self.partners.values().filter(|partner| partner.role == Role::Agent);
+        self.most = std::array::from_fn(|stripe| agents().map(|partner| partner.counts[stripe]).max().unwrap_or(0));
     }
 
     pub(super) fn partner_lacks(&mut self, peer: NodeId, piece: PieceNo) {
@@ -414,6 +426,7 @@ impl Transfer {
         });
         if changed == Some(true) {
             self.holders[piece.0 as usize] -= 1;
+            self.find_most();
         }
     }
 
