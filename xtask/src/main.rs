@@ -20,6 +20,7 @@ const HELP: &str = "\
 cargo xtask COMMAND
 
   test [--quick]              everything CI runs; --quick leaves out the release build, the sweep and the mutants
+  long                        the tests that take minutes: a million files, larger flocks
   tidy                        the walls between crates and modules, and other rules that no compiler checks
   sim [--seed N | --seeds N]  one world, or a sweep of worlds, in the simulator
   sim figures [NAME ...]      how fast broadcasts are there: median and worst beside what is promised (--large, --seeds N)
@@ -37,6 +38,7 @@ fn main() -> Result<()> {
     let rest = words.get(1..).unwrap_or_default();
     match words.first().map(String::as_str) {
         Some("test") => test::run(rest),
+        Some("long") => test::long(),
         Some("tidy") => tidy::run(),
         Some("sim") => sim::run(rest),
         Some("mutants") => mutants::run(rest),

@@ -47,6 +47,11 @@ fn laboratory() -> Command {
     tests
 }
 
+/// `cargo xtask long`: the tests that take minutes, which `cargo test` leaves out.
+pub(crate) fn long() -> Result<()> {
+    step::run("long tests", cargo(["test", "--workspace", "--release", "--no-fail-fast", "--", "--ignored"]))
+}
+
 /// `cargo xtask test [--quick]`.
 pub(crate) fn run(words: &[String]) -> Result<()> {
     match words {

@@ -181,8 +181,7 @@ fn a19_twenty_thousand_small_files_take_as_much_memory_for_each_as_is_promised()
 }
 
 #[test]
-#[ignore = "some minutes, a million files (or as many as TIDING_TEST_FILES says); \
-            cargo test -p tiding-cli --release --test large_trees -- --ignored"]
+#[ignore = "some minutes, a million files (or as many as TIDING_TEST_FILES says); cargo xtask long"]
 fn a19_a_million_small_files_take_as_much_memory_for_each_as_is_promised_and_progress_is_said() {
     let files = std::env::var("TIDING_TEST_FILES").ok().map_or(1_000_000, |files| files.parse().expect("a number"));
     let said = many_files(files);

@@ -46,7 +46,7 @@ fn d21_a_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on()
 }
 
 #[test]
-#[ignore = "some minutes; cargo test -p tiding-sim --release --test flocks -- --ignored"]
+#[ignore = "some minutes; cargo xtask long"]
 fn d21_ten_thousand_that_join_within_ten_seconds_are_served_and_a_deploy_goes_on() {
     let outcome = run(&named("join-storm"), 1);
     everyone_arrives(&outcome);
