@@ -45,8 +45,9 @@ const SILENT: Duration = Duration::from_secs(25);
 /// How often it is asked before it is left.
 const ASKED: u32 = 3;
 
-/// Control messages that a peer may send in a second. An honest one is far below.
+/// Control messages that a peer may send in a second, beside so many for each piece that it was sent. An honest one is far below.
 const FLOOD: u32 = 10_000;
+const BY_PIECE: u32 = 4;
 
 /// As many agents an origin tells everything one by one. Of more it would be a wall of messages, in front of the bytes.
 const FEW: usize = 256;
@@ -226,6 +227,9 @@ impl Engine {
             }
             Input::Sent { to, content, piece, bytes, .. } => {
                 self.piece_left(now, to);
+                if let Some(peer) = self.peers.get_mut(&to) {
+                    peer.messages = peer.messages.saturating_sub(BY_PIECE);
+                }
                 self.swarm.sent(now, to, content, piece, bytes);
             }
             Input::Lost { content, piece } => self.swarm.lost(now, content, &[piece]),

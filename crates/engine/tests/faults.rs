@@ -173,6 +173,20 @@ fn c13_a_peer_that_floods_with_news_is_left_and_nothing_grows() {
     deploy(&mut fleet, "v1", 60, 1, &[]);
 }
 
+#[test]
+fn c13_whoever_takes_many_pieces_in_a_second_may_say_as_much_about_them() {
+    let mut fleet = Fleet::new(4, 13);
+    let (from, at, content) = (fleet.nodes[1].id, 2, spec("v1", 60).id());
+    for n in 0..30_000 {
+        let piece = PieceNo(n % 60);
+        fleet.input(at, Input::Sent { to: from, content, piece, bytes: 65_536, took: Duration::from_micros(20) });
+        for _ in 0..3 {
+            fleet.input(at, Input::Message { from, message: Message::Have { content, pieces: vec![piece] } });
+        }
+    }
+    assert_eq!(seen(&fleet, at, |event| is_flood(event, from)), 0);
+}
+
 fn is_flood(event: &Event, from: NodeId) -> bool {
     matches!(event, Event::Convicted { peer, of: Misbehaviour::Flood } if *peer == from)
 }
