@@ -43,6 +43,8 @@ const LEFT_OUT: u32 = 32;
 /// And so many more before the last of another stripe, beyond what it was behind that one when it came as it should: it is asked
 /// for as well, piece by piece, however long the stripe may be.
 const OVERDUE: u32 = 24;
+/// By one number with every so many pieces that is forgotten.
+const DRIFT: u32 = 8;
 /// A stripe comes too slowly for certain, and not because someone was held up for a moment, when so many of it came and it was
 /// still overdue; or when it has been for so long.
 const CERTAIN: u32 = 2;
@@ -256,7 +258,9 @@ impl Order {
         lanes[its].top = lanes[its].top.max(piece.0 + 1);
         let ahead = lanes.iter().map(|lane| lane.top).max().unwrap_or(0);
         let behind = ahead - lanes[its].top;
-        lanes[its].skew = Some(lanes[its].skew.map_or(behind, |skew| skew.min(behind)));
+        // In a long content stripes drift apart a little, and nothing is wrong.
+        let drift = u32::from(lanes[its].came.is_multiple_of(DRIFT));
+        lanes[its].skew = Some(lanes[its].skew.map_or(behind, |skew| behind.min(skew + drift)));
         std::array::from_fn(|stripe| {
             let lane = &mut lanes[stripe];
             let before = lane.left_out;
