@@ -74,6 +74,7 @@ fn one(scenario: &Scenario, seed: u64) {
     if let Some((at, share)) = outcome.origin_died {
         println!("  the origin died after {:.4} s, when {:.1} % had all", at.as_secs_f64(), share * 100.0);
     }
+    stretches(&outcome);
     let Outcome { late, plain, convicted, dials, .. } = outcome;
     println!("  {late} deadlines missed, {plain} times the plain road, {convicted} convictions, {dials} dials");
     let Outcome { deliveries, messages, events, .. } = outcome;
@@ -106,4 +107,25 @@ fn times(outcome: &Outcome) {
         outcome.received_copies,
         outcome.joined(0.99)
     );
+}
+
+/// What came in each stretch, as parts of what the links of those that are measured can take.
+fn stretches(outcome: &Outcome) {
+    let diary = &outcome.diary;
+    let pieces = outcome.bytes as f64 / 65_536.0 * diary.each.as_secs_f64() / outcome.unicast.as_secs_f64();
+    let full = pieces * f64::from(outcome.measured);
+    println!("    until s    came  twice  to others  asked    benched: guilty, innocent");
+    for (nth, stretch) in diary.stretches.iter().enumerate() {
+        let part = |count: u64| count as f64 / full;
+        println!(
+            "    {:7.3}  {:6.3} {:6.3}     {:6.3} {:6.3}    {:4} {:4}",
+            diary.each.as_secs_f64() * (nth + 1) as f64,
+            part(stretch.came),
+            part(stretch.twice),
+            part(stretch.to_others),
+            part(stretch.asked),
+            stretch.guilty,
+            stretch.innocent
+        );
+    }
 }

@@ -10,6 +10,7 @@
 
 mod agenda;
 mod cores;
+mod diary;
 pub mod figures;
 mod member;
 pub mod model;
@@ -20,6 +21,7 @@ mod plan;
 mod run;
 pub mod scenario;
 
+pub use diary::{Diary, Stretch};
 pub use member::Manner;
 pub use model::{Model, Shared};
 pub use outcome::Outcome;

@@ -1,5 +1,6 @@
 //! What came of a flock's day.
 
+use super::diary::Diary;
 use std::time::Duration;
 
 /// What was measured, in virtual time.
@@ -39,6 +40,8 @@ pub struct Outcome {
     pub convicted: u64,
     /// Dials that were made.
     pub dials: u64,
+    /// What the time was spent on.
+    pub diary: Diary,
 }
 
 impl Outcome {

@@ -2,6 +2,7 @@
 
 use super::agenda::{Agenda, Entry, How, What};
 use super::cores::Cores;
+use super::diary::Diary;
 use super::member::{Manner, Member, NEVER, Parcel, address, listener, number};
 use super::model::Shared;
 use super::outcome::Outcome;
@@ -20,6 +21,8 @@ use engine::wire;
 use std::time::Duration;
 
 const ORIGIN: u32 = 0;
+/// In so many parts a unicast is told.
+const STRETCHES: u32 = 20;
 /// How long the mesh may settle before anything is published.
 const SETTLING: Duration = Duration::from_secs(3);
 /// What goes between two processes of one machine, in bytes a second.
@@ -60,6 +63,7 @@ struct Flock<'a> {
     inside: Option<([Bitmap; 2], bool)>,
     origin_died: Option<(u64, u32)>,
     counts: Counts,
+    diary: Diary,
 }
 
 #[derive(Default)]
@@ -93,8 +97,11 @@ impl<'a> Flock<'a> {
             inside: None,
             origin_died: None,
             counts: Counts::default(),
+            diary: Diary::default(),
             plan,
         };
+        let pieces = flock.papers.contents[0].total();
+        flock.diary = Diary::new(plan.unicast() / STRETCHES, plan.agents as usize + 2, pieces);
         flock.furnish();
         flock
     }
@@ -511,6 +518,10 @@ impl<'a> Flock<'a> {
         if self.inside.is_some() && node != ORIGIN {
             self.got_out(content, piece);
         }
+        if content == 0 && !corrupt {
+            let since = self.now.saturating_sub(self.published);
+            self.diary.came(since, node, piece, self.is_measured[node as usize]);
+        }
         let buffer = if corrupt { DAMAGED } else { WHOLE };
         let content = self.papers.contents[usize::from(content)].id();
         self.input(node, cost, Input::Piece { from, content, piece: PieceNo(piece), buffer, len });
@@ -687,12 +698,22 @@ impl<'a> Flock<'a> {
             Event::Late { .. } => self.counts.late += 1,
             Event::PlainRoad { .. } => self.counts.plain += 1,
             Event::Convicted { .. } => self.counts.convicted += 1,
+            Event::Benched { node } => {
+                let since = self.now.saturating_sub(self.published);
+                let is_innocent = self.is_measured[number(*node) as usize];
+                let now = self.diary.at(since);
+                now.innocent += u32::from(is_innocent);
+                now.guilty += u32::from(!is_innocent);
+            }
             _ => {}
         }
     }
 
     fn send(&mut self, node: u32, done: u64, to: u32, message: Message) {
         let Some(lane) = self.lane(node, to) else { return };
+        if let Message::Want { pieces, .. } = &message {
+            self.diary.at(self.now.saturating_sub(self.published)).asked += pieces.len() as u64;
+        }
         let bytes = self.plan.model.message_bytes + wire::encode(&message).len() as u64;
         let (done, joins) = self.pack(node, done, lane);
         let arrives = self.pipes.message(done, lane, bytes);
@@ -855,6 +876,7 @@ impl<'a> Flock<'a> {
             plain: self.counts.plain,
             convicted: self.counts.convicted,
             dials: self.counts.dials,
+            diary: self.diary.clone(),
         }
     }
 }
