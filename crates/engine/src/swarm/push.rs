@@ -179,10 +179,7 @@ impl Transfer {
     fn has_been_out(&mut self) -> bool {
         let (have, holders, agents) = (&self.have, &self.holders, self.agents);
         let Some(push) = &mut self.push else { return false };
-        push.skip(
-            |piece| have.contains(piece),
-            |piece| agents > 0 && u32::from(holders[piece.0 as usize]) * 2 >= agents,
-        );
+        push.skip(|piece| have.contains(piece), |piece| agents > 0 && holders[piece.0 as usize] * 2 >= agents);
         push.is_done()
     }
 

@@ -20,6 +20,23 @@ pub struct Stretch {
     pub guilty: u32,
 }
 
+/// A day has no more stretches.
+const MOST: usize = 80;
+
+impl Stretch {
+    /// Both together.
+    fn and(self, other: &Self) -> Self {
+        Self {
+            came: self.came + other.came,
+            to_others: self.to_others + other.to_others,
+            twice: self.twice + other.twice,
+            asked: self.asked + other.asked,
+            innocent: self.innocent + other.innocent,
+            guilty: self.guilty + other.guilty,
+        }
+    }
+}
+
 /// A day, stretch by stretch from the publication on.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Diary {
@@ -37,9 +54,15 @@ impl Diary {
         Self { each, stretches: Vec::new(), have: vec![Bitmap::empty(pieces); machines] }
     }
 
-    /// The stretch at a time after the publication.
+    /// The stretch at a time after the publication. A day that gets long is told in longer stretches.
     pub(super) fn at(&mut self, since: u64) -> &mut Stretch {
-        let nth = (since / (self.each.as_nanos() as u64).max(1)) as usize;
+        let nth = |each: Duration| (since / (each.as_nanos() as u64).max(1)) as usize;
+        while nth(self.each) >= MOST {
+            self.each = (self.each * 2).max(Duration::from_micros(1));
+            let pairs = self.stretches.chunks(2).map(|pair| pair.iter().fold(Stretch::default(), Stretch::and));
+            self.stretches = pairs.collect();
+        }
+        let nth = nth(self.each);
         if nth >= self.stretches.len() {
             self.stretches.resize(nth + 1, Stretch::default());
         }
@@ -55,5 +78,20 @@ impl Diary {
             (true, true) => now.came += 1,
             (true, false) => now.twice += 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_day_is_told_in_as_many_stretches_and_loses_nothing() {
+        let mut diary = Diary::new(Duration::from_millis(1), 1, 0);
+        for milli in 0..100_000 {
+            diary.at(milli * 1_000_000).asked += 1;
+        }
+        assert!(diary.stretches.len() <= MOST, "{}", diary.stretches.len());
+        assert_eq!(diary.stretches.iter().map(|stretch| stretch.asked).sum::<u64>(), 100_000);
     }
 }
