@@ -697,3 +697,34 @@ impl Swarm {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use content::Digest;
+
+    /// How many pieces of a stripe seem left out when it falls behind the other by one piece in so many.
+    fn left_out(one_in: u32) -> u32 {
+        let node = |nr: u8| NodeId(Digest::of(&[nr]));
+        let mut order = Order::default();
+        let stripes = std::array::from_fn(|nr| Stripe { from: Some(node(nr as u8)), to: Vec::new() });
+        order.replace(&stripes, true, Time(0));
+        let of = |stripe: usize| (0..40_000).map(PieceNo).filter(move |piece| stripe_of(*piece) == stripe);
+        let (first, second): (Vec<PieceNo>, Vec<PieceNo>) = (of(0).collect(), of(1).collect());
+        let mut missing = 0;
+        for nth in 0..10_000_u32 {
+            let now = Time(u64::from(nth) * 1_000_000);
+            let behind = (nth - nth / one_in) as usize;
+            for piece in [first[nth as usize], second[behind]] {
+                missing += order.came(now, piece)[1].clone().filter(|nr| stripe_of(PieceNo(*nr)) == 1).count() as u32;
+            }
+        }
+        missing.saturating_sub(second.iter().take((10_000 - 10_000 / one_in) as usize).count() as u32)
+    }
+
+    #[test]
+    fn stripes_may_drift_apart_a_little_and_no_more() {
+        assert_eq!(left_out(64), 0, "a hundred and fifty pieces in ten thousand");
+        assert!(left_out(4) > 1000, "a quarter of them does not come");
+    }
+}
