@@ -359,17 +359,20 @@ async fn a14_a_second_process_on_one_store_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_origin_that_is_away_is_said_before_anything_is_read() {
+async fn an_origin_that_is_away_is_said_before_anything_is_signed() {
     let fleet = Fleet::new(0).await;
     let (operator, source) = (fleet.operator(), fleet.path("build"));
     tree(&source, "one");
     let Fleet { temp: _temp, origin, .. } = fleet;
     in_time("stopping", origin.stop()).await;
     let options = DeployOptions::new("app", Path::new("/srv/app"));
-    let mut told = 0;
-    let deployed = in_time("deploying", publish::deploy(&operator, &source, &options, |_| told += 1)).await;
+    // It is asked while the tree is read.
+    let is_early = |progress: &Progress| matches!(progress, Progress::Reading { .. });
+    let mut later = 0;
+    let count = |progress: Progress| later += u32::from(!is_early(&progress));
+    let deployed = in_time("deploying", publish::deploy(&operator, &source, &options, count)).await;
     assert!(matches!(deployed, Err(DeployError::Client(ClientError::Unreachable(_)))), "{deployed:?}");
-    assert_eq!(told, 0);
+    assert_eq!(later, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
