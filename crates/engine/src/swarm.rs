@@ -121,7 +121,7 @@ struct Peer {
 pub(crate) struct Swarm {
     settings: Settings,
     chance: Chance,
-    peers: BTreeMap<NodeId, Peer>,
+    peers: BTreeMap<NodeId, Box<Peer>>,
     /// Those of them that only serve.
     publishers: BTreeSet<NodeId>,
     contents: BTreeMap<ContentId, Box<Transfer>>,
@@ -265,7 +265,7 @@ impl Swarm {
     pub(crate) fn peer_up(&mut self, now: Time, peer: NodeId, role: Role) {
         self.peer_down(now, peer);
         let asking = Asking::new(role, self.settings.patience);
-        self.peers.insert(peer, Peer { role, asking, serving: Serving::default() });
+        self.peers.insert(peer, Box::new(Peer { role, asking, serving: Serving::default() }));
         if role == Role::Operator {
             self.publishers.insert(peer);
         }
@@ -371,7 +371,7 @@ impl Swarm {
         }
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let has_pace = !self.pace.is_zero();
-        let can_wait = |(peer, known): &(&NodeId, &Peer)| match known.role {
+        let can_wait = |(peer, known): &(&NodeId, &Box<Peer>)| match known.role {
             Role::Agent => !transfer.order.is_near(**peer),
             Role::Origin => has_pace,
             Role::Operator => false,

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tiding_sim::flock::figures::measure;
 use tiding_sim::flock::scenario::{self, Scenario};
-use tiding_sim::flock::{Outcome, run};
+use tiding_sim::flock::{Outcome, Progress, run_telling};
 
 fn after(flag: &str) -> Option<u64> {
     std::env::args().skip_while(|word| word != flag).nth(1)?.parse().ok()
@@ -67,7 +67,7 @@ fn main() -> ExitCode {
 
 fn one(scenario: &Scenario, seed: u64) {
     let begun = Instant::now();
-    let outcome = run(&scenario.plan, seed);
+    let outcome = run_telling(&scenario.plan, seed, |progress| tell(begun, progress));
     let took = begun.elapsed().as_secs_f64();
     println!("{} on seed {seed}: {}", scenario.name, scenario.plan.model);
     times(&outcome);
@@ -81,6 +81,15 @@ fn one(scenario: &Scenario, seed: u64) {
     let speed = deliveries as f64 / took;
     println!(
         "  {deliveries} deliveries, {messages} messages, {events} events in {took:.1} s: {speed:.0} deliveries a second"
+    );
+}
+
+/// Says how far a long run is, beside what it prints at its end.
+fn tell(begun: Instant, progress: Progress) {
+    let Progress { events, now, published, deliveries, waiting } = progress;
+    let (since, took) = (now.as_secs_f64() - published.as_secs_f64(), begun.elapsed().as_secs());
+    eprintln!(
+        "  after {took} s: {since:.3} s since it was published, {deliveries} deliveries, {events} events, {waiting} have not all"
     );
 }
 

@@ -26,4 +26,4 @@ pub use member::Manner;
 pub use model::{Model, Shared};
 pub use outcome::Outcome;
 pub use plan::{Mishap, Plan};
-pub use run::run;
+pub use run::{Progress, run, run_telling};

@@ -219,7 +219,7 @@ impl Swarm {
         let transfer = self.contents.get_mut(&content)?;
         let is_silent = |peer: &NodeId| self.peers.get(peer).is_some_and(|peer| peer.asking.is_blocked);
         let silent: Vec<NodeId> = transfer.partners.keys().filter(|peer| is_silent(peer)).copied().collect();
-        let answering = |partners: &BTreeMap<NodeId, Partner>, piece| {
+        let answering = |partners: &BTreeMap<NodeId, Box<Partner>>, piece| {
             let mut holders = partners.iter().filter(|(_, p)| p.role == Role::Agent && p.have.contains(piece));
             holders.any(|(peer, _)| !is_silent(peer))
         };

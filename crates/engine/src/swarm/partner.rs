@@ -38,8 +38,8 @@ pub(super) struct Partner {
     pub(super) counts: [u32; STRIPES],
     /// When it said last what it holds and how much that was, and the time before.
     pub(super) said: [(Time, [u32; STRIPES]); 2],
-    /// What it had a while ago, and those before it.
-    pub(super) watch: Option<Watch>,
+    /// What it had a while ago, and those before it; only a source keeps that.
+    pub(super) watch: Option<Box<Watch>>,
     /// Up to which piece it was passed what it lacked when it came.
     pub(super) caught_up: u32,
     /// What it said that we need not pass on to it when we get it.

@@ -273,7 +273,7 @@ impl Transfer {
     /// as none is known, each a little. When none is there, or the stripe is far behind the other, anyone else.
     fn receiver(&self, piece: PieceNo) -> Option<NodeId> {
         let (stripe, push) = (stripe_of(piece), self.push.as_ref()?);
-        let partner = |peer: &NodeId| Some((*peer, self.partners.get(peer)?));
+        let partner = |peer: &NodeId| Some((*peer, &**self.partners.get(peer)?));
         let well = |(_, partner): &(NodeId, &Partner)| {
             partner.wants && !partner.full && !partner.is_mute && !partner.have.contains(piece)
         };

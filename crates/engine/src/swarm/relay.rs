@@ -100,7 +100,7 @@ pub(super) struct Lane {
     left_out: u32,
     /// Since when it is behind and slower than the other.
     behind: Option<Time>,
-    /// By how many pieces it was behind at least since it comes from whom it does.
+    /// By how many pieces it was behind at least since it comes from whom it does, as far as that is not forgotten.
     base: Option<u32>,
     /// Whether it fell behind before.
     was_behind: bool,
@@ -258,8 +258,9 @@ impl Order {
         lanes[its].top = lanes[its].top.max(piece.0 + 1);
         let ahead = lanes.iter().map(|lane| lane.top).max().unwrap_or(0);
         let behind = ahead - lanes[its].top;
-        // In a long content stripes drift apart a little, and nothing is wrong.
+        // In a long content stripes and neighbours drift apart a little, and nothing is wrong.
         let drift = u32::from(lanes[its].came.is_multiple_of(DRIFT));
+        lanes[its].base = lanes[its].base.map(|base| base + drift);
         lanes[its].skew = Some(lanes[its].skew.map_or(behind, |skew| behind.min(skew + drift)));
         std::array::from_fn(|stripe| {
             let lane = &mut lanes[stripe];
@@ -343,7 +344,7 @@ impl Transfer {
     /// Whether some neighbours have all: what did not come from whom it should by then will not.
     fn is_over(&self) -> bool {
         let has_all =
-            |partner: &&Partner| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
+            |partner: &&Box<Partner>| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
         let may_be = self.most.iter().sum::<u32>() == self.total;
         may_be && self.partners.values().filter(has_all).take(OVER).count() == OVER
     }
@@ -503,7 +504,7 @@ impl Swarm {
         // Once all has been out nobody tells a source any more what it holds.
         let transfer = self.contents.get(&content).filter(|transfer| transfer.push.is_some())?;
         let line: Vec<(NodeId, &Partner)> =
-            places.iter().map_while(|place| Some((place.node, transfer.partners.get(&place.node)?))).collect();
+            places.iter().map_while(|place| Some((place.node, &**transfer.partners.get(&place.node)?))).collect();
         // What two said at different times is compared as of the earlier one, unless that is long ago.
         let lacks = |below: &Partner, above: &Partner, stripe: usize| {
             let said = below.said[1].0;
@@ -726,5 +727,24 @@ mod tests {
     fn stripes_may_drift_apart_a_little_and_no_more() {
         assert_eq!(left_out(64), 0, "a hundred and fifty pieces in ten thousand");
         assert!(left_out(4) > 1000, "a quarter of them does not come");
+    }
+
+    #[test]
+    fn neighbours_may_drift_ahead_a_little_and_no_more() {
+        let mut order = Order::default();
+        order.replace(&std::array::from_fn(|_| Stripe { from: None, to: Vec::new() }), true, Time(0));
+        let base = |order: &Order| order.0.as_ref().map(|lanes| lanes[0].base);
+        let come = |order: &mut Order, of: Range<u32>| {
+            for piece in of.map(PieceNo).filter(|piece| stripe_of(*piece) == 0) {
+                order.came(Time(u64::from(piece.0)), piece);
+            }
+        };
+        come(&mut order, 0..100);
+        assert_eq!(base(&order), Some(None), "nobody has been seen to be ahead");
+        order.0.iter_mut().for_each(|lanes| lanes[0].base = Some(3));
+        let pieces = (100..2000).filter(|piece| stripe_of(PieceNo(*piece)) == 0).count() as u32;
+        come(&mut order, 100..2000);
+        let most = 3 + pieces / DRIFT + 1;
+        assert!((most - 1..=most).contains(&base(&order).flatten().unwrap_or(0)), "{:?}, {most}", base(&order));
     }
 }

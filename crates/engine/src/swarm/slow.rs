@@ -63,10 +63,10 @@ impl Transfer {
         });
         let Some(partner) = self.partners.get_mut(&node) else { return false };
         let new = Watch { since: now, own: partner.counts, before };
-        match partner.watch.map(|watch| watch.judge(&new)) {
+        match partner.watch.as_ref().map(|watch| watch.judge(&new)) {
             Some(None) => false,
             judged => {
-                partner.watch = Some(new);
+                partner.watch = Some(Box::new(new));
                 judged == Some(Some(true))
             }
         }

@@ -55,7 +55,7 @@ pub(super) struct Transfer {
     pub(super) have: Bitmap,
     is_indexed: bool,
     pub(super) stage: Stage,
-    pub(super) partners: BTreeMap<NodeId, Partner>,
+    pub(super) partners: BTreeMap<NodeId, Box<Partner>>,
     /// How many agents say that they hold a piece.
     pub(super) holders: Vec<u32>,
     /// How many partners are agents.
@@ -345,7 +345,7 @@ impl Transfer {
         if partner.role == Role::Origin && !self.sources.contains(&peer) {
             self.sources.push(peer);
         }
-        let old = self.partners.insert(peer, partner);
+        let old = self.partners.insert(peer, Box::new(partner));
         self.useful -= old.as_ref().map_or(0, |old| old.useful.len());
         let before = old.and_then(|old| old.place(pages));
         self.stands(peer, before, place);

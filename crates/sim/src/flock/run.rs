@@ -35,10 +35,33 @@ const WHOLE: BufferId = BufferId(0);
 
 /// Runs a plan: the same seed gives the same outcome.
 pub fn run(plan: &Plan, seed: u64) -> Outcome {
+    run_telling(plan, seed, |_| {})
+}
+
+/// The same, which says now and then how far it is.
+pub fn run_telling(plan: &Plan, seed: u64, tell: impl FnMut(Progress)) -> Outcome {
     let mut flock = Flock::new(plan, seed);
-    flock.live();
+    flock.live(tell);
     flock.outcome()
 }
+
+/// How far a day is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress {
+    /// What happened so far.
+    pub events: u64,
+    /// How late it is; nothing was published before [`Progress::published`].
+    pub now: Duration,
+    /// When it is, or was, published.
+    pub published: Duration,
+    /// Payloads that were sent.
+    pub deliveries: u64,
+    /// Agents that are measured and have not all yet.
+    pub waiting: u32,
+}
+
+/// After so many events it is said how far a day is.
+const TOLD_EVERY: u64 = 1 << 24;
 
 /// All machines and everything between them.
 struct Flock<'a> {
@@ -190,8 +213,9 @@ impl<'a> Flock<'a> {
 
     // What happens.
 
-    fn live(&mut self) {
+    fn live(&mut self, mut tell: impl FnMut(Progress)) {
         let limit = self.published + nanos(self.plan.limit);
+        let mut events = 0;
         while self.waiting > 0 {
             let Some(entry) = self.agenda.pop() else { return };
             if entry.at > limit {
@@ -199,6 +223,20 @@ impl<'a> Flock<'a> {
             }
             self.now = entry.at;
             self.happens(entry);
+            events += 1;
+            if events % TOLD_EVERY == 0 {
+                tell(self.progress(events));
+            }
+        }
+    }
+
+    fn progress(&self, events: u64) -> Progress {
+        Progress {
+            events,
+            now: Duration::from_nanos(self.now),
+            published: Duration::from_nanos(self.published),
+            deliveries: self.counts.deliveries,
+            waiting: self.waiting,
         }
     }
 
