@@ -371,14 +371,18 @@ impl Swarm {
         }
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         let has_pace = !self.pace.is_zero();
-        let can_wait = |(peer, known): &(&NodeId, &Box<Peer>)| match known.role {
-            Role::Agent => !transfer.order.is_near(**peer),
+        let can_wait = |peer: &NodeId, known: &Peer| match known.role {
+            Role::Agent => !transfer.order.is_near(*peer),
             Role::Origin => has_pace,
             Role::Operator => false,
         };
         let is_agent = self.settings.role == Role::Agent && transfer.order.is_known();
-        let unmet: BTreeSet<NodeId> =
-            self.peers.iter().filter(|_| is_agent).filter(can_wait).map(|(peer, _)| *peer).collect();
+        let unmet: BTreeSet<NodeId> = self
+            .peers
+            .iter()
+            .filter(|(peer, known)| is_agent && can_wait(peer, known))
+            .map(|(peer, _)| *peer)
+            .collect();
         if !unmet.is_empty() {
             self.alarms.sooner(Alarm::TellNear(content), now.after(INTRODUCED));
         }

@@ -120,7 +120,7 @@ fn times(outcome: &Outcome) {
 
 /// What came in each stretch, as parts of what the links of those that are measured can take.
 fn stretches(outcome: &Outcome) {
-    let diary = &outcome.diary;
+    let Some(diary) = &outcome.diary else { return };
     let pieces = outcome.bytes as f64 / 65_536.0 * diary.each.as_secs_f64() / outcome.unicast.as_secs_f64();
     let full = pieces * f64::from(outcome.measured);
     println!("    until s    came  twice  to others  asked    benched: guilty, innocent");

@@ -473,7 +473,7 @@ impl Swarm {
             false => progress.from_origin += u64::from(len),
         }
         self.out.push_back(Action::Write(content, piece, buffer));
-        self.alarms.set(Alarm::Stalled(content), now.after(self.patience(content)));
+        self.alarms.set(Alarm::Stalled(content), now.after(self.bears(content)));
         if let Some(other) = other {
             self.call_off(now, other, content, piece);
         }
@@ -569,7 +569,7 @@ impl Swarm {
 
     /// Nothing came for a while although pieces are missing: the source is asked directly.
     pub(super) fn stalled(&mut self, now: Time, content: ContentId) {
-        let patience = self.patience(content);
+        let patience = self.bears(content);
         let Some(transfer) = self.contents.get_mut(&content) else { return };
         if transfer.push.is_some() && transfer.stage == Stage::Complete {
             return self.give_up_pushing(content);
@@ -592,7 +592,7 @@ impl Swarm {
     }
 
     /// How long nothing may come of a content before a source is asked: longer where pieces take long, and each time in vain.
-    pub(super) fn patience(&self, content: ContentId) -> Duration {
+    pub(super) fn bears(&self, content: ContentId) -> Duration {
         let Some(transfer) = self.contents.get(&content) else { return self.settings.patience };
         let known = transfer.order.usual().into_iter().chain(self.answers.pace).max();
         let usual = known.or(transfer.shown).unwrap_or_default();

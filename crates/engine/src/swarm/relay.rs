@@ -344,9 +344,9 @@ impl Transfer {
     /// Whether some neighbours have all: what did not come from whom it should by then will not.
     fn is_over(&self) -> bool {
         let has_all =
-            |partner: &&Box<Partner>| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
+            |partner: &Partner| partner.role == Role::Agent && partner.counts.iter().sum::<u32>() == self.total;
         let may_be = self.most.iter().sum::<u32>() == self.total;
-        may_be && self.partners.values().filter(has_all).take(OVER).count() == OVER
+        may_be && self.partners.values().filter(|partner| has_all(partner)).take(OVER).count() == OVER
     }
 
     /// Whether the one from whom a stripe comes has much of it that we lack; an origin has.
@@ -356,103 +356,190 @@ impl Transfer {
         theirs.is_none_or(|theirs| theirs >= self.counts[stripe] + AHEAD_OF_US)
     }
 
-    /// Decides which stripes are pulled; which changed (to what, with what lag), and when to decide again if nothing comes.
-    fn decide_lanes(&mut self, now: Time, patience: Duration, is_up: impl Fn(Option<NodeId>) -> bool) -> Lanes {
-        let lags: [u32; STRIPES] = std::array::from_fn(|stripe| self.lag(stripe));
-        let leads: [bool; STRIPES] = std::array::from_fn(|stripe| self.is_ahead(stripe));
+    /// What is the same for all stripes.
+    fn view(&self, now: Time, patience: Duration) -> View {
         let lacks: [bool; STRIPES] = std::array::from_fn(|stripe| self.lacks(stripe));
         let known = || self.order.0.iter().flatten().filter(|lane| lane.came >= KNOWN);
-        let quickest = known().filter_map(|lane| lane.pace).min();
-        let usual = known().map(Lane::usual).max();
-        // When all but one were here, and how long the rest of that one may take then, whatever its own pace is.
         let is_one_left = lacks.into_iter().filter(|lacks| *lacks).count() == 1;
         let others = || self.order.0.iter().flatten().zip(lacks).filter(|(_, lacks)| !lacks);
-        let ended = others().map(|(lane, _)| lane.last).max().filter(|_| is_one_left);
         // Whoever gives it now may be new and have shown no pace: then what a silent stripe may take is enough.
         let pace = others().filter_map(|(lane, _)| lane.pace.or(lane.expected)).min();
-        let tail = pace.map_or(SILENCE, |pace| pace * PACES).clamp(TAIL, patience.max(TAIL));
-        let is_over = self.is_over();
+        View {
+            now,
+            patience,
+            quickest: known().filter_map(|lane| lane.pace).min(),
+            usual: known().map(Lane::usual).max(),
+            ended: others().map(|(lane, _)| lane.last).max().filter(|_| is_one_left),
+            tail: pace.map_or(SILENCE, |pace| pace * PACES).clamp(TAIL, patience.max(TAIL)),
+            is_over: self.is_over(),
+            total: self.total,
+        }
+    }
+
+    /// Decides which stripes are pulled; which changed (to what, with what lag), and when to decide again if nothing comes.
+    fn decide_lanes(&mut self, now: Time, patience: Duration, is_up: impl Fn(Option<NodeId>) -> bool) -> Lanes {
+        let view = self.view(now, patience);
+        let looks: [Look; STRIPES] = std::array::from_fn(|stripe| Look {
+            lag: self.lag(stripe),
+            is_ahead: self.is_ahead(stripe),
+            lacks: self.lacks(stripe),
+            ..Look::default()
+        });
         let mut lanes = Lanes::default();
-        for (stripe, (lane, lag)) in self.order.0.iter_mut().flatten().zip(lags).enumerate() {
-            let could_come = lag > 0 || (lacks[stripe] && lane.came > 0);
-            lane.lags = could_come.then(|| lane.lags.unwrap_or(now));
+        for (stripe, (lane, look)) in self.order.0.iter_mut().flatten().zip(looks).enumerate() {
             // Whoever is not to get this content passes nothing of it on.
             let takes_part = lane.stripe.from.is_none_or(|from| self.partners.contains_key(&from));
-            let silence = lane.silence(patience, lag, takes_part, usual);
-            let is_silent = now.since(lane.since()) >= silence;
-            lane.silences += u32::from(could_come && is_silent && !lane.is_pulled && lane.came < KNOWN);
-            let least = match (lane.is_pulled, lane.was_behind) {
-                (true, _) => BACK,
-                (false, true) => BEHIND_AGAIN,
-                (false, false) => BEHIND,
+            let look = Look { takes_part, is_up: is_up(lane.stripe.from), ..look };
+            let found = lane.look(&view, &look);
+            let (is_missed, missed) = lane.misses_the_end(&view, &look, found.base);
+            lanes.seeks |= is_missed;
+            let (tells, again) = match look.is_up {
+                true => lane.complains(now, &look, &found),
+                false => lane.is_down(now, look.lacks),
             };
-            let base = lane.base.map_or(lag, |base| base.min(lag));
-            lane.base = Some(base);
-            let is_far = lag > base + FAR;
-            lane.far = is_far.then(|| lane.far.unwrap_or(now));
-            let far_from = lane.far.map(|since| since.after(FAR_AFTER));
-            let is_far = far_from.is_some_and(|from| now >= from);
-            let is_behind = is_far || (lag > base + least && lane.is_slower_than(quickest));
-            lane.behind = is_behind.then(|| lane.behind.unwrap_or(now));
-            // Whoever is before us and lacks as much gets it somehow and passes it on: if all behind it asked for it as well,
-            // that would cost the links of those that are not.
-            let may_wait =
-                lane.behind.map(|since| since.after(WAIT)).filter(|due| !is_far && !leads[stripe] && now < *due);
-            let may_wait = may_wait.into_iter().chain(far_from.filter(|from| now < *from)).min();
-            let is_late = is_behind && may_wait.is_none();
-            lane.was_behind |= !lane.is_pulled && is_late;
-            let (is_up, is_bad) = (is_up(lane.stripe.from), is_late || (could_come && is_silent));
-            let pulled = !is_up || is_bad;
-            let mut due =
-                (could_come && !is_silent).then(|| lane.since().after(silence)).into_iter().chain(may_wait).min();
-            // Whatever is asked of others comes the more slowly from whom it should: that says nothing then.
-            let is_lame = is_silent || (is_behind && !lane.is_pulled);
-            let is_hopeless = lacks[stripe] && lane.is_hopeless(now);
-            // The others are here, so nothing that comes will show what of this one was left out.
-            let ended = ended.filter(|_| lacks[stripe] && lane.left_out < self.total);
-            if let Some(end) = ended.map(|ended| ended.after(tail)) {
-                match now >= end {
-                    true => (lane.left_out, lanes.seeks) = (self.total, true),
-                    false => due = due.into_iter().chain([end]).min(),
-                }
+            lanes.lagging.extend(tells.then_some(stripe));
+            if found.is_pulled != lane.is_pulled {
+                lane.is_pulled = found.is_pulled;
+                lanes.changed.push((stripe, found.is_pulled, look.lag));
             }
-            // Neighbours have all, so what has not come and does not come now will not.
-            if is_over && lacks[stripe] && lane.left_out < self.total {
-                let idle = lane.since().after((lane.usual() * PACES).max(TAIL));
-                match lag > base + BEHIND || now >= idle {
-                    true => (lane.left_out, lanes.seeks) = (self.total, true),
-                    false => due = due.into_iter().chain([idle]).min(),
-                }
-            }
-            // An origin knows sooner of whoever has left all.
-            lane.down = (!is_up && lacks[stripe]).then(|| lane.down.unwrap_or(now));
-            if let Some(down) = lane.down.filter(|_| lane.stripe.from.is_some()) {
-                let from = down.after(DOWN);
-                let next = lane.told.map_or(from, |told| told.after(TELL)).max(from);
-                if now >= next {
-                    lane.told = Some(now);
-                    lanes.lagging.push(stripe);
-                }
-                let again = if now >= next { now.after(TELL) } else { next };
-                due = due.into_iter().chain([again]).min();
-            }
-            // Where links are slow everyone waits for the first pieces.
-            let is_known = lane.came >= KNOWN || lag >= DEEP || lane.silences >= CERTAIN;
-            let is_shown = is_hopeless || ((is_bad || is_behind) && is_lame && is_known);
-            if is_up && is_shown && takes_part && lane.stripe.from.is_some() {
-                if lane.told.is_none_or(|told| now.since(told) >= TELL) {
-                    lane.told = Some(now);
-                    lanes.lagging.push(stripe);
-                }
-                due = Some(lane.told.unwrap_or(now).after(TELL)).into_iter().chain(due).min();
-            }
-            if pulled != lane.is_pulled {
-                lane.is_pulled = pulled;
-                lanes.changed.push((stripe, pulled, lag));
-            }
+            let due = found.due.into_iter().chain(missed).chain(again);
             lanes.again = lanes.again.into_iter().chain(due).min();
         }
         lanes
+    }
+}
+
+/// What is the same for all stripes of a content when it is decided which are pulled.
+struct View {
+    now: Time,
+    /// How long nothing may come of the content.
+    patience: Duration,
+    /// The pace of the quickest, and how long a piece of the slowest takes, of those that are known.
+    quickest: Option<Duration>,
+    usual: Option<Duration>,
+    /// When all but one were here, and how long the rest of that one may take then, whatever its own pace is.
+    ended: Option<Time>,
+    tail: Duration,
+    /// Some neighbours have all.
+    is_over: bool,
+    total: u32,
+}
+
+/// What else is known of one stripe.
+#[derive(Debug, Clone, Copy, Default)]
+struct Look {
+    /// How many pieces of it some neighbour has more than we.
+    lag: u32,
+    /// Whether the one from whom it comes has much of it that we lack.
+    is_ahead: bool,
+    /// Whether something of it is missing.
+    lacks: bool,
+    /// Whether the one from whom it comes is to get the content, and is there.
+    takes_part: bool,
+    is_up: bool,
+}
+
+/// How a stripe comes.
+struct Found {
+    /// By how many pieces it may be behind.
+    base: u32,
+    /// Whether it is to be pulled.
+    is_pulled: bool,
+    /// Whether it does not come as it should, and whoever it comes from may be to blame.
+    is_lame: bool,
+    is_bad: bool,
+    /// When to look again.
+    due: Option<Time>,
+}
+
+impl Lane {
+    /// Looks whether it comes as it should.
+    fn look(&mut self, view: &View, look: &Look) -> Found {
+        let (now, lag) = (view.now, look.lag);
+        let could_come = lag > 0 || (look.lacks && self.came > 0);
+        self.lags = could_come.then(|| self.lags.unwrap_or(now));
+        let silence = self.silence(view.patience, lag, look.takes_part, view.usual);
+        let is_silent = now.since(self.since()) >= silence;
+        self.silences += u32::from(could_come && is_silent && !self.is_pulled && self.came < KNOWN);
+        let least = match (self.is_pulled, self.was_behind) {
+            (true, _) => BACK,
+            (false, true) => BEHIND_AGAIN,
+            (false, false) => BEHIND,
+        };
+        let base = self.base.map_or(lag, |base| base.min(lag));
+        self.base = Some(base);
+        self.far = (lag > base + FAR).then(|| self.far.unwrap_or(now));
+        let far_from = self.far.map(|since| since.after(FAR_AFTER));
+        let is_far = far_from.is_some_and(|from| now >= from);
+        let is_behind = is_far || (lag > base + least && self.is_slower_than(view.quickest));
+        self.behind = is_behind.then(|| self.behind.unwrap_or(now));
+        // Whoever is before us and lacks as much gets it somehow and passes it on: if all behind it asked for it as well,
+        // that would cost the links of those that are not.
+        let may_wait = self.behind.map(|since| since.after(WAIT)).filter(|due| !is_far && !look.is_ahead && now < *due);
+        let may_wait = may_wait.into_iter().chain(far_from.filter(|from| now < *from)).min();
+        let is_late = is_behind && may_wait.is_none();
+        self.was_behind |= !self.is_pulled && is_late;
+        let is_bad = is_late || (could_come && is_silent);
+        let due = (could_come && !is_silent).then(|| self.since().after(silence));
+        Found {
+            base,
+            is_pulled: !look.is_up || is_bad,
+            // Whatever is asked of others comes the more slowly from whom it should: that says nothing then.
+            is_lame: is_silent || (is_behind && !self.is_pulled),
+            is_bad: is_bad || is_behind,
+            due: due.into_iter().chain(may_wait).min(),
+        }
+    }
+
+    /// Whether all that is missing of it may be asked for now, or when it may: nothing more will come that shows what was left out.
+    fn misses_the_end(&mut self, view: &View, look: &Look, base: u32) -> (bool, Option<Time>) {
+        if !look.lacks || self.left_out >= view.total {
+            return (false, None);
+        }
+        // The others are here.
+        let end = view.ended.map(|ended| ended.after(view.tail));
+        // Neighbours have all, so what has not come and does not come now will not.
+        let idle = view.is_over.then(|| match look.lag > base + BEHIND {
+            true => view.now,
+            false => self.since().after((self.usual() * PACES).max(TAIL)),
+        });
+        let due = end.into_iter().chain(idle).min();
+        let is_missed = due.is_some_and(|due| view.now >= due);
+        if is_missed {
+            self.left_out = view.total;
+        }
+        (is_missed, due.filter(|_| !is_missed))
+    }
+
+    /// Whether the origin is to be told now that it does not come as it should, or when.
+    fn complains(&mut self, now: Time, look: &Look, found: &Found) -> (bool, Option<Time>) {
+        self.down = None;
+        // Where links are slow everyone waits for the first pieces.
+        let is_known = self.came >= KNOWN || look.lag >= DEEP || self.silences >= CERTAIN;
+        let is_shown = (look.lacks && self.is_hopeless(now)) || (found.is_bad && found.is_lame && is_known);
+        if !is_shown || !look.takes_part || self.stripe.from.is_none() {
+            return (false, None);
+        }
+        let tells = self.may_tell(now);
+        if tells {
+            self.told = Some(now);
+        }
+        (tells, self.told.map(|told| told.after(TELL)))
+    }
+
+    /// The same when nobody is there from whom it should come. An origin knows sooner of whoever has left all.
+    fn is_down(&mut self, now: Time, lacks: bool) -> (bool, Option<Time>) {
+        self.down = lacks.then(|| self.down.unwrap_or(now));
+        let Some(down) = self.down.filter(|_| self.stripe.from.is_some()) else { return (false, None) };
+        let from = down.after(DOWN);
+        let next = self.told.map_or(from, |told| told.after(TELL)).max(from);
+        match now >= next {
+            true => {
+                self.told = Some(now);
+                (true, Some(now.after(TELL)))
+            }
+            false => (false, Some(next)),
+        }
     }
 }
 
@@ -630,7 +717,7 @@ impl Swarm {
 
     /// Decides anew which stripes are pulled.
     pub(super) fn watch(&mut self, now: Time, content: ContentId, anyway: bool) {
-        let patience = self.patience(content);
+        let patience = self.bears(content);
         let (peers, is_agent) = (&self.peers, self.settings.role == Role::Agent);
         let Some(transfer) = self.contents.get_mut(&content).filter(|t| is_agent && t.order.is_known() && t.wants())
         else {

@@ -40,8 +40,8 @@ pub struct Outcome {
     pub convicted: u64,
     /// Dials that were made.
     pub dials: u64,
-    /// What the time was spent on.
-    pub diary: Diary,
+    /// What the time was spent on, if that was asked for.
+    pub diary: Option<Diary>,
 }
 
 impl Outcome {

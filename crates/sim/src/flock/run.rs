@@ -35,12 +35,16 @@ const WHOLE: BufferId = BufferId(0);
 
 /// Runs a plan: the same seed gives the same outcome.
 pub fn run(plan: &Plan, seed: u64) -> Outcome {
-    run_telling(plan, seed, |_| {})
+    let mut flock = Flock::new(plan, seed);
+    flock.live(|_| {});
+    flock.outcome()
 }
 
-/// The same, which says now and then how far it is.
+/// The same, which says now and then how far it is and keeps a diary.
 pub fn run_telling(plan: &Plan, seed: u64, tell: impl FnMut(Progress)) -> Outcome {
     let mut flock = Flock::new(plan, seed);
+    let pieces = flock.papers.contents[0].total();
+    flock.diary = Some(Diary::new(plan.unicast() / STRETCHES, plan.agents as usize + 2, pieces));
     flock.live(tell);
     flock.outcome()
 }
@@ -86,7 +90,7 @@ struct Flock<'a> {
     inside: Option<([Bitmap; 2], bool)>,
     origin_died: Option<(u64, u32)>,
     counts: Counts,
-    diary: Diary,
+    diary: Option<Diary>,
 }
 
 #[derive(Default)]
@@ -120,11 +124,9 @@ impl<'a> Flock<'a> {
             inside: None,
             origin_died: None,
             counts: Counts::default(),
-            diary: Diary::default(),
+            diary: None,
             plan,
         };
-        let pieces = flock.papers.contents[0].total();
-        flock.diary = Diary::new(plan.unicast() / STRETCHES, plan.agents as usize + 2, pieces);
         flock.furnish();
         flock
     }
@@ -556,9 +558,8 @@ impl<'a> Flock<'a> {
         if self.inside.is_some() && node != ORIGIN {
             self.got_out(content, piece);
         }
-        if content == 0 && !corrupt {
-            let since = self.now.saturating_sub(self.published);
-            self.diary.came(since, node, piece, self.is_measured[node as usize]);
+        if let Some(diary) = self.diary.as_mut().filter(|_| content == 0 && !corrupt) {
+            diary.came(self.now.saturating_sub(self.published), node, piece, self.is_measured[node as usize]);
         }
         let buffer = if corrupt { DAMAGED } else { WHOLE };
         let content = self.papers.contents[usize::from(content)].id();
@@ -739,9 +740,10 @@ impl<'a> Flock<'a> {
             Event::Benched { node } => {
                 let since = self.now.saturating_sub(self.published);
                 let is_innocent = self.is_measured[number(*node) as usize];
-                let now = self.diary.at(since);
-                now.innocent += u32::from(is_innocent);
-                now.guilty += u32::from(!is_innocent);
+                if let Some(now) = self.diary.as_mut().map(|diary| diary.at(since)) {
+                    now.innocent += u32::from(is_innocent);
+                    now.guilty += u32::from(!is_innocent);
+                }
             }
             _ => {}
         }
@@ -749,8 +751,8 @@ impl<'a> Flock<'a> {
 
     fn send(&mut self, node: u32, done: u64, to: u32, message: Message) {
         let Some(lane) = self.lane(node, to) else { return };
-        if let Message::Want { pieces, .. } = &message {
-            self.diary.at(self.now.saturating_sub(self.published)).asked += pieces.len() as u64;
+        if let (Message::Want { pieces, .. }, Some(diary)) = (&message, &mut self.diary) {
+            diary.at(self.now.saturating_sub(self.published)).asked += pieces.len() as u64;
         }
         let bytes = self.plan.model.message_bytes + wire::encode(&message).len() as u64;
         let (done, joins) = self.pack(node, done, lane);
