@@ -91,6 +91,11 @@ impl Partner {
         }
     }
 
+    /// How many pieces of each stripe it holds if it is an agent, none otherwise.
+    pub(super) fn agents_counts(&self) -> [u32; STRIPES] {
+        if self.role == Role::Agent { self.counts } else { [0; STRIPES] }
+    }
+
     /// It has said what came.
     pub(super) fn has_said(&mut self, now: Time) {
         self.said = [self.said[1], (now, self.counts)];

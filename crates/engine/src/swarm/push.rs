@@ -254,17 +254,17 @@ impl Transfer {
             return None;
         }
         self.needy.behind().next()?;
-        let is_meant = |peer: &NodeId| !self.order.is_known() || first.contains(peer);
-        let needy = || {
-            let takes = |partner: &Partner| partner.takes_pushes() && partner.pages < self.pages;
-            self.partners.iter().filter(move |(peer, partner)| takes(partner) && is_meant(peer))
-        };
         let lacks = |partner: &Partner, page: u32| {
-            partner.pages_pushed >> page & 1 == 0 && self.could_verify(partner, PieceNo(page))
+            let takes = partner.takes_pushes() && partner.pages < self.pages;
+            takes && partner.pages_pushed >> page & 1 == 0 && self.could_verify(partner, PieceNo(page))
+        };
+        // Of a hundred thousand partners a few are meant.
+        let lacking = |page: u32| match self.order.is_known() {
+            true => first.iter().find(|peer| self.partners.get(peer).is_some_and(|partner| lacks(partner, page))),
+            false => self.partners.iter().find(|(_, partner)| lacks(partner, page)).map(|(peer, _)| peer),
         };
         let mut copies = (0..self.pages).filter(|page| self.have.contains(PieceNo(*page)));
-        let (page, to) =
-            copies.find_map(|page| needy().find(|(_, partner)| lacks(partner, page)).map(|(peer, _)| (page, *peer)))?;
+        let (page, to) = copies.find_map(|page| lacking(page).map(|peer| (page, *peer)))?;
         self.partners.get_mut(&to)?.pages_pushed |= 1 << page;
         Some((PieceNo(page), to))
     }

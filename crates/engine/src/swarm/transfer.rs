@@ -345,11 +345,12 @@ impl Transfer {
         if partner.role == Role::Origin && !self.sources.contains(&peer) {
             self.sources.push(peer);
         }
+        let counts = partner.agents_counts();
         let old = self.partners.insert(peer, Box::new(partner));
+        self.most_changed(old.as_ref().map_or([0; STRIPES], |old| old.agents_counts()), counts);
         self.useful -= old.as_ref().map_or(0, |old| old.useful.len());
         let before = old.and_then(|old| old.place(pages));
         self.stands(peer, before, place);
-        self.find_most();
         pushed.into_iter().for_each(|piece| self.push_landed(now, piece, peer));
         self.reconsider_partner(peer);
         lost
@@ -375,7 +376,7 @@ impl Transfer {
         self.sources.retain(|source| *source != peer);
         let Some(gone) = self.partners.remove(&peer) else { return };
         self.useful -= gone.useful.len();
-        self.find_most();
+        self.most_changed(gone.agents_counts(), [0; STRIPES]);
         self.stands(peer, gone.place(self.pages), None);
         if let Some(push) = &mut self.push {
             let orphaned = |piece: &PieceNo| self.holders[piece.0 as usize] == 0 && self.have.contains(*piece);
@@ -411,13 +412,24 @@ impl Transfer {
         self.push_landed(now, piece, peer);
     }
 
-    fn find_most(&mut self) {
-        let agents = || self.partners.values().filter(|partner| partner.role == Role::Agent);
-        self.most = std::array::from_fn(|stripe| agents().map(|partner| partner.counts[stripe]).max().unwrap_or(0));
+    /// One partner has so many of each stripe now, and had so many before. All are looked at only if it may have had the most.
+    fn most_changed(&mut self, before: [u32; STRIPES], after: [u32; STRIPES]) {
+        let was_most = |stripe: usize| before[stripe] > after[stripe] && before[stripe] >= self.most[stripe];
+        self.most = match (0..STRIPES).any(was_most) {
+            true => self.find_most(),
+            false => std::array::from_fn(|stripe| self.most[stripe].max(after[stripe])),
+        };
+        debug_assert_eq!(self.most, self.find_most());
+    }
+
+    fn find_most(&self) -> [u32; STRIPES] {
+        let of = |stripe: usize| self.partners.values().map(move |partner| partner.agents_counts()[stripe]);
+        std::array::from_fn(|stripe| of(stripe).max().unwrap_or(0))
     }
 
     pub(super) fn partner_lacks(&mut self, peer: NodeId, piece: PieceNo) {
         let pages = self.pages;
+        let before = self.partners.get(&peer).map_or([0; STRIPES], |partner| partner.agents_counts());
         let changed = self.change(peer, |partner| {
             let had = partner.have.remove(piece);
             partner.counts[stripe_of(piece)] -= u32::from(had);
@@ -426,7 +438,7 @@ impl Transfer {
         });
         if changed == Some(true) {
             self.holders[piece.0 as usize] -= 1;
-            self.find_most();
+            self.most_changed(before, self.partners[&peer].agents_counts());
         }
     }
 
