@@ -48,7 +48,9 @@ fn main() -> ExitCode {
         scenarios.iter_mut().for_each(|scenario| scenario.plan.agents = agents as u32);
     }
     if let Some(kbit) = after("--kbit") {
-        scenarios.iter_mut().for_each(|scenario| scenario.plan.rate = kbit * 125);
+        scenarios
+            .iter_mut()
+            .for_each(|scenario| (scenario.plan.rate, scenario.plan.rate_up) = (kbit * 125, kbit * 125));
     }
     if let Some(seed) = after("--one") {
         scenarios.iter().for_each(|scenario| one(scenario, seed));
@@ -78,10 +80,24 @@ fn one(scenario: &Scenario, seed: u64) {
     let Outcome { late, plain, convicted, dials, .. } = outcome;
     println!("  {late} deadlines missed, {plain} times the plain road, {convicted} convictions, {dials} dials");
     let Outcome { deliveries, messages, events, .. } = outcome;
-    let speed = deliveries as f64 / took;
-    println!(
-        "  {deliveries} deliveries, {messages} messages, {events} events in {took:.1} s: {speed:.0} deliveries a second"
-    );
+    println!("  {deliveries} deliveries, {messages} messages, {events} events in {took:.1} s");
+    if let Some((cpu, memory)) = spent() {
+        println!(
+            "  {:.0} deliveries a second of a processor ({cpu:.1} s); {memory} MiB at the most",
+            deliveries as f64 / cpu
+        );
+    }
+}
+
+/// The processor time of this process so far, in seconds, and the most memory that it had, in MiB.
+fn spent() -> Option<(f64, u64)> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let ticks = fields.get(11)?.parse::<u64>().ok()? + fields.get(12)?.parse::<u64>().ok()?;
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    // A tick is a hundredth of a second, for every program.
+    Some((ticks.max(1) as f64 / 100.0, peak.trim().trim_end_matches(" kB").parse::<u64>().ok()? / 1024))
 }
 
 /// Says how far a long run is, beside what it prints at its end.

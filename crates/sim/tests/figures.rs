@@ -4,6 +4,22 @@ use tiding_sim::flock::figures::measure;
 use tiding_sim::flock::run;
 use tiding_sim::flock::scenario::{self, Scenario};
 
+/// What small scenarios must keep to and do not: `docs/performance.md` says why.
+const MISSED: [(&str, &str); 12] = [
+    ("lab-64-10", "last / B"),
+    ("lab-1MiB", "last / B"),
+    ("lab-unlimited", "publish to last, ms"),
+    ("lab-cpu", "CPU s / GiB"),
+    ("hundred", "last / T*"),
+    ("thousand-2MiB", "last / T*"),
+    ("dying-hundred", "last / last on a good day"),
+    ("liars-10-hundred", "last / last on a good day"),
+    ("liars-30-hundred", "last / last on a good day"),
+    ("slow-tenth-hundred", "last / last on a good day"),
+    ("boasters-hundred", "last / last on a good day"),
+    ("lossy-far", "last / B"),
+];
+
 /// How many seeds the expected figures are had from.
 const SEEDS: u64 = 5;
 
@@ -11,6 +27,8 @@ const SEEDS: u64 = 5;
 fn no_small_scenario_is_slower_than_expected() {
     let small: Vec<Scenario> = scenario::all().into_iter().filter(|scenario| scenario.is_small).collect();
     let figures = measure(&small, SEEDS, 2);
+    let unknown = figures.not_known(&MISSED);
+    assert!(unknown.is_empty(), "{figures}\n{}", unknown.join("\n"));
     let worse = figures.worse_than(include_str!("../expected.txt"));
     assert!(
         worse.is_empty(),

@@ -65,6 +65,30 @@ fn the_origin_dies_when_the_last_piece_is_out_and_everyone_arrives() {
 }
 
 #[test]
+fn whoever_claims_to_hold_everything_keeps_nothing_from_the_others() {
+    let (plan, good) = (named("boasters-hundred"), named("hundred"));
+    for seed in 1..=20 {
+        let outcome = run(&plan, seed);
+        everyone_arrives(&outcome);
+        let times = outcome.last() / run(&good, seed).last();
+        // Nobody may have to wait until the plain road is taken, which is a second: eleven good days.
+        assert!(times < 8.0, "{times} good days on seed {seed}");
+        assert!(outcome.origin_copies < 2.0, "the origin sent {} copies on seed {seed}", outcome.origin_copies);
+    }
+}
+
+#[test]
+fn whoever_comes_late_arrives_and_holds_nobody_up() {
+    let plan = named("late-hundred");
+    assert!(matches!(plan.mishaps[..], [Mishap::Late { agents: 20, .. }]));
+    for seed in 1..=5 {
+        let outcome = run(&plan, seed);
+        everyone_arrives(&outcome);
+        assert_eq!(outcome.measured, 100, "those that come late are measured as well");
+    }
+}
+
+#[test]
 fn one_slow_host_holds_up_itself_and_hardly_anyone_wherever_it_stands() {
     let plan = named("links-slow");
     let lasts: Vec<f64> = (1..=12).map(|seed| run(&plan, seed).last_by_unicast()).collect();

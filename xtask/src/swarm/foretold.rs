@@ -12,6 +12,8 @@ const SEEDS: &str = "5";
 #[derive(Debug, Default)]
 pub(crate) struct Foretold {
     medians: BTreeMap<(String, String), f64>,
+    /// What was modelled, in the simulator's words.
+    models: Vec<String>,
 }
 
 impl Foretold {
@@ -33,7 +35,13 @@ impl Foretold {
             let (scenario, what, median) = (fields.next()?, fields.next()?, fields.next()?);
             Some(((scenario.to_owned(), what.to_owned()), median.parse().ok()?))
         };
-        Self { medians: text.lines().filter_map(figure).collect() }
+        let models = text.lines().filter_map(|line| line.strip_prefix("# ")).filter(|line| line.contains(": delay "));
+        Self { medians: text.lines().filter_map(figure).collect(), models: models.map(str::to_owned).collect() }
+    }
+
+    /// What was modelled, a line for each model.
+    pub(crate) fn models(&self) -> &[String] {
+        &self.models
     }
 
     /// The median of a measure in a scenario.

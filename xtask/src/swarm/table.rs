@@ -26,7 +26,7 @@ struct Measure {
     foretold: (&'static str, &'static str),
 }
 
-const MEASURES: [Measure; 4] = [
+const MEASURES: [Measure; 6] = [
     Measure {
         title: "Last receiver, verified, by B (in milliseconds where links have no limit)",
         of: |cell, spent| cell.unicast().map_or(spent.last * 1000.0, |unicast| spent.last / unicast),
@@ -51,6 +51,18 @@ const MEASURES: [Measure; 4] = [
         bounds: |cell| cell.cpu,
         foretold: ("CPU s / GiB", "CPU s / GiB"),
     },
+    Measure {
+        title: "Milliseconds until the last receiver had its first piece, as the tool says",
+        of: |_, spent| spent.first,
+        bounds: |_| None,
+        foretold: ("", ""),
+    },
+    Measure {
+        title: "Most memory of a receiver, with its files on a RAM disk where that is charged to it, in MiB",
+        of: |_, spent| spent.memory,
+        bounds: |_| None,
+        foretold: ("", ""),
+    },
 ];
 
 /// All tables of what was measured, as Markdown.
@@ -58,7 +70,8 @@ pub(crate) fn all(cells: &[Cell], tools: &[String], records: &[Record], foretold
     let cells: Vec<&Cell> =
         cells.iter().filter(|cell| tools.iter().any(|tool| records.iter().any(|r| r.is_of(cell.name, tool)))).collect();
     let one = |measure: &Measure| format!("\n{}", table(measure, &cells, tools, records, foretold));
-    HEAD.to_owned() + &MEASURES.iter().map(one).collect::<String>()
+    let models = foretold.models().iter().map(|model| format!("\nModel of {model}\n")).collect::<String>();
+    HEAD.to_owned() + &MEASURES.iter().map(one).collect::<String>() + &models
 }
 
 fn table(measure: &Measure, cells: &[&Cell], tools: &[String], records: &[Record], foretold: &Foretold) -> String {
@@ -141,7 +154,7 @@ fn figures(measure: &Measure, cell: &Cell, endings: &[Ending]) -> Vec<f64> {
         Ending::Done(spent) => Some((measure.of)(cell, spent)),
         Ending::Never | Ending::Failed(_) => None,
     };
-    endings.iter().filter_map(figure).collect()
+    endings.iter().filter_map(figure).filter(|figure| figure.is_finite()).collect()
 }
 
 /// Some figures, lowest to highest.

@@ -29,6 +29,8 @@ const SPILL: usize = 8;
 const LOOK: Duration = Duration::from_millis(50);
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
 const FAILURES: u32 = 8;
+/// Claims are judged again when more have spoken: one for so many.
+const JUDGED: u32 = 8;
 /// A source that gave nothing out for so long holds up nothing that is to be said to all.
 const GIVES: Duration = Duration::from_secs(1);
 
@@ -46,6 +48,12 @@ pub(super) struct Push {
     under_way: BTreeMap<PieceNo, NodeId>,
     /// Pieces that some neighbour said it had.
     out: Bitmap,
+    /// Pieces that went to nobody, and that half of those who have said anything say they hold: how many these were when that was
+    /// judged. The first to speak may be liars.
+    claimed: Bitmap,
+    judged: u32,
+    /// It was waited for long enough for everyone to speak.
+    has_waited: bool,
     /// Sends in a row that failed on this side.
     failures: u32,
     /// Whether something landed since it was last asked.
@@ -67,6 +75,9 @@ impl Push {
             turn: 0,
             under_way: BTreeMap::new(),
             out: Bitmap::empty(total),
+            claimed: Bitmap::empty(total),
+            judged: 0,
+            has_waited: false,
             failures: 0,
             has_landed: false,
             again: BTreeSet::new(),
@@ -116,7 +127,7 @@ impl Push {
     /// A neighbour is gone, and with it the only copies of these pieces.
     pub(super) fn gone(&mut self, peer: NodeId, orphaned: impl Iterator<Item = PieceNo>) {
         for piece in orphaned {
-            if self.out.remove(piece) {
+            if self.out.remove(piece) || self.claimed.remove(piece) {
                 self.queue(piece).push_back(piece);
             }
         }
@@ -140,14 +151,29 @@ impl Push {
     fn skip(&mut self, is_here: impl Fn(PieceNo) -> bool, is_known: impl Fn(PieceNo) -> bool) {
         for queue in std::iter::once(&mut self.unsent_pages).chain(&mut self.unsent) {
             while let Some(&piece) = queue.front() {
-                if is_known(piece) && !self.under_way.contains_key(&piece) {
-                    self.out.insert(piece);
+                let is_open = !self.out.contains(piece) && !self.under_way.contains_key(&piece);
+                let is_claimed = is_open && is_known(piece);
+                if is_claimed {
+                    self.claimed.insert(piece);
                 }
-                if is_here(piece) && !self.out.contains(piece) && !self.under_way.contains_key(&piece) {
+                if is_here(piece) && is_open && !is_claimed {
                     break;
                 }
                 queue.pop_front();
             }
+        }
+    }
+
+    /// So many have spoken by now: what fewer than every second one holds goes out after all.
+    fn judge_claims(&mut self, agents: u32, is_known: impl Fn(PieceNo) -> bool) {
+        if self.claimed.count() == 0 || agents < self.judged + self.judged / JUDGED + 1 {
+            return;
+        }
+        self.judged = agents;
+        let unknown: Vec<PieceNo> = self.claimed.iter().filter(|piece| !is_known(*piece)).collect();
+        for piece in unknown {
+            self.claimed.remove(piece);
+            self.queue(piece).push_back(piece);
         }
     }
 
@@ -161,7 +187,7 @@ impl Push {
 
     /// Whether everything has been out, and was not kept by those who got it.
     fn is_done(&self) -> bool {
-        self.out.count() == self.total && self.kept.is_empty()
+        self.out.count() + self.claimed.count() == self.total && self.kept.is_empty()
     }
 }
 
@@ -177,10 +203,14 @@ impl Transfer {
 
     /// Forgets unsent pieces that need not go out; whether everything has been out.
     fn has_been_out(&mut self) -> bool {
+        let is_asked = |peer: &NodeId| self.partners.contains_key(peer);
+        let have_spoken = (0..STRIPES).all(|stripe| self.order.roots(stripe).iter().all(is_asked));
         let (have, holders, agents) = (&self.have, &self.holders, self.agents);
         let Some(push) = &mut self.push else { return false };
-        push.skip(|piece| have.contains(piece), |piece| agents > 0 && holders[piece.0 as usize] * 2 >= agents);
-        push.is_done()
+        let is_known = |piece: PieceNo| agents > 0 && holders[piece.0 as usize] * 2 >= agents;
+        push.judge_claims(agents, is_known);
+        push.skip(|piece| have.contains(piece), is_known);
+        push.is_done() && (push.claimed.count() == 0 || have_spoken || push.has_waited)
     }
 
     /// A neighbour has a piece: whether that shows that another is generous, or is the only copy beside ours.
@@ -314,6 +344,8 @@ impl Swarm {
     pub(super) fn look_after(&mut self, now: Time, content: ContentId) {
         let Some(transfer) = self.contents.get_mut(&content).filter(|transfer| transfer.push.is_some()) else { return };
         transfer.find_mute(now, self.settings.patience);
+        let has_waited = now.since(transfer.began) >= self.settings.patience;
+        transfer.push.iter_mut().for_each(|push| push.has_waited = has_waited);
         if transfer.is_in_vain() {
             self.give_up_pushing(content);
             return self.send_more(now);

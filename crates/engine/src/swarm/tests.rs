@@ -219,6 +219,38 @@ fn a_source_sends_each_piece_once_to_those_who_can_take_it() {
 }
 
 #[test]
+fn what_the_first_to_speak_claims_to_hold_goes_out_all_the_same() {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));
+    let content = spec.id();
+    swarm.hold(spec, NOW);
+    let others = [node(1), node(2), node(3)];
+    swarm.relay(NOW, std::array::from_fn(|_| Stripe { from: None, to: others.to_vec() }));
+    swarm.peer_up(NOW, node(0), Role::Agent);
+    swarm.message(NOW, node(0), Message::Holding { content, have: None, wants: false });
+    let mut todo: VecDeque<Action> = actions(&mut swarm).into();
+    for peer in others {
+        swarm.peer_up(NOW, peer, Role::Agent);
+        let have = Some(Bitmap::empty(spec.total()));
+        swarm.message(NOW, peer, Message::Holding { content, have, wants: true });
+    }
+    let mut sent = std::collections::BTreeSet::new();
+    todo.extend(actions(&mut swarm));
+    while let Some(action) = todo.pop_front() {
+        if let Action::SendPiece(to, content, piece) = action {
+            sent.insert(piece);
+            swarm.sent(NOW, to, content, piece, 65_536);
+            swarm.message(NOW, to, Message::Have { content, pieces: vec![piece] });
+            // What went to one shows up at the next.
+            let next = others[(others.iter().position(|other| *other == to).unwrap_or(0) + 1) % 3];
+            swarm.message(NOW, next, Message::Have { content, pieces: vec![piece] });
+        }
+        todo.extend(actions(&mut swarm));
+    }
+    assert_eq!(sent.len() as u32, spec.total(), "the one that has it all does not say the truth");
+}
+
+#[test]
 fn whoever_lost_what_it_had_is_told_once_who_has_it() {
     let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(3));

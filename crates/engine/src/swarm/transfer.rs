@@ -98,7 +98,7 @@ pub(super) struct Transfer {
     /// How often nothing came for so long that a source was asked.
     pub(super) stalls: u32,
     /// Since when it is open, and how long it took until some neighbour had a data piece: the first steps of the way to here.
-    began: Time,
+    pub(super) began: Time,
     pub(super) shown: Option<Duration>,
     /// How often the last pieces were asked of others because it took long.
     pub(super) hurried: u32,

@@ -95,8 +95,33 @@ impl Figures {
     pub fn to_expect(&self) -> String {
         let head =
             "# Medians of the small scenarios on five seeds; `cargo xtask sim --expect` rewrites them.\n".to_owned();
+        let models = self.model_lines().map(|line| format!("# {line}\n")).collect::<String>();
         let line = |figure: &Figure| format!("{}\t{}\t{:.4}\n", figure.scenario, figure.what, figure.median);
-        self.figures.iter().map(line).fold(head, |file, line| file + &line)
+        self.figures.iter().map(line).fold(head + &models, |file, line| file + &line)
+    }
+
+    /// What was modelled, and for which scenarios.
+    fn model_lines(&self) -> impl Iterator<Item = String> {
+        let mut models: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for (name, model) in &self.models {
+            models.entry(model.to_string()).or_default().push(name);
+        }
+        models.into_iter().map(|(model, names)| format!("{}: {model}", names.join(", ")))
+    }
+
+    /// What is not as well as it must be, and not known to be so; and what is known to be and is as well by now, in words.
+    pub fn not_known(&self, missed: &[(&str, &str)]) -> Vec<String> {
+        let judge = |figure: &Figure| {
+            let Figure { scenario, what, median, must, .. } = figure;
+            match (median > must, missed.contains(&(scenario, what))) {
+                (true, false) => Some(format!("{scenario}: {what} is {median:.4} and must be {must}")),
+                (false, true) => {
+                    Some(format!("{scenario}: {what} is {median:.4}, as it must be: it is missed no more"))
+                }
+                _ => None,
+            }
+        };
+        self.figures.iter().filter_map(judge).collect()
     }
 
     /// What is worse than the file says, or not in it, in words.
@@ -122,12 +147,8 @@ fn read(line: &str) -> Option<((&str, &str), f64)> {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut models: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (name, model) in &self.models {
-            models.entry(model.to_string()).or_default().push(name);
-        }
-        for (model, names) in models {
-            writeln!(f, "{}: {model}", names.join(", "))?;
+        for line in self.model_lines() {
+            writeln!(f, "{line}")?;
         }
         let head = format!("of {} seeds", self.seeds);
         writeln!(f, "{:20} {:28} {:>9} {:>9} {:>7} {:>7}  {head}", "", "", "median", "worst", "must", "aim")?;

@@ -14,6 +14,8 @@ pub enum Manner {
     Corrupts,
     /// It takes requests and never sends.
     Stalls,
+    /// It says that it holds everything from the first moment on, and cannot send what it has not.
+    Boasts,
 }
 
 /// A payload that was given to the driver for sending.

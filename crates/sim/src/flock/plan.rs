@@ -10,8 +10,10 @@ use std::time::Duration;
 pub struct Plan {
     /// How many agents; one origin comes on top, with the publisher on its machine.
     pub agents: u32,
-    /// What each link carries in a second, either way, in bytes.
+    /// What each link carries in a second towards its machine, in bytes.
     pub rate: u64,
+    /// And away from it.
+    pub rate_up: u64,
     /// What is published, in bytes.
     pub bytes: u64,
     /// The length of its pieces.
@@ -41,6 +43,7 @@ impl Plan {
         Self {
             agents,
             rate: bits / 8,
+            rate_up: bits / 8,
             bytes,
             piece_bytes: if bytes <= FINE_BELOW { 32 << 10 } else { 64 << 10 },
             model: Model::DATACENTER,
@@ -54,9 +57,10 @@ impl Plan {
         }
     }
 
-    /// One unicast of the content at full rate, without any overhead.
+    /// One unicast of the content at full rate, without any overhead: at that of the slower direction, since every machine has to
+    /// send as much as it gets.
     pub fn unicast(&self) -> Duration {
-        Duration::from_secs_f64(self.bytes as f64 / self.rate as f64)
+        Duration::from_secs_f64(self.bytes as f64 / self.rate.min(self.rate_up) as f64)
     }
 
     /// The bound for equal links: a unicast, and what the pipeline takes to fill, in pieces of 64 KiB.
@@ -93,7 +97,7 @@ pub enum Mishap {
         /// Whether their machines lose their power: then nobody is told.
         power: bool,
     },
-    /// So many agents start only after the publication, within that time.
+    /// So many agents start only after the publication, within that time. They must arrive as well.
     Late {
         /// How many.
         agents: u32,

@@ -147,7 +147,7 @@ impl<'a> Flock<'a> {
             };
             self.members.push(Member::new(nr, role, self.dice.next_u64()));
         }
-        let mut rates = vec![plan.rate; plan.agents as usize + 1];
+        let mut rates = vec![[plan.rate_up, plan.rate]; plan.agents as usize + 1];
         let mut starts: Vec<u64> =
             (0..=plan.agents).map(|_| 50_000_000 + self.dice.below(nanos(plan.joining))).collect();
         let mut pool: Vec<u32> = (1..=plan.agents).collect();
@@ -155,7 +155,7 @@ impl<'a> Flock<'a> {
         for mishap in &plan.mishaps {
             self.mishap(mishap, &mut pool, &mut rates, &mut starts);
         }
-        rates.iter().for_each(|rate| self.pipes.plug(*rate, *rate));
+        rates.iter().for_each(|[up, down]| self.pipes.plug(*up, *down));
         self.pipes.plug(LOCAL, LOCAL);
         if let Some((machines, rate)) = plan.racks {
             self.pipes.share(machines, rate, plan.agents + 1);
@@ -170,7 +170,7 @@ impl<'a> Flock<'a> {
         self.waiting = self.is_measured.iter().filter(|is| **is).count() as u32;
     }
 
-    fn mishap(&mut self, mishap: &Mishap, pool: &mut Vec<u32>, rates: &mut [u64], starts: &mut [u64]) {
+    fn mishap(&mut self, mishap: &Mishap, pool: &mut Vec<u32>, rates: &mut [[u64; 2]], starts: &mut [u64]) {
         let (Mishap::Slow { agents, .. }
         | Mishap::Bad { agents, .. }
         | Mishap::Die { agents, .. }
@@ -188,9 +188,9 @@ impl<'a> Flock<'a> {
         let chosen = pool.split_off(pool.len().saturating_sub(agents as usize));
         for nr in chosen {
             let at = nr as usize;
-            self.is_measured[at] = false;
+            self.is_measured[at] = matches!(mishap, Mishap::Late { .. });
             match *mishap {
-                Mishap::Slow { times, .. } => rates[at] /= times,
+                Mishap::Slow { times, .. } => rates[at] = rates[at].map(|rate| rate / times),
                 Mishap::Bad { manner, .. } => self.members[at].manner = manner,
                 Mishap::Die { after, power, .. } => {
                     self.agenda.push(self.published + nanos(after), nr, What::Dies { power });
@@ -749,8 +749,11 @@ impl<'a> Flock<'a> {
         }
     }
 
-    fn send(&mut self, node: u32, done: u64, to: u32, message: Message) {
+    fn send(&mut self, node: u32, done: u64, to: u32, mut message: Message) {
         let Some(lane) = self.lane(node, to) else { return };
+        if let (Message::Holding { have, .. }, Manner::Boasts) = (&mut message, self.members[node as usize].manner) {
+            *have = None;
+        }
         if let (Message::Want { pieces, .. }, Some(diary)) = (&message, &mut self.diary) {
             diary.at(self.now.saturating_sub(self.published)).asked += pieces.len() as u64;
         }

@@ -198,6 +198,15 @@ fn hard_days() -> Vec<Scenario> {
     let gone = [Mishap::OriginDies { power: false }];
     // What a starved machine does to its processes.
     let hiccups = [Mishap::Hiccups { every: Duration::from_secs(1), lasts: Duration::from_millis(100) }];
+    let boasters = [Mishap::Bad { agents: 10, manner: Manner::Boasts }];
+    // A fifth starts when it has begun, within two good days.
+    let late = [Mishap::Late { agents: 20, within: Duration::from_millis(180) }];
+    let of_others = |must, aim| {
+        let half = |outcome: &Outcome, good: Option<&Outcome>| {
+            outcome.quantile(0.5) / good.map_or(f64::NAN, |good| good.quantile(0.5))
+        };
+        promise("half have all / half on a good day", half, must, aim)
+    };
     let all = promise("measured / complete", |outcome, _| 1.0 / outcome.share_complete(), 1.0, 1.0);
     let (ten, hundred) = (|| (large(), "ten-thousand"), || (small(), "hundred"));
     let thousand = || (middle(), "thousand-100MiB");
@@ -221,6 +230,8 @@ fn hard_days() -> Vec<Scenario> {
         of("liars-30-hundred", hundred(), &bad(30), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth-hundred", hundred(), &slow(10), &[by_good_day(1.05, 1.01)]),
         of("origin-dies-hundred", hundred(), &gone, &[all, by_good_day(2.0, 1.1)]),
+        of("boasters-hundred", hundred(), &boasters, &[by_good_day(1.2, 1.05)]),
+        of("late-hundred", hundred(), &late, &[of_others(1.2, 1.05), by_good_day(3.5, 3.0)]),
     ]
 }
 
@@ -247,11 +258,14 @@ fn special() -> Vec<Scenario> {
         model: Model { loss_ppm: 20_000, delay: Duration::from_micros(micros), ..Model::DATACENTER },
         ..Plan::new(15, 50 * MBIT, 32 * MIB)
     };
+    // Lines as offices have them: a quarter as much goes out as comes in.
+    let narrow_up = Plan { rate_up: 25 * MBIT / 8, ..Plan::new(30, 100 * MBIT, 16 * MIB) };
     vec![
         one("small", true, Plan::new(1000, GBIT, KIB), &[millis("publish to last, ms", 20.0, 5.0)]),
         one("racks", false, racks, &[by_bound(4.5, 1.5), origin_copies(1.2, 1.05)]),
         one("lossy", true, lossy(500), &[by_unicast(2.0, 1.2)]),
         one("lossy-far", true, lossy(5000), &[by_unicast(2.0, 1.2)]),
+        one("narrow-up", true, narrow_up, &[by_bound(1.3, 1.1), origin_copies(1.2, 1.05)]),
         one("join-storm", false, storm(10_000), &[joined, promise("dials / agent", dials, 40.0, 10.0)]),
         one("join-storm-thousand", true, storm(1000), &[joined, promise("dials / agent", dials, 40.0, 10.0)]),
         one("plain-road", true, Plan { neighbours: 0, ..Plan::new(4, GBIT, MIB) }, &[by_unicast(5.0, 4.2)]),
