@@ -63,6 +63,49 @@ fn b7_agents_that_reach_only_their_origin_get_all_from_it_at_once() {
 }
 
 #[test]
+fn who_closes_a_connection_in_the_middle_is_no_criminal_and_is_dealt_with_again() {
+    let mut fleet = Fleet::new(6, 8);
+    fleet.run_for(Duration::from_secs(1));
+    let release = release("v1", 400);
+    let signed = sign_release(&release);
+    let publisher = fleet.deploy(&release, &order(1, &signed, None));
+    // In the middle: the first agent has a part of it, and leaves everyone, as a process does that is stopped.
+    let has_some = |fleet: &Fleet, nr: usize| fleet.nodes[nr].got_pieces.len() > 40;
+    fleet.run_until("some of it", |fleet| has_some(fleet, fleet.agents()[0]));
+    let leaver = fleet.agents()[0];
+    let others: Vec<usize> = (0..fleet.nodes.len()).filter(|nr| *nr != leaver && *nr != publisher).collect();
+    let closed = others.iter().filter(|other| fleet.close(leaver, **other)).count();
+    assert!(closed > 1, "it had {closed} connections");
+    fleet.run_until("v1", |fleet| fleet.agents().iter().all(|nr| fleet.confirmed(*nr) == Some(id_of(&signed))));
+    fleet.stop(publisher);
+    let leaver_is = fleet.nodes[leaver].id;
+    for nr in 0..fleet.nodes.len() {
+        assert_eq!(
+            seen(&fleet, nr, |e| matches!(e, Event::Convicted { .. } | Event::Distrusted { .. })),
+            0,
+            "node {nr}"
+        );
+        assert_eq!(seen(&fleet, nr, |e| *e == Event::Benched { node: leaver_is }), 0, "node {nr}");
+    }
+    fleet.run_for(Duration::from_secs(10));
+    let again = others.iter().filter(|other| fleet.is_connected(leaver, **other)).count();
+    assert!(again > 1, "{again} of {closed} connections stand again");
+}
+
+#[test]
+fn an_origin_hears_of_pieces_by_the_dozen() {
+    let mut fleet = Fleet::new(20, 9);
+    deploy(&mut fleet, "v1", 200, 1, &[]);
+    let by_length = [400, 800].map(|pieces| {
+        let (before, epoch) = (fleet.to_origin, u64::from(pieces / 100));
+        deploy(&mut fleet, &format!("of {pieces}"), pieces, epoch, &[]);
+        fleet.to_origin - before
+    });
+    let each = (by_length[1].saturating_sub(by_length[0])) as f64 / 400.0 / 20.0;
+    assert!(each < 0.25, "{each} messages for each piece that an agent gets; {by_length:?}");
+}
+
+#[test]
 fn b13_messages_that_come_twice_or_late_have_one_effect() {
     let mut fleet = Fleet::new(4, 5);
     fleet.repeats = true;

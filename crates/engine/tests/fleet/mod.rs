@@ -331,6 +331,17 @@ impl Fleet {
         }
     }
 
+    /// One closes the connection to another as it should be closed; whether there was one.
+    pub(crate) fn close(&mut self, nr: usize, peer: usize) -> bool {
+        let was = self.is_connected(nr, peer);
+        self.disconnect(nr, peer, DownReason::Closed);
+        was
+    }
+
+    pub(crate) fn is_connected(&self, nr: usize, peer: usize) -> bool {
+        self.conns.contains_key(&pair(nr, peer))
+    }
+
     fn at(&mut self, time: u64, nr: usize, what: What) {
         self.next += 1;
         self.whats.insert(self.next, what);
