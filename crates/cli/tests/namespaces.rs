@@ -343,3 +343,64 @@ fn b1_packets_lost_by_every_machine_delay_a_deploy_and_no_more() {
         eprintln!("b1: at {percent} % {took:?}, {ratio:.1} times as long as without loss; lost packets {times:?}");
     }
 }
+
+/// What runs a program on a machine so that a node tells everything in its log.
+fn talkative(net: &Net, nr: u8) -> Vec<String> {
+    [net.on(nr), ["env", "TIDING_LOG=debug"].map(str::to_owned).into()].concat()
+}
+
+/// How many lines of a node's log have all of these words.
+fn lines_with(node: &Node, words: &[&str]) -> usize {
+    node.log().lines().filter(|line| words.iter().all(|word| line.contains(word))).count()
+}
+
+/// The identity of a node, as the origin knows it.
+fn id_of(lab: &Lab, name: &str) -> String {
+    let status = lab.status().expect("the origin answers");
+    let mut nodes = status["nodes"].as_array().into_iter().flatten();
+    let node = nodes.find(|node| node["name"] == name).expect("the origin knows it");
+    node["node"].as_str().expect("an identity is text").to_owned()
+}
+
+#[test]
+fn b9_where_no_name_is_resolved_a_stranger_at_the_address_of_a_neighbour_is_refused_and_the_deploy_arrives() {
+    const STRANGER: u8 = 4;
+    let test = "b9_where_no_name_is_resolved...";
+    let Some(net) = Net::new(5) else { return skip::skipped(test, "namespaces take root and iproute2") };
+    if !(0..5).all(|nr| net.count_questions(nr)) {
+        return skip::skipped(test, "questions to resolvers cannot be counted: that takes nft");
+    }
+    assert!((0..5).all(|nr| net.without_resolver(nr)));
+    assert!(!net.resolves(1, "tiding.example.com"), "names are resolved");
+    assert!(net.questions(1) > 0, "the question was not counted");
+    let asked = || (0..5).map(|nr| net.questions(nr)).collect::<Vec<_>>();
+    let before = asked();
+    // Each goes on naming the address at which it was told to listen, wherever it is.
+    let lab = Lab::on(net.on(0), &format!("{}:{PORT}", net.address(0)), &[]);
+    let join =
+        |nr: u8| lab.agent_on(&talkative(&net, nr), &format!("node-{nr}"), &format!("{}:{PORT}", net.address(nr)));
+    let agents: Vec<Node> = (1..4).map(join).collect();
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", 4 << 20, 2));
+    lab.deploy(&first);
+    // Of two that are to meet the one with the lower identity dials: everyone else dials this one.
+    let moved = (1..4).max_by_key(|nr| id_of(&lab, &format!("node-{nr}"))).expect("there are three");
+    let dialled = format!("{}:{PORT}", net.address(moved));
+    let last = net.address(moved).octets()[3];
+    net.renumber(moved, 99);
+    net.renumber(STRANGER, last);
+    let stranger = Lab::on(talkative(&net, STRANGER), &dialled, &[]);
+    net.forget_where(last);
+    let others: Vec<&Node> =
+        agents.iter().enumerate().filter(|(nr, _)| nr + 1 != usize::from(moved)).map(|(_, node)| node).collect();
+    let refusals = |node: &Node| lines_with(node, &["no peer answers there", &dialled, "invalid peer certificate"]);
+    until("everyone else has refused the stranger", || others.iter().all(|node| refusals(node) > 0));
+    assert!(lines_with(&stranger.origin, &["was not let in"]) > 0, "the stranger has let somebody in");
+    until("the machine that moved is back", || is_up(&lab, &format!("node-{moved}")));
+    lab.deploy(&second);
+    assert!(all_show(&agents, &second));
+    let from_peers = (1..4).filter_map(|nr| lab.status_of(&format!("node-{nr}"))?["from_peers"].as_u64());
+    assert!(from_peers.sum::<u64>() > 0, "nothing came from peers");
+    assert!(stranger.status().is_some(), "the stranger does not answer");
+    assert_eq!((agents_known(&lab), agents_known(&stranger)), (3, 0), "somebody changed sides");
+    assert_eq!(asked(), before, "a name was looked up");
+}
