@@ -1,6 +1,8 @@
 //! What networks do to real processes: machines in namespaces around a bridge, cut, renumbered, slowed down. Needs root, iproute2 and,
 //! where packets are lost or counted, nftables.
 
+#[path = "support/arrivals.rs"]
+mod arrivals;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/netns.rs"]
@@ -12,6 +14,7 @@ mod skip;
 #[path = "support/watched.rs"]
 mod watched;
 
+use arrivals::Arrivals;
 use lab::{Lab, Node, until};
 use netns::{Net, PORT};
 use rustix::process::Signal;
@@ -72,6 +75,38 @@ fn b2_a_machine_whose_cable_is_pulled_is_missed_and_comes_back_by_itself() {
     assert!(all_show(&agents[..2], &second) && all_show(&agents[2..], &first));
     net.plug_in(3);
     until("it has what was deployed meanwhile", || all_show(&agents, &second));
+}
+
+#[test]
+fn b2_a_machine_that_vanishes_in_the_middle_of_a_download_keeps_nothing_from_the_others() {
+    const LARGE: u64 = 16 << 20;
+    let test = "b2_a_machine_that_vanishes_in_the_middle...";
+    let Some((net, lab, agents)) = fleet(test, 4) else { return };
+    let (first, second) = (source(&lab, "first", 1 << 20, 1), source(&lab, "second", LARGE as usize, 2));
+    lab.deploy(&first);
+    if !(0..4).all(|nr| net.shape(nr, "40mbit")) {
+        return skip::skipped(test, "tc cannot shape here");
+    }
+    let (others, vanishing) = agents.split_at(2);
+    let (theirs, its) =
+        ([0, 1].map(|nr| Arrivals::from_now_on(&[&others[nr]])), Arrivals::from_now_on(&[&vanishing[0]]));
+    let words = [&deploy_words(&second)[..], &["--patience", "1s"]].concat();
+    let mut deploying = Watched::start(lab.operator_command(&words));
+    until("it has a part of it", || its.bytes() > LARGE / 8);
+    net.unplug(3);
+    assert!(!its.are_complete() && theirs.iter().all(|theirs| !theirs.are_complete()), "it vanished too late");
+    assert!(is_up(&lab, "node-3"), "it was missed before it was gone");
+    until("the others have it", || all_show(others, &second));
+    let ended = deploying.end();
+    assert_eq!(ended.code(), Some(5), "{}", deploying.said);
+    let is_said = |words: &str| deploying.said.contains(words);
+    assert!(is_said("1 of 3 nodes did not confirm") && is_said("node-3: "), "{}", deploying.said);
+    until("the machine is missed", || !is_up(&lab, "node-3"));
+    expect(&lab.operator(&["status"]), 0, "NOT, for");
+    assert!(all_show(vanishing, &first) && !its.are_complete(), "something came to it");
+    net.plug_in(3);
+    until("it has it too", || all_show(&agents, &second) && is_up(&lab, "node-3"));
+    assert_eq!(agents_known(&lab), 3);
 }
 
 /// Bytes that came to the connections of a node and that it has not read.
