@@ -14,7 +14,7 @@ mod skip;
 #[path = "support/watched.rs"]
 mod watched;
 
-use arrivals::Arrivals;
+use arrivals::{Arrivals, hold_jointly};
 use lab::{Lab, Node, until};
 use netns::{Net, PORT};
 use rustix::process::Signal;
@@ -282,6 +282,35 @@ fn b8_a_fleet_cut_off_from_its_origin_finishes_what_it_holds_and_hears_of_the_re
     assert!(!deployed.status.success() && all_show(&agents, &first), "nobody can have heard of it");
     net.plug_in(0);
     until("everyone has what was ordered meanwhile", || all_show(&agents, &second));
+}
+
+#[test]
+fn b8_a_fleet_cut_off_in_the_middle_of_a_download_finishes_what_no_member_of_it_holds_alone() {
+    const LARGE: u64 = 8 << 20;
+    let test = "b8_a_fleet_cut_off_in_the_middle...";
+    let Some((net, lab, agents)) = fleet(test, 4) else { return };
+    if !net.shape(0, "10mbit") {
+        return skip::skipped(test, "tc cannot shape here");
+    }
+    let source = source(&lab, "source", LARGE as usize, 1);
+    let pairs = [(1, 2), (1, 3), (2, 3), (2, 1), (3, 1), (3, 2)];
+    // Each has what the origin sent it, and nothing else.
+    pairs.into_iter().for_each(|(from, to)| net.cut(from, to));
+    let its: Vec<Arrivals> = agents.iter().map(|agent| Arrivals::from_now_on(&[agent])).collect();
+    let words = [&deploy_words(&source)[..], &["--patience", "120s"]].concat();
+    let mut deploying = Watched::start(lab.operator_command(&words));
+    assert!(deploying.reads("ordered"), "{}", deploying.said);
+    let members: Vec<&Node> = agents.iter().collect();
+    until("every piece is with one of them", || hold_jointly(&members, &lab.origin));
+    net.unplug(0);
+    let had: Vec<u64> = its.iter().map(Arrivals::bytes).collect();
+    assert!(its.iter().all(|its| !its.are_complete()), "it was cut off too late to show anything: {had:?}");
+    pairs.into_iter().for_each(|(from, to)| net.heal(from, to));
+    until("all are complete without an origin", || its.iter().all(Arrivals::are_complete));
+    assert!(!net.reaches(1, 0) && deploying.runs(), "the origin was not cut off, or the rollout was over without it");
+    net.plug_in(0);
+    let ended = deploying.end();
+    assert!(ended.success() && all_show(&agents, &source), "{ended}\n{}", deploying.said);
 }
 
 #[test]
