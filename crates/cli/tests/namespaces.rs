@@ -20,6 +20,7 @@ use netns::{Net, PORT};
 use rustix::process::Signal;
 use said::{deploy_words, expect, live};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use watched::Watched;
@@ -302,6 +303,14 @@ fn b7_agents_that_reach_only_their_origin_get_everything_from_it() {
     for name in ["node-1", "node-2"] {
         let app = lab.status_of(name).expect("the origin knows it");
         assert_eq!(app["from_peers"], 0, "{app}");
+    }
+    for agent in &agents {
+        let mut said: BTreeMap<String, usize> = BTreeMap::new();
+        let log = agent.log();
+        let words = |line: &str| Some(line.split_once("PlainRoad { content: ")?.1.split_once(',')?.0.to_owned());
+        log.lines().filter_map(words).for_each(|content| *said.entry(content).or_default() += 1);
+        // Once when nothing comes from the other, and again when nothing came from the origin for as long either.
+        assert!(!said.is_empty() && said.values().all(|times| *times <= 3), "{said:?}\n{log}");
     }
 }
 
