@@ -15,7 +15,7 @@ mod strace;
 #[path = "support/watched.rs"]
 mod watched;
 
-use arrivals::Arrivals;
+use arrivals::{Arrivals, hold_jointly};
 use lab::{Lab, Node, until};
 use proxy::{GatedProxy, agent_behind, lead_to};
 use rustix::process::Signal;
@@ -85,26 +85,6 @@ fn d1_without_its_origin_a_swarm_finishes_what_it_holds_between_its_members() {
     let ended = deploy.end();
     assert!(ended.success(), "{ended}\n{}", deploy.said);
     assert!(all_show(&agents, &source), "{}", deploy.said);
-}
-
-/// Whether what is in the origin's store is in those of these agents, each part of it in one of them at least.
-fn hold_jointly(agents: &[&Node], origin: &Node) -> bool {
-    const PART: usize = 4096;
-    let entries = fs::read_dir(origin.home.join("store/blobs")).expect("an origin has blobs");
-    entries.flatten().all(|entry| {
-        let whole = fs::read(entry.path()).expect("a blob can be read");
-        let here = |agent: &&Node| {
-            let places = ["staging", "blobs"].map(|dir| agent.home.join("store").join(dir).join(entry.file_name()));
-            places.iter().find_map(|place| fs::read(place).ok()).unwrap_or_default()
-        };
-        let copies: Vec<Vec<u8>> = agents.iter().map(here).collect();
-        let has = |copy: &Vec<u8>, at: usize, part: &[u8]| copy.get(at..at + part.len()) == Some(part);
-        let have = |at: usize, part: &[u8]| copies.iter().any(|copy| has(copy, at, part));
-        // Where one piece ends and the next begins, each may be with another agent.
-        let have_bytes = |at: usize, part: &[u8]| part.chunks(1).enumerate().all(|(nth, byte)| have(at + nth, byte));
-        let mut parts = whole.chunks(PART).enumerate().map(|(nth, part)| (nth * PART, part));
-        parts.all(|(at, part)| have(at, part) || have_bytes(at, part))
-    })
 }
 
 /// Lets through a little more of what has all passed, and no more to one of two than to the other: without that the quicker one has

@@ -338,7 +338,10 @@ impl Driver {
         tokio::spawn(async move {
             let incoming = match link::dial(&tls, address, expect).await {
                 Ok(new) => Incoming::Linked(Box::new(new)),
-                Err(error) => Incoming::input(Input::Unreachable { address, why: error.to_string() }),
+                Err(error) => {
+                    tracing::debug!(%address, %error, "no peer answers there");
+                    Incoming::input(Input::Unreachable { address, why: error.to_string() })
+                }
             };
             // A driver that is gone dials nobody.
             inbox.send(incoming).await.ok();

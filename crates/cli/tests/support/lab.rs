@@ -166,7 +166,12 @@ impl Lab {
 
     /// A command of the operator, not started.
     pub fn operator_command(&self, words: &[&str]) -> Command {
-        let mut command = program(&self.on);
+        self.operator_command_on(&self.on, words)
+    }
+
+    /// The same from another machine.
+    pub fn operator_command_on(&self, on: &[String], words: &[&str]) -> Command {
+        let mut command = program(on);
         command.args(words).arg("--operator-home").arg(self.dir().join("operator"));
         command
     }

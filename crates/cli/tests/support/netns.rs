@@ -2,7 +2,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part of it")]
 
+use std::io::Write;
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -113,13 +115,21 @@ impl Net {
         well(Command::new("ip").args(["netns", "exec", &self.space(from), "timeout", "2", "bash", "-c", &dial]))
     }
 
-    /// A machine gets another address instead of its own.
+    /// A machine gets another address instead of its own, the one that ends like this.
     pub fn renumber(&self, nr: u8, last: u8) {
         let space = self.space(nr);
         assert!(ip(&["-n", &space, "address", "add", &format!("10.77.0.{last}/24"), "dev", "eth0"]));
         assert!(ip(&["-n", &space, "address", "delete", &format!("{}/24", self.address(nr)), "dev", "eth0"]));
         // The second address of a network may go with the first.
         ip(&["-n", &space, "address", "add", &format!("10.77.0.{last}/24"), "dev", "eth0"]);
+    }
+
+    /// Every other machine forgets where on the bridge an address of this network is, and asks anew.
+    pub fn forget_where(&self, last: u8) {
+        (0..self.machines).for_each(|nr| {
+            // Who has never spoken to it has nothing to forget.
+            ip(&["-n", &self.space(nr), "neighbour", "flush", "to", &format!("10.77.0.{last}"), "dev", "eth0"]);
+        });
     }
 
     /// What leaves a machine goes through a shaper from now on; false where there is none.
@@ -137,11 +147,68 @@ impl Net {
         over.is_some_and(|over| over > 0)
     }
 
-    /// A machine loses some of what leaves it, in hundredths; false where the kernel cannot.
+    /// A machine loses some of what comes to it from now on, in hundredths, wherever in the whole it is; false where nft cannot.
     pub fn lose(&self, nr: u8, percent: u32) -> bool {
-        let loss = format!("{percent}%");
-        let space = self.space(nr);
-        well(Command::new("tc").args(["-n", &space, "qdisc", "replace", "dev", "eth0", "root", "netem", "loss", &loss]))
+        let rules = format!(
+            "add table inet faults\nadd counter inet faults lost\n\
+             add chain inet faults input {{ type filter hook input priority 0; }}\nflush chain inet faults input\n\
+             add rule inet faults input iifname eth0 numgen random mod 100 < {percent} counter name lost drop\n"
+        );
+        self.nft(nr, &rules)
+    }
+
+    /// How many packets it has lost so.
+    pub fn lost(&self, nr: u8) -> u64 {
+        self.counted(nr, "lost")
+    }
+
+    /// Questions to any resolver that a machine sends, or that anything on it sends to itself, are counted from now on; false
+    /// where nft cannot.
+    pub fn count_questions(&self, nr: u8) -> bool {
+        let rules = "add table inet faults\nadd counter inet faults questions\n\
+                     add chain inet faults output { type filter hook output priority 0; }\n\
+                     add rule inet faults output meta l4proto { tcp, udp } th dport 53 counter name questions\n";
+        self.nft(nr, rules)
+    }
+
+    /// How many there were.
+    pub fn questions(&self, nr: u8) -> u64 {
+        self.counted(nr, "questions")
+    }
+
+    fn nft(&self, nr: u8, rules: &str) -> bool {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.space(nr), "nft", "-f", "-"]);
+        let Ok(mut child) = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn() else {
+            return false;
+        };
+        let written = child.stdin.take().is_some_and(|mut stdin| stdin.write_all(rules.as_bytes()).is_ok());
+        child.wait().is_ok_and(|status| status.success()) && written
+    }
+
+    fn counted(&self, nr: u8, name: &str) -> u64 {
+        let words = ["netns", "exec", &self.space(nr), "nft", "list", "counter", "inet", "faults", name];
+        let shown = Command::new("ip").args(words).output().expect("ip runs");
+        let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+        let count = shown.split("packets ").nth(1).and_then(|rest| rest.split(' ').next()?.parse().ok());
+        count.expect("a counter of nft")
+    }
+
+    /// Programs that are started on a machine from now on have a resolver at which nobody is; false where that cannot be made so.
+    pub fn without_resolver(&self, nr: u8) -> bool {
+        let nobody = "nameserver 10.77.0.254\noptions timeout:1 attempts:1\n";
+        let dir = self.configuration(nr);
+        std::fs::create_dir_all(&dir).and_then(|()| std::fs::write(dir.join("resolv.conf"), nobody)).is_ok()
+    }
+
+    /// Whether a machine finds an address for a name that only a resolver could know.
+    pub fn resolves(&self, nr: u8, name: &str) -> bool {
+        well(Command::new("ip").args(["netns", "exec", &self.space(nr), "getent", "ahosts", name]))
+    }
+
+    /// What `ip netns exec` puts over `/etc`.
+    fn configuration(&self, nr: u8) -> PathBuf {
+        Path::new("/etc/netns").join(self.space(nr))
     }
 }
 
@@ -150,6 +217,9 @@ impl Drop for Net {
         (0..self.machines).map(|nr| self.space(nr)).chain([self.hub()]).for_each(|space| {
             ip(&["netns", "delete", &space]);
         });
+        // Most have none, and the directory of all is only removed when it is empty.
+        (0..self.machines).for_each(|nr| drop(std::fs::remove_dir_all(self.configuration(nr))));
+        drop(std::fs::remove_dir("/etc/netns"));
     }
 }
 
