@@ -33,8 +33,11 @@ const PARDON: Duration = Duration::from_secs(600);
 const ENTRIES: usize = 7;
 /// So many members at the top of each tree show an origin what becomes of what it gives: the entries, and those below them.
 const NEAR: usize = 15;
-/// How often a neighbour is redialled before it is forgotten.
+/// How often a neighbour is redialled soon; then seldom, since a path that was cut for minutes heals and no origin hears of it;
+/// after so many times, about a day, it is forgotten.
 const REDIALS: u32 = 8;
+const SELDOM: Duration = Duration::from_secs(60);
+const FORGOTTEN: u32 = REDIALS + 24 * 60;
 
 /// The members of a datacenter and their neighbourhoods.
 #[derive(Debug)]
@@ -417,11 +420,12 @@ impl Mesh {
     fn again(&mut self, now: Time, node: NodeId, chance: &mut Chance) {
         let Some(neighbour) = self.known.get_mut(&node) else { return };
         neighbour.tries += 1;
-        if neighbour.tries > REDIALS {
+        if neighbour.tries > FORGOTTEN {
             return self.shun(node);
         }
         if self.me < node {
-            let wait = (self.redial * (1 << neighbour.tries.min(8))).min(LONGEST);
+            let soon = (self.redial * (1 << neighbour.tries.min(8))).min(LONGEST);
+            let wait = if neighbour.tries > REDIALS { SELDOM } else { soon };
             self.alarms.set(node, now.after(chance.jitter(wait)));
         }
     }
@@ -676,19 +680,42 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_neighbour_is_dialled_a_few_times_and_forgotten() {
+    fn a_lost_neighbour_is_dialled_soon_then_seldom_and_forgotten_after_a_day() {
         let mut ids = [node(1), node(2)];
         ids.sort_unstable();
         let (mut mesh, mut chance) = (Mesh::new(ids[0], Duration::from_millis(50)), Chance::new(1));
         mesh.introduced(Time(0), Introduction { node: ids[1], address: address(2) });
-        let (mut now, mut dials) = (Time(0), 0);
-        while let Some(next) = mesh.deadline() {
-            now = next;
-            dials += usize::from(mesh.due(now).is_some());
+        let (mut dials, minute) = (Vec::new(), Duration::from_secs(60));
+        while let Some(now) = mesh.deadline() {
+            dials.extend(mesh.due(now).map(|_| now.since(Time(0))));
             mesh.unreachable(now, address(2), &mut chance);
         }
-        assert_eq!(dials, 1 + REDIALS as usize);
-        assert!(now < Time(60_000_000_000));
+        assert!(dials.iter().take_while(|at| **at < minute).count() > REDIALS as usize);
+        let hour = dials.iter().filter(|at| **at >= minute && **at < 61 * minute).count();
+        assert!((55..=130).contains(&hour), "{hour} dials in an hour");
+        assert_eq!(dials.len(), 1 + FORGOTTEN as usize);
+        assert!(dials.last().is_some_and(|last| *last > 12 * 60 * minute), "{dials:?}");
+    }
+
+    #[test]
+    fn a_neighbour_that_answers_again_after_an_hour_is_a_neighbour_again() {
+        let mut ids = [node(1), node(2)];
+        ids.sort_unstable();
+        let (mut mesh, mut chance) = (Mesh::new(ids[0], Duration::from_millis(50)), Chance::new(1));
+        mesh.introduced(Time(0), Introduction { node: ids[1], address: address(2) });
+        let hour = Time(3_600_000_000_000);
+        let answered = loop {
+            let now = mesh.deadline().expect("it is not given up");
+            if mesh.due(now).is_some() && now > hour {
+                break now;
+            }
+            mesh.unreachable(now, address(2), &mut chance);
+        };
+        assert!(answered.since(hour) <= 2 * SELDOM, "{answered:?}");
+        mesh.up(answered, ids[1]);
+        assert_eq!(mesh.deadline(), None);
+        mesh.down(answered.after(LONGEST), ids[1], &mut chance);
+        assert!(mesh.deadline().is_some_and(|next| next.since(answered) < 2 * LONGEST), "as one that was never lost");
     }
 
     #[test]
@@ -721,13 +748,13 @@ mod tests {
         mesh.introduced(Time(0), Introduction { node: ids[1], address: address(2) });
         let mut origins = Origins::new(vec![address(1)], Duration::from_millis(50), Time(0));
         let (mut now, mut dials) = (Time(0), 0);
-        while let Some(next) = mesh.deadline() {
+        while let Some(next) = mesh.deadline().filter(|next| *next < Time(3_600_000_000_000)) {
             now = next;
             dials += usize::from(mesh.due(now).is_some());
             mesh.up(now, ids[1]);
             mesh.down(now, ids[1], &mut chance);
         }
-        assert_eq!(dials, 1 + REDIALS as usize, "whoever does not want us is left alone");
+        assert!(dials < 140, "whoever does not want us is left alone: {dials} dials in an hour");
         (0..20).for_each(|_| {
             origins.up(now, node(1));
             origins.down(now, node(1), &mut chance);
