@@ -446,7 +446,7 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
 
 impl Doors {
     async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TlsError> {
-        let Accepted { door, peer, stream, stranger: _until_the_end } = self.tls.accept(tcp, from).await?;
+        let Accepted { door, peer, stream, visit: _until_the_end } = self.tls.accept(tcp, from).await?;
         match (door, peer, &self.porter) {
             (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
             (Door::Api, Some(peer), _) => {
