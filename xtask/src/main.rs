@@ -11,6 +11,7 @@ mod sim;
 mod step;
 mod swarm;
 mod test;
+mod thin;
 mod tidy;
 mod trees;
 
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum
   bench [...]                 measures beside a bare relay; arguments go to the bench program
   bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
+  thin [--agents N]           N real agents (2000) join an origin within ten seconds and are deployed to meanwhile, on this machine
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
 
@@ -45,6 +47,7 @@ fn main() -> Result<()> {
         Some("hashes") => hashes::run(),
         Some("bench") => bench::run(rest),
         Some("trees") => trees::run(rest),
+        Some("thin") => thin::run(rest),
         Some("fuzz") => fuzz::run(rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -20,6 +20,7 @@ use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
@@ -77,12 +78,33 @@ pub enum IssueError {
     Failed(String),
 }
 
+/// Connections that came to a node's port.
+#[doc(hidden)]
+#[derive(Debug, Default)]
+pub struct Came {
+    connections: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+impl Came {
+    /// All of them.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Those that were not let in, or broke before they were served.
+    pub fn turned_away(&self) -> u64 {
+        self.turned_away.load(Ordering::Relaxed)
+    }
+}
+
 /// A running node. Dropping it stops it without order; [`Running::stop`] does it in order.
 pub struct Running {
     address: SocketAddr,
     node: NodeId,
     name: String,
     desk: Arc<Desk>,
+    came: Arc<Came>,
     /// Until it has ended and somebody has heard of it.
     engine: Option<JoinHandle<()>>,
     listener: JoinHandle<()>,
@@ -135,6 +157,12 @@ impl Running {
             Ok(()) => "the engine has stopped".to_owned(),
             Err(broken) => format!("the engine broke off: {broken}"),
         }
+    }
+
+    /// How many came to its port since it started: for whoever measures.
+    #[doc(hidden)]
+    pub fn came(&self) -> &Came {
+        &self.came
     }
 
     /// What happens in its engine from now on.
@@ -214,10 +242,11 @@ async fn start_with(
     let (node, name) = (home.identity.node, home.node.name.clone());
     let desk = Arc::new(desk_of(&home, address, handle.clone()));
     let porter = porter_of(home, desk.addresses.clone(), handle)?;
-    let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default() });
+    let came = Arc::new(Came::default());
+    let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default(), came: came.clone() });
     let engine = Some(tokio::spawn(driver.run()));
     let listener = tokio::spawn(listen(listener, doors));
-    Ok(Running { address, node, name, desk, engine, listener, failed })
+    Ok(Running { address, node, name, desk, came, engine, listener, failed })
 }
 
 fn bad_home(why: impl std::fmt::Display) -> StartError {
@@ -414,6 +443,7 @@ struct Doors {
     desk: Arc<Desk>,
     porter: Option<Porter>,
     pairing: Pairing,
+    came: Arc<Came>,
 }
 
 /// How long to wait when the machine is out of descriptors or memory for another connection: the one that waits in the queue
@@ -427,8 +457,10 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
             Ok((tcp, from)) => {
                 failing = false;
                 let doors = doors.clone();
+                doors.came.connections.fetch_add(1, Ordering::Relaxed);
                 tokio::spawn(async move {
                     if let Err(error) = doors.open(tcp, from).await {
+                        doors.came.turned_away.fetch_add(1, Ordering::Relaxed);
                         tracing::debug!(%from, %error, "a connection was not let in");
                     }
                 });
@@ -446,7 +478,7 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
 
 impl Doors {
     async fn open(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TlsError> {
-        let Accepted { door, peer, stream, stranger: _until_the_end } = self.tls.accept(tcp, from).await?;
+        let Accepted { door, peer, stream, visit: _until_the_end } = self.tls.accept(tcp, from).await?;
         match (door, peer, &self.porter) {
             (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
             (Door::Api, Some(peer), _) => {

@@ -21,7 +21,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::timeout;
 
@@ -247,9 +247,11 @@ pub enum JoinError {
 const MAX_FRAME: usize = 64 * 1024;
 /// How long each step of the exchange may take.
 const STEP: Duration = Duration::from_secs(20);
-/// How often an origin that lets nobody more in at the moment is tried again, and after how long.
-const TRIES: u32 = 20;
+/// How long an origin that lets nobody more in at the moment is tried again, and after how long: each time twice as long, up to
+/// the longest.
+const CROWDED: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(250);
+const LONGEST: Duration = Duration::from_secs(4);
 /// By how much clocks may differ, in seconds.
 const MAX_SKEW: u64 = 5 * 60;
 /// The longest certificate or request, in bytes.
@@ -382,10 +384,11 @@ pub async fn join(line: &JoinLine, home: &Path, name: Option<&str>) -> Result<()
     if into.exists() {
         return Err(JoinError::AlreadyJoined(home.to_owned()));
     }
-    let (address, stream, pinned) = dial_any(line).await?;
+    let greeted = greeted(line).await?;
+    let address = greeted.address;
     let kept = home.join(home::JOINING);
     let key = joining_key(&kept)?;
-    let (welcome, ca) = exchange(line, address, stream, &pinned, &key, name).await?;
+    let (welcome, ca) = exchange(line, greeted, &key, name).await?;
     let protocol = |why: String| JoinError::Protocol(why);
     let (fleet, _) = Root::verify_first(&welcome.root).map_err(|error| protocol(error.to_string()))?;
     if fleet != line.fleet {
@@ -427,32 +430,56 @@ fn joining_key(kept: &Path) -> Result<rcgen::KeyPair, JoinError> {
     Ok(key)
 }
 
-/// The first address at which the line's fleet answers; one that is busy with others who join is waited for.
-async fn dial_any(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), JoinError> {
-    for _ in 1..TRIES {
-        match dial_once(line).await {
-            Err((_, true)) => tokio::time::sleep(AGAIN + Duration::from_millis(random::<1>()[0].into())).await,
+/// An origin that answers and has time for us.
+struct Greeted {
+    address: SocketAddr,
+    stream: Stream,
+    pinned: Pinned,
+    greeting: Greeting,
+}
+
+/// The first address at which the line's fleet greets; one that is busy with others who join is waited for.
+async fn greeted(line: &JoinLine) -> Result<Greeted, JoinError> {
+    let (since, mut wait) = (Instant::now(), AGAIN);
+    loop {
+        match greeted_once(line).await {
+            Err((error, true)) if since.elapsed() < CROWDED => {
+                tracing::info!(%error, "the origin lets nobody more in now; it is tried again");
+                tokio::time::sleep(jittered(wait)).await;
+                wait = (wait * 2).min(LONGEST);
+            }
             outcome => return outcome.map_err(|(error, _)| error),
         }
     }
-    dial_once(line).await.map_err(|(error, _)| error)
+}
+
+/// Between the half and all of it, so that those who came at once do not come back at once.
+fn jittered(wait: Duration) -> Duration {
+    wait / 2 + wait / 2 * u32::from(random::<1>()[0]) / u32::from(u8::MAX)
 }
 
 /// A failure, and whether an origin let us go without a word, as one does that has too many strangers.
-type NotDialled = (JoinError, bool);
+type NotGreeted = (JoinError, bool);
 
-async fn dial_once(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), NotDialled> {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, UnexpectedEof};
+async fn greeted_once(line: &JoinLine) -> Result<Greeted, NotGreeted> {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, InvalidData, TimedOut, UnexpectedEof};
     let mut busy = false;
     let mut failed = JoinError::Unreachable("the line names no address".to_owned());
+    let let_go = |error: &io::Error| matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
     for &address in &line.addresses {
         match tls::dial_join(address, line.ca).await {
-            Ok((stream, pinned)) => return Ok((address, stream, pinned)),
+            Ok((mut stream, pinned)) => match hear::<Greeting>(&mut stream).await {
+                Ok(greeting) => return Ok(Greeted { address, stream, pinned, greeting }),
+                Err(error) => {
+                    // It is the fleet, so whatever keeps it from speaking passes.
+                    busy |= let_go(&error) || error.kind() == TimedOut;
+                    failed = JoinError::Unreachable(format!("{address}: {error}"));
+                }
+            },
             Err(TlsError::Io(error)) if error.kind() == InvalidData => {
                 failed = JoinError::NotTheFleet { address, why: error.to_string() };
             }
             Err(error) => {
-                let let_go = |error: &io::Error| matches!(error.kind(), UnexpectedEof | ConnectionReset | BrokenPipe);
                 busy |= matches!(&error, TlsError::Io(error) if let_go(error));
                 failed = JoinError::Unreachable(format!("{address}: {error}"));
             }
@@ -464,16 +491,14 @@ async fn dial_once(line: &JoinLine) -> Result<(SocketAddr, Stream, Pinned), NotD
 /// The exchange itself. The CA is pinned already; clocks are compared before the secret leaves.
 async fn exchange(
     line: &JoinLine,
-    address: SocketAddr,
-    mut stream: Stream,
-    pinned: &Pinned,
+    greeted: Greeted,
     key: &rcgen::KeyPair,
     name: Option<&str>,
 ) -> Result<(Box<Welcome>, CertificateDer<'static>), JoinError> {
+    let Greeted { address, mut stream, pinned, greeting } = greeted;
     let broken = |error: io::Error| JoinError::Unreachable(format!("{address}: {error}"));
     let not_the_fleet = |why: String| JoinError::NotTheFleet { address, why };
     let ca = pinned.ca().ok_or_else(|| not_the_fleet("it did not show the CA".to_owned()))?;
-    let greeting: Greeting = hear(&mut stream).await.map_err(broken)?;
     compare_clocks(wall_clock(), greeting.now)?;
     pinned.recheck().map_err(|error| not_the_fleet(error.to_string()))?;
     let request = identity::request_for(key).map_err(|error| JoinError::Protocol(error.to_string()))?;
@@ -745,12 +770,25 @@ mod tests {
         let (fleet, listener) = (Fleet::new(), tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port"));
         let line = line_to(listener.local_addr().expect("bound"), fleet.pin(), signed_root().1);
         let tls = fleet.tls(Role::Origin);
-        let (dialled, ()) = tokio::join!(dial_any(&line), async {
+        let (greeted, ()) = tokio::join!(greeted(&line), async {
             drop(listener.accept().await.expect("a connection"));
             let (tcp, from) = listener.accept().await.expect("it comes again");
-            tls.accept(tcp, from).await.expect("let in");
+            // One that waits for its turn in vain is let go as well.
+            drop(tls.accept(tcp, from).await.expect("let in"));
+            let (tcp, from) = listener.accept().await.expect("it comes again");
+            let mut accepted = tls.accept(tcp, from).await.expect("let in");
+            say(&mut accepted.stream, &Greeting { now: wall_clock() }).await.expect("said");
         });
-        assert!(dialled.is_ok());
+        assert!(greeted.is_ok());
+    }
+
+    #[test]
+    fn d21_those_who_came_at_once_do_not_come_back_at_once() {
+        let mut waits: Vec<Duration> = (0..64).map(|_| jittered(LONGEST)).collect();
+        assert!(waits.iter().all(|wait| (LONGEST / 2..=LONGEST).contains(wait)), "{waits:?}");
+        waits.sort_unstable();
+        waits.dedup();
+        assert!(waits.len() > 16, "{waits:?}");
     }
 
     #[tokio::test]

@@ -27,7 +27,8 @@ use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long an address may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(5);
-/// Connections at once of those who are nobody yet (in a handshake, or come to join), and of one network.
+/// Connections at once of those who are nobody yet, and of one network: in a handshake, and (as many again, so that a crowd
+/// at the join door keeps no member out) of those who come to join.
 const STRANGERS: usize = 256;
 const STRANGERS_PER_NETWORK: usize = 32;
 /// After how long a silence the other machine is asked whether it is still there.
@@ -87,8 +88,8 @@ pub(crate) struct Accepted {
     pub(crate) peer: Option<Peer>,
     /// The connection.
     pub(crate) stream: Stream,
-    /// Who came to join stays a stranger, and is counted as one, until this is dropped.
-    pub(crate) stranger: Option<Share>,
+    /// Who came to join is counted until this is dropped.
+    pub(crate) visit: Option<Share>,
 }
 
 /// Why a connection did not come to be.
@@ -147,6 +148,7 @@ pub(crate) struct Tls {
     greets: bool,
     client: ClientConfig,
     strangers: Arc<Shares>,
+    visitors: Arc<Shares>,
 }
 
 impl Tls {
@@ -176,26 +178,28 @@ impl Tls {
             greets: identity.role == Role::Origin,
             client,
             strangers: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
+            visitors: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
         })
     }
 
     /// Lets a connection in, or not. What it is for is the first thing it says; who it is, the last.
     pub(crate) async fn accept(&self, tcp: TcpStream, from: SocketAddr) -> Result<Accepted, TlsError> {
-        let stranger = self.strangers.take(from.ip()).ok_or(TlsError::Busy)?;
+        let _stranger = self.strangers.take(from.ip()).ok_or(TlsError::Busy)?;
         tune(&tcp)?;
-        let accepted = timeout(HANDSHAKE, self.handshake(tcp)).await;
-        let accepted = accepted.map_err(|_| TlsError::Slow(HANDSHAKE))??;
-        Ok(Accepted { stranger: accepted.peer.is_none().then_some(stranger), ..accepted })
+        timeout(HANDSHAKE, self.handshake(tcp, from)).await.map_err(|_| TlsError::Slow(HANDSHAKE))?
     }
 
-    async fn handshake(&self, tcp: TcpStream) -> Result<Accepted, TlsError> {
+    async fn handshake(&self, tcp: TcpStream, from: SocketAddr) -> Result<Accepted, TlsError> {
         let hello = LazyConfigAcceptor::new(Acceptor::default(), Gulp::new(tcp)).await?;
         let doors: Vec<Door> = match hello.client_hello().alpn() {
             Some(offered) => offered.filter_map(Door::of_alpn).collect(),
             None => Vec::new(),
         };
         // Whoever names no door of ours meets the strict side, and its alert.
-        let config = if self.greets && doors == [Door::Join] { &self.joiners } else { &self.members };
+        let joins = self.greets && doors == [Door::Join];
+        // Before the costly part, so that turning a crowd away is cheap.
+        let visit = if joins { Some(self.visitors.take(from.ip()).ok_or(TlsError::Busy)?) } else { None };
+        let config = if joins { &self.joiners } else { &self.members };
         let stream = hello.into_stream(config.clone()).await?;
         let door = stream.get_ref().1.alpn_protocol().and_then(Door::of_alpn);
         let door = door.ok_or_else(|| unfit("it names no door"))?;
@@ -204,7 +208,7 @@ impl Tls {
             _ if door == Door::Join => None,
             _ => return Err(unfit("it shows no certificate")),
         };
-        Ok(Accepted { door, peer, stream: TlsStream::Server(stream), stranger: None })
+        Ok(Accepted { door, peer, stream: TlsStream::Server(stream), visit })
     }
 
     /// Connects to a node of the fleet; `expect` is who must answer, if that is known.
@@ -579,12 +583,29 @@ mod tests {
         let guest = Guest::listen(tls.clone()).await;
         let (dialled, (joining, _)) = tokio::join!(dial_join(guest.address, fleet.pin()), guest.accept());
         let joining = joining.expect("let in");
-        assert_eq!(tls.strangers.taken(), 1, "a stranger after its handshake is as much a stranger");
+        let taken = || (tls.strangers.taken(), tls.visitors.taken());
+        assert_eq!(taken(), (0, 1), "after its handshake it is a visitor");
         let (member, (accepted, _)) = tokio::join!(agent.dial(guest.address, Door::Control, None), guest.accept());
         let accepted = accepted.expect("let in");
-        assert_eq!(tls.strangers.taken(), 1, "a member is no stranger");
+        assert_eq!(taken(), (0, 1), "a member is no stranger");
         drop((dialled, joining));
-        assert_eq!(tls.strangers.taken(), 0);
+        assert_eq!(taken(), (0, 0));
         drop((member, accepted));
+    }
+
+    #[tokio::test]
+    async fn d21_a_crowd_at_the_join_door_keeps_no_member_out() {
+        let fleet = Fleet::new();
+        let (tls, agent) = (fleet.tls(Role::Origin), fleet.tls(Role::Agent));
+        let guest = Guest::listen(tls.clone()).await;
+        let crowd: Vec<Share> = std::iter::from_fn(|| tls.visitors.take(guest.address.ip())).collect();
+        assert!(!crowd.is_empty());
+        let (one_more, (turned_away, _)) = tokio::join!(dial_join(guest.address, fleet.pin()), guest.accept());
+        assert!(one_more.is_err() && matches!(turned_away, Err(TlsError::Busy)));
+        let (member, (accepted, _)) = tokio::join!(agent.dial(guest.address, Door::Control, None), guest.accept());
+        assert!(member.is_ok() && accepted.is_ok());
+        drop(crowd);
+        let (one_more, (let_in, _)) = tokio::join!(dial_join(guest.address, fleet.pin()), guest.accept());
+        assert!(one_more.is_ok() && let_in.is_ok());
     }
 }
