@@ -31,10 +31,8 @@ pub(crate) struct Spent {
     pub(crate) all: f64,
     /// Processor seconds for each GiB delivered.
     pub(crate) cpu: f64,
-    /// Milliseconds from the order to the last receiver's first piece, as the tool itself says, and the most memory of a receiver in
-    /// MiB; not a number where that is not known.
+    /// Milliseconds from the order to the last receiver's first piece, as the tool itself says; not a number where that is not known.
     pub(crate) first: f64,
-    pub(crate) memory: f64,
 }
 
 /// The records of a file.
@@ -91,8 +89,7 @@ impl Record {
             source: figure("sent_by_source")?,
             all: figure("sent_by_all")?,
             cpu: figure("cpu_s_per_gib")?,
-            first: figure("first_byte_ms").unwrap_or(f64::NAN),
-            memory: figure("memory_kib_receiver").map_or(f64::NAN, |kib| kib / 1024.0),
+            first: self.json["report"]["first_byte_ms"].as_f64().unwrap_or(f64::NAN),
         })
     }
 }

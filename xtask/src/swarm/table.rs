@@ -26,7 +26,7 @@ struct Measure {
     foretold: (&'static str, &'static str),
 }
 
-const MEASURES: [Measure; 6] = [
+const MEASURES: [Measure; 5] = [
     Measure {
         title: "Last receiver, verified, by B (in milliseconds where links have no limit)",
         of: |cell, spent| cell.unicast().map_or(spent.last * 1000.0, |unicast| spent.last / unicast),
@@ -54,12 +54,6 @@ const MEASURES: [Measure; 6] = [
     Measure {
         title: "Milliseconds until the last receiver had its first piece, as the tool says",
         of: |_, spent| spent.first,
-        bounds: |_| None,
-        foretold: ("", ""),
-    },
-    Measure {
-        title: "Most memory of a receiver, with its files on a RAM disk where that is charged to it, in MiB",
-        of: |_, spent| spent.memory,
         bounds: |_| None,
         foretold: ("", ""),
     },
