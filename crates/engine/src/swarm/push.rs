@@ -105,6 +105,7 @@ impl Push {
         if is_its {
             self.under_way.remove(&piece);
             self.out.insert(piece);
+            self.claimed.remove(piece);
             self.has_landed = true;
         }
         is_its
@@ -203,14 +204,14 @@ impl Transfer {
 
     /// Forgets unsent pieces that need not go out; whether everything has been out.
     fn has_been_out(&mut self) -> bool {
-        let is_asked = |peer: &NodeId| self.partners.contains_key(peer);
-        let have_spoken = (0..STRIPES).all(|stripe| self.order.roots(stripe).iter().all(is_asked));
         let (have, holders, agents) = (&self.have, &self.holders, self.agents);
         let Some(push) = &mut self.push else { return false };
         let is_known = |piece: PieceNo| agents > 0 && holders[piece.0 as usize] * 2 >= agents;
         push.judge_claims(agents, is_known);
         push.skip(|piece| have.contains(piece), is_known);
-        push.is_done() && (push.claimed.count() == 0 || have_spoken || push.has_waited)
+        let (is_done, believes) = (push.is_done(), push.claimed.count() == 0 || push.has_waited);
+        let has_spoken = |peer: &NodeId| self.partners.contains_key(peer);
+        is_done && (believes || (0..STRIPES).all(|stripe| self.order.roots(stripe).iter().all(has_spoken)))
     }
 
     /// A neighbour has a piece: whether that shows that another is generous, or is the only copy beside ours.

@@ -251,6 +251,29 @@ fn what_the_first_to_speak_claims_to_hold_goes_out_all_the_same() {
 }
 
 #[test]
+fn what_is_claimed_and_asked_for_all_the_same_keeps_no_push_open() {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(50));
+    let content = spec.id();
+    swarm.hold(spec, NOW);
+    let nodes = [node(1), node(2), node(3)];
+    swarm.relay(NOW, std::array::from_fn(|_| Stripe { from: None, to: nodes.to_vec() }));
+    let lacking = Bitmap::empty(spec.total());
+    nodes.iter().for_each(|peer| swarm.peer_up(NOW, *peer, Role::Agent));
+    swarm.message(NOW, node(1), Message::Holding { content, have: None, wants: false });
+    swarm.message(NOW, node(2), Message::Holding { content, have: None, wants: false });
+    assert!(swarm.contents[&content].push.is_some(), "the third has not spoken");
+    swarm.message(NOW, node(3), Message::Want { content, pieces: vec![PieceNo(7)] });
+    actions(&mut swarm);
+    swarm.sent(NOW, node(3), content, PieceNo(7), 65_536);
+    let mut have = lacking;
+    have.insert(PieceNo(7));
+    swarm.message(NOW, node(3), Message::Holding { content, have: Some(have), wants: true });
+    swarm.message(NOW, node(3), Message::Have { content, pieces: vec![PieceNo(7)] });
+    assert!(swarm.contents[&content].push.is_none(), "two of three hold all");
+}
+
+#[test]
 fn whoever_lost_what_it_had_is_told_once_who_has_it() {
     let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(3));
