@@ -54,9 +54,19 @@ impl Engine {
             Side::Agent(agent) => {
                 agent.origins.unreachable(now, address, &mut self.chance);
                 agent.mesh.unreachable(now, address, &mut self.chance);
+                self.neighbours_came(now);
             }
             Side::Publisher(publisher) => publisher.origins.unreachable(now, address, &mut self.chance),
             Side::Origin(_) => {}
+        }
+    }
+
+    /// Some neighbour came or will not: whether there is any left to wait for.
+    fn neighbours_came(&mut self, now: Time) {
+        if let Side::Agent(agent) = &self.side
+            && !agent.mesh.expects()
+        {
+            self.swarm.expect_no_more(now);
         }
     }
 
@@ -73,7 +83,10 @@ impl Engine {
     pub(crate) fn side_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello) {
         match (&self.side, role) {
             (Side::Agent(_), Role::Origin) => self.origin_ready(now),
-            (Side::Agent(_), Role::Agent) => self.pass_all_down(),
+            (Side::Agent(_), Role::Agent) => {
+                self.neighbours_came(now);
+                self.pass_all_down();
+            }
             (Side::Origin(_), role) => self.node_ready(now, peer, role, hello),
             (Side::Publisher(_), Role::Origin) => self.submit_all(peer),
             _ => {}
@@ -91,7 +104,10 @@ impl Engine {
                 }
             }
             (Side::Agent(agent), _) if is_banned => agent.mesh.shun(peer),
-            (Side::Agent(agent), _) => agent.mesh.down(now, peer, &mut self.chance),
+            (Side::Agent(agent), _) => {
+                agent.mesh.down(now, peer, &mut self.chance);
+                self.neighbours_came(now);
+            }
             (Side::Publisher(publisher), _) => {
                 publisher.origins.down(now, peer, &mut self.chance);
             }

@@ -104,6 +104,8 @@ enum Alarm {
     Behind(ContentId),
     /// Something should have come.
     Stalled(ContentId),
+    /// Neighbours that were announced should have come.
+    Expected,
     /// Try to open it again.
     Retry(ContentId),
 }
@@ -132,6 +134,8 @@ pub(crate) struct Swarm {
     pace: Duration,
     /// How long everyone takes to answer.
     answers: Answers,
+    /// Whether neighbours are on their way that may be of more help than a source.
+    expects: bool,
     /// Pieces that are asked for and have not come, from all peers, and the bytes they may have.
     window: u64,
     /// Peers that wait to be sent something.
@@ -155,6 +159,7 @@ impl Swarm {
             stripes: None,
             pace: Duration::ZERO,
             answers: Answers::default(),
+            expects: false,
             window: 0,
             ring: VecDeque::new(),
             turn: 0,
@@ -276,6 +281,36 @@ impl Swarm {
             }
             self.tell_holding(content, peer);
         }
+    }
+
+    /// Neighbours are on their way: as long as they may still come and say what they hold, a source is not asked for what they
+    /// may have. A crowd that comes at once would all begin there.
+    pub(crate) fn expect(&mut self, now: Time) {
+        self.expects = true;
+        self.alarms.ensure(Alarm::Expected, now.after(self.settings.patience));
+    }
+
+    /// No neighbour is on its way any more: those that came still have the time to say what they hold.
+    pub(crate) fn expect_no_more(&mut self, now: Time) {
+        if self.expects {
+            let wait = if self.is_alone() { Duration::ZERO } else { GREETING };
+            self.alarms.sooner(Alarm::Expected, now.after(wait));
+        }
+    }
+
+    /// Whoever was on its way has come, or does not.
+    fn expected(&mut self, now: Time) {
+        self.expects = false;
+        if self.is_alone() {
+            let contents: Vec<ContentId> = self.contents().collect();
+            contents.into_iter().for_each(|content| self.take_plain_road(now, content, ALONE));
+        }
+        self.ask_all(now);
+    }
+
+    /// Whether this is an agent that reaches no other.
+    fn is_alone(&self) -> bool {
+        self.settings.role == Role::Agent && !self.peers.values().any(|peer| peer.role == Role::Agent)
     }
 
     /// Whether this node is a source of so many that it tells only those near the roots what it holds while it gives it out: nothing,
@@ -472,9 +507,15 @@ impl Swarm {
             return self.convict(from, Misbehaviour::NoSuchPiece);
         }
         for &piece in pieces {
-            let is_here = self.contents.get(&content).is_some_and(|transfer| transfer.have.contains(piece));
-            let queued = is_here
-                && self.peers.get_mut(&from).is_some_and(|peer| peer.serving.queue(content, piece, piece.0 < pages));
+            let transfer = self.contents.get(&content);
+            let is_here = transfer.is_some_and(|transfer| transfer.have.contains(piece));
+            let has_it = transfer.and_then(|of| of.partners.get(&from)).is_some_and(|other| other.have.contains(piece));
+            let Some(serving) = self.peers.get_mut(&from).map(|peer| &mut peer.serving) else { return };
+            // Whoever has had its share gets no answer: it is late then, and asks less often.
+            if is_here && !serving.may_have(now, content, (total.unwrap_or(0), has_it), self.settings.patience) {
+                continue;
+            }
+            let queued = is_here && serving.queue(content, piece, piece.0 < pages);
             if !queued {
                 self.out.push_back(Action::Send(from, Message::Cannot { content, piece }));
             }
@@ -525,8 +566,8 @@ impl Swarm {
                 self.refresh_push(now, content);
                 self.watch(now, content, true);
                 self.ask_all(now);
-                if self.settings.role == Role::Agent && !self.peers.values().any(|peer| peer.role == Role::Agent) {
-                    self.take_plain_road(now, content, "no neighbour can be reached");
+                if !self.expects && self.is_alone() {
+                    self.take_plain_road(now, content, ALONE);
                 }
                 self.send_more(now);
             }
@@ -712,6 +753,7 @@ impl Swarm {
                 Alarm::TellAll(content) => self.tell_all_late(now, content),
                 Alarm::Behind(content) => self.watch(now, content, false),
                 Alarm::Stalled(content) => self.stalled(now, content),
+                Alarm::Expected => self.expected(now),
                 Alarm::Retry(content) => {
                     let paused = self.contents.get(&content).is_some_and(|t| t.stage == Stage::Paused);
                     if paused {
@@ -795,6 +837,11 @@ impl Swarm {
         self.out.extend(told.map(|(peer, pieces)| Action::Send(peer, Message::Have { content, pieces })));
     }
 }
+
+const ALONE: &str = "no neighbour can be reached";
+
+/// How long neighbours that have just come may take to say what they hold.
+const GREETING: Duration = Duration::from_millis(50);
 
 /// How soon neighbours that pass on nothing to us, nor we to them, are told what is here at all.
 const INTRODUCED: Duration = Duration::from_millis(100);

@@ -9,9 +9,9 @@ mod trees;
 use crate::alarm::Alarms;
 use crate::chance::Chance;
 use crate::door::{Introduction, STRIPES, Stripe, Time};
-use content::NodeId;
+use content::{Labels, NodeId};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// How long a redial waits at most; a connection that did not last as long starts no new count of tries.
@@ -54,6 +54,37 @@ pub(crate) struct Tracker {
     blamed: BTreeMap<NodeId, (Time, BTreeSet<NodeId>)>,
     /// Who was accused by whom since when, and when last.
     accused: BTreeMap<(NodeId, NodeId), (Time, Time)>,
+    /// Those that may fail together, and the numbers of their domains.
+    domains: Vec<BTreeSet<NodeId>>,
+    numbers: BTreeMap<Domain, usize>,
+}
+
+/// What may fail as one, or be in one hand: a rack of a zone where nodes are labelled so, else a network.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Domain {
+    Place { zone: String, rack: String },
+    Network(IpAddr),
+}
+
+impl Domain {
+    /// The domain of a node by its labels, or by where it is.
+    pub(crate) fn of(labels: &Labels, address: IpAddr) -> Self {
+        let label = |key: &str| {
+            labels.iter().find(|(name, _)| name.as_str() == key).map(|(_, value)| value.as_str().to_owned())
+        };
+        match (label("zone"), label("rack")) {
+            (None, None) => Self::Network(network(address)),
+            (zone, rack) => Self::Place { zone: zone.unwrap_or_default(), rack: rack.unwrap_or_default() },
+        }
+    }
+}
+
+/// The network an address is in, as machines that stand together usually share one.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(of) => Ipv4Addr::from(of.to_bits() & !0xff).into(),
+        IpAddr::V6(of) => Ipv6Addr::from(of.to_bits() & !u128::from(u64::MAX)).into(),
+    }
 }
 
 /// How well it is shown that a member passes on too little.
@@ -69,6 +100,7 @@ pub(crate) enum Proof {
 struct Member {
     address: SocketAddr,
     neighbours: BTreeSet<NodeId>,
+    domain: usize,
     /// Where it stands, unless it is benched.
     place: Option<usize>,
     /// Its part in the given order, as it was told; nothing yet.
@@ -96,14 +128,20 @@ impl Tracker {
             benched: BTreeMap::new(),
             blamed: BTreeMap::new(),
             accused: BTreeMap::new(),
+            domains: Vec::new(),
+            numbers: BTreeMap::new(),
         }
     }
 
     /// A member is here.
-    pub(crate) fn join(&mut self, node: NodeId, address: SocketAddr, chance: &mut Chance) -> Changes {
+    pub(crate) fn join(&mut self, node: NodeId, address: SocketAddr, of: Domain, chance: &mut Chance) -> Changes {
         let mut touched = self.remove(node).1;
-        self.members
-            .insert(node, Member { address, neighbours: BTreeSet::new(), place: None, stripes: None, since: None });
+        let next = self.domains.len();
+        let domain = *self.numbers.entry(of).or_insert(next);
+        self.domains.resize_with(next.max(domain + 1), BTreeSet::new);
+        self.domains[domain].insert(node);
+        let neighbours = BTreeSet::new();
+        self.members.insert(node, Member { address, neighbours, domain, place: None, stripes: None, since: None });
         touched.extend(self.plant(node));
         let introductions = self.befriend(node, chance);
         self.replant(touched, introductions)
@@ -112,8 +150,9 @@ impl Tracker {
     /// A member is gone.
     pub(crate) fn leave(&mut self, node: NodeId, chance: &mut Chance) -> Changes {
         let (parted, touched) = self.remove(node);
-        let lonely: Vec<NodeId> = parted.into_iter().filter(|other| self.is_lonely(*other)).collect();
-        let introductions = lonely.into_iter().flat_map(|other| self.befriend(other, chance)).collect();
+        let (lonely, rest): (Vec<NodeId>, Vec<NodeId>) = parted.into_iter().partition(|other| self.is_lonely(*other));
+        let mut introductions: Vec<_> = lonely.into_iter().flat_map(|other| self.befriend(other, chance)).collect();
+        introductions.extend(rest.into_iter().filter_map(|other| self.open_up(other, chance)).flatten());
         self.replant(touched, introductions)
     }
 
@@ -149,7 +188,7 @@ impl Tracker {
             let (node, stripes) = (self.order[place], self.stripes(place));
             // Whoever came again is a stranger to those who pass on to it, although their part is what it was.
             for child in stripes.iter().flat_map(|stripe| &stripe.to) {
-                changes.introductions.extend(self.introduce(node, *child));
+                changes.introductions.extend(self.introduce(node, *child).into_iter().flatten());
             }
             let member = self.members.get_mut(&node).expect("the order names members");
             if member.stripes.as_ref() == Some(&stripes) {
@@ -174,6 +213,7 @@ impl Tracker {
         let touched = self.uproot(node);
         self.benched.remove(&node);
         let Some(gone) = self.members.remove(&node) else { return (BTreeSet::new(), touched) };
+        self.domains[gone.domain].remove(&node);
         for other in &gone.neighbours {
             self.members.get_mut(other).expect("neighbours are members").neighbours.remove(&node);
         }
@@ -333,21 +373,39 @@ impl Tracker {
         for other in chosen {
             let enough = self.members[&node].neighbours.len() >= self.neighbours.div_ceil(2);
             if other != node && (is_small || !enough) {
-                made.extend(self.introduce(node, other));
+                made.extend(self.introduce(node, other).into_iter().flatten());
             }
         }
+        made.extend(self.open_up(node, chance).into_iter().flatten());
         made
     }
 
-    fn introduce(&mut self, a: NodeId, b: NodeId) -> Vec<(NodeId, Introduction)> {
+    /// Whoever has neighbours of one domain only is introduced to someone of another, when there is one: what fails as a whole, or is
+    /// in one hand, must not be all that a node has besides its origin.
+    fn open_up(&mut self, node: NodeId, chance: &mut Chance) -> Option<[(NodeId, Introduction); 2]> {
+        let of = |node: &NodeId| self.members.get(node).map(|member| member.domain);
+        let mut domains = self.members.get(&node)?.neighbours.iter().map(of);
+        let only = domains.next()??;
+        if domains.any(|domain| domain != Some(only)) {
+            return None;
+        }
+        let is_mine = |of: &&BTreeSet<NodeId>| of.len() == 1 && of.contains(&node);
+        let domains = self.domains.iter().enumerate().filter(|(nr, of)| *nr != only && !of.is_empty());
+        let others: Vec<&BTreeSet<NodeId>> = domains.map(|(_, of)| of).filter(|of| !is_mine(of)).collect();
+        let among = others.get(chance.below(others.len().max(1)))?;
+        let candidates: Vec<NodeId> = among.iter().filter(|other| **other != node).copied().collect();
+        self.introduce(node, candidates[chance.below(candidates.len())])
+    }
+
+    fn introduce(&mut self, a: NodeId, b: NodeId) -> Option<[(NodeId, Introduction); 2]> {
         let address = |node: NodeId| self.members[&node].address;
         let (to_a, to_b) =
             (Introduction { node: b, address: address(b) }, Introduction { node: a, address: address(a) });
         if !self.members.get_mut(&a).is_some_and(|member| member.neighbours.insert(b)) {
-            return Vec::new();
+            return None;
         }
         self.members.get_mut(&b).expect("b is a member").neighbours.insert(a);
-        vec![(a, to_a), (b, to_b)]
+        Some([(a, to_a), (b, to_b)])
     }
 }
 
@@ -428,6 +486,11 @@ impl Mesh {
             let wait = if neighbour.tries > REDIALS { SELDOM } else { soon };
             self.alarms.set(node, now.after(chance.jitter(wait)));
         }
+    }
+
+    /// Whether anyone is on its way: dialled for the first time, or about to dial.
+    pub(crate) fn expects(&self) -> bool {
+        self.known.values().any(|neighbour| neighbour.up.is_none() && neighbour.tries == 0)
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -520,7 +583,7 @@ impl Origins {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use content::Digest;
+    use content::{Digest, Label};
 
     fn node(nr: u16) -> NodeId {
         NodeId(Digest::of(format!("{nr}").as_bytes()))
@@ -530,9 +593,13 @@ mod tests {
         SocketAddr::from(([10, 0, 0, 1], nr))
     }
 
+    fn domain(nr: u8) -> Domain {
+        Domain::Network(IpAddr::from([10, 0, nr, 0]))
+    }
+
     fn joined(members: u16) -> (Tracker, Chance) {
         let (mut tracker, mut chance) = (Tracker::new(16, true), Chance::new(1));
-        (0..members).for_each(|nr| drop(tracker.join(node(nr), address(nr), &mut chance)));
+        (0..members).for_each(|nr| drop(tracker.join(node(nr), address(nr), domain(0), &mut chance)));
         (tracker, chance)
     }
 
@@ -623,6 +690,44 @@ mod tests {
         assert_eq!([benched(Proof::Weak), benched(Proof::Strong)], [3, 12]);
     }
 
+    #[test]
+    fn c9_nobody_has_neighbours_of_one_domain_only_while_there_is_another() {
+        let (mut tracker, mut chance) = joined(0);
+        // Three honest ones among hundreds that stand in one rack.
+        let of = |nr: u16| domain(if nr % 100 == 50 { 1 } else { 2 });
+        let is_open = |tracker: &Tracker, nr: u16| {
+            let around = tracker.members[&node(nr)].neighbours.iter().map(|other| tracker.members[other].domain);
+            around.collect::<BTreeSet<_>>().len() > 1
+        };
+        for nr in 0..300 {
+            tracker.join(node(nr), address(nr), of(nr), &mut chance);
+        }
+        assert!((51..300).all(|nr| is_open(&tracker, nr)), "since the first of the other domain is here");
+        tracker.leave(node(50), &mut chance);
+        tracker.leave(node(150), &mut chance);
+        let left = (0..300).filter(|nr| ![50, 150].contains(nr));
+        let shut =
+            left.filter(|nr| tracker.members[&node(*nr)].neighbours.len() > 8 && !is_open(&tracker, *nr)).count();
+        assert!(shut < 51, "those that were here before any of the other may not have met one: {shut}");
+        assert!(is_symmetric(&tracker));
+    }
+
+    #[test]
+    fn a_domain_is_a_rack_in_a_zone_or_a_network() {
+        let labels = |of: &[(&str, &str)]| -> Labels {
+            of.iter()
+                .map(|(key, value)| (Label::new(key).expect("a label"), Label::new(value).expect("a label")))
+                .collect()
+        };
+        let [a, b, c] = [[10, 0, 0, 1], [10, 0, 0, 200], [10, 0, 1, 1]].map(IpAddr::from);
+        assert_eq!(Domain::of(&labels(&[]), a), Domain::of(&labels(&[("role", "web")]), b));
+        assert_ne!(Domain::of(&labels(&[]), a), Domain::of(&labels(&[]), c));
+        assert_eq!(Domain::of(&labels(&[("rack", "7")]), a), Domain::of(&labels(&[("rack", "7")]), c));
+        assert_ne!(Domain::of(&labels(&[("rack", "7"), ("zone", "a")]), a), Domain::of(&labels(&[("rack", "7")]), a));
+        let [d, e] = ["2001:db8::1", "2001:db8::ffff:1"].map(|ip| ip.parse().expect("an address"));
+        assert_eq!(Domain::of(&labels(&[]), d), Domain::of(&labels(&[]), e));
+    }
+
     fn is_symmetric(tracker: &Tracker) -> bool {
         let mut edges = tracker.members.iter().flat_map(|(a, member)| member.neighbours.iter().map(move |b| (a, b)));
         edges.all(|(a, b)| a != b && tracker.members[b].neighbours.contains(a))
@@ -652,7 +757,7 @@ mod tests {
             let nr = chance.below(40) as u16;
             let changes = match step % 3 {
                 0 => tracker.leave(node(nr), &mut chance),
-                _ => tracker.join(node(nr), address(nr), &mut chance),
+                _ => tracker.join(node(nr), address(nr), domain(0), &mut chance),
             };
             told.extend(changes.stripes);
             for (place, member) in tracker.order.iter().enumerate() {
@@ -669,7 +774,7 @@ mod tests {
     #[test]
     fn an_introduction_goes_to_both_and_the_lower_one_dials() {
         let (mut tracker, mut chance) = joined(1);
-        let made = tracker.join(node(1), address(1), &mut chance).introductions;
+        let made = tracker.join(node(1), address(1), domain(0), &mut chance).introductions;
         assert_eq!(made.len(), 2);
         let dials = made.into_iter().filter(|(to, introduction)| {
             let mut mesh = Mesh::new(*to, Duration::from_millis(50));

@@ -2,7 +2,7 @@
 
 mod fleet;
 
-use content::{NodeId, PieceNo};
+use content::{Fact, NodeId, PieceNo};
 use fleet::*;
 use std::time::Duration;
 use tiding_engine::Engine;
@@ -122,6 +122,38 @@ fn b13_messages_that_come_twice_or_late_have_one_effect() {
 }
 
 #[test]
+fn b12_connections_that_end_at_any_moment_of_a_deploy_leave_one_effect() {
+    let whole = |cut: Option<Duration>| {
+        let mut fleet = Fleet::new(4, 12);
+        let release = release("v1", 60);
+        let signed = sign_release(&release);
+        let began = fleet.now;
+        let publisher = fleet.deploy(&release, &order(1, &signed, None));
+        if let Some(after) = cut {
+            fleet.run_for(after);
+            for (a, b) in [(publisher, ORIGIN), (ORIGIN, 1), (1, 2), (3, 4)] {
+                fleet.disconnect(a, b, DownReason::Broken("reset".to_owned()));
+            }
+        }
+        fleet.run_until("v1", |fleet| fleet.all_confirmed(id_of(&signed)));
+        let took = fleet.now - began;
+        fleet.run_for(Duration::from_secs(1));
+        for nr in fleet.agents() {
+            assert_eq!(fleet.nodes[nr].switches, [id_of(&signed)], "cut {cut:?}: node {nr} switched");
+            assert_eq!(seen(&fleet, nr, |event| matches!(event, Event::Convicted { .. })), 0, "cut {cut:?}");
+        }
+        let told = |what: fn(&Fact) -> bool| fleet.facts().iter().filter(|fact| what(fact)).count();
+        let published = told(|fact| matches!(fact, Fact::Published { .. }));
+        let ordered = told(|fact| matches!(fact, Fact::Ordered { .. }));
+        assert_eq!([published, ordered], [1, 1], "cut {cut:?}");
+        took
+    };
+    let took = whole(None);
+    let cuts = 150;
+    (1..=cuts).for_each(|nr| assert!(whole(Some(Duration::from_nanos(took * nr / cuts))) > 0));
+}
+
+#[test]
 fn b14_a_clock_that_jumps_an_hour_costs_no_connection() {
     let mut fleet = Fleet::new(6, 6);
     deploy(&mut fleet, "v1", 20, 1, &[]);
@@ -134,6 +166,38 @@ fn b14_a_clock_that_jumps_an_hour_costs_no_connection() {
     fleet.run_for(Duration::from_secs(40));
     assert_eq!(downs(&fleet), before, "they ask each other first");
     deploy(&mut fleet, "v2", 20, 2, &[]);
+}
+
+#[test]
+fn b14_one_machine_that_sleeps_through_a_deploy_is_missed_by_nobody_and_arrives_when_it_wakes() {
+    let mut fleet = Fleet::new(6, 14);
+    deploy(&mut fleet, "v1", 20, 1, &[]);
+    let honest = deploy(&mut Fleet::new(6, 14), "v1", 400, 1, &[]);
+    let release = release("v2", 400);
+    let signed = sign_release(&release);
+    let (sleeper, began) = (3, fleet.now);
+    fleet.deploy(&release, &order(2, &signed, None));
+    fleet.run_for(Duration::from_nanos(honest / 2));
+    let half = fleet.nodes[sleeper].disk.contents.get(&spec("v2", 400).id()).map_or(0, |held| held.have.count());
+    assert!((20..400).contains(&half), "it sleeps in the middle: {half} pieces");
+    fleet.sleep(sleeper, Duration::from_secs(3600));
+    let here = |fleet: &Fleet, nr| fleet.confirmed(nr) == Some(id_of(&signed));
+    fleet.run_until("v2", |fleet| fleet.agents().into_iter().filter(|nr| *nr != sleeper).all(|nr| here(fleet, nr)));
+    assert!(
+        fleet.now - began < honest + SECOND / 2,
+        "{} ms instead of {}",
+        (fleet.now - began) / 1_000_000,
+        honest / 1_000_000
+    );
+    fleet.run_for(Duration::from_secs(3590));
+    assert!(!here(&fleet, sleeper), "it sleeps");
+    assert!(seen(&fleet, ORIGIN, |event| matches!(event, Event::PeerDown { .. })) > 0, "it was given up");
+    fleet.run_until("v2 there", |fleet| here(fleet, sleeper));
+    for nr in 0..fleet.nodes.len() {
+        assert_eq!(seen(&fleet, nr, |event| matches!(event, Event::Convicted { .. })), 0, "node {nr} convicts someone");
+    }
+    let had = fleet.nodes[sleeper].got_pieces.iter().filter(|((of, _), n)| *of == release.content.id() && **n > 1);
+    assert!(had.count() < 40, "what it had does not come again");
 }
 
 #[test]
@@ -154,7 +218,7 @@ fn c6_three_in_ten_that_corrupt_everything_delay_the_others_and_stop_nobody() {
 }
 
 #[test]
-fn c8_whoever_asks_for_everything_again_and_again_slows_the_others_down_and_stops_nobody() {
+fn c8_whoever_asks_for_everything_again_and_again_slows_nobody_down_by_a_tenth() {
     let (pieces, greedy) = (800, 3);
     let second = |fleet: &mut Fleet, ask: bool| {
         deploy(fleet, "v1", 100, 1, &[]);
@@ -178,9 +242,9 @@ fn c8_whoever_asks_for_everything_again_and_again_slows_the_others_down_and_stop
     let mut fleet = Fleet::new(8, 8);
     fleet.nodes[greedy].evil = Some(Evil::Greedy);
     let took = second(&mut fleet, true);
-    assert!(fleet.thrown_away > 100, "it got {} pieces that it had", fleet.thrown_away);
-    // Neighbours are served in turn, and it is always in line.
-    assert!(took <= 4 * honest, "{} ms instead of {}", took / 1_000_000, honest / 1_000_000);
+    // It gets one piece in a while of each neighbour, of what it says that it has.
+    assert!((5..=30).contains(&fleet.thrown_away), "it got {} pieces that it had", fleet.thrown_away);
+    assert!(took * 10 <= 11 * honest, "{} ms instead of {}", took / 1_000_000, honest / 1_000_000);
     let left = footprints(&fleet).iter().map(|footprint| footprint.queued).max();
     assert!(left <= Some(512), "what it asked for does not pile up: {left:?}");
 }

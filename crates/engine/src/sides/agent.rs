@@ -110,8 +110,9 @@ impl Engine {
         }
         let Side::Agent(agent) = &mut self.side else { return };
         agent.mesh.introduced(now, to);
-        if self.peers.contains_key(&to.node) {
-            agent.mesh.up(now, to.node);
+        match self.peers.contains_key(&to.node) {
+            true => agent.mesh.up(now, to.node),
+            false => self.swarm.expect(now),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::door::{
 use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout};
 use crate::swarm::{Blame, Place};
-use crate::tracker::{Changes, Proof, Tracker};
+use crate::tracker::{Changes, Domain, Proof, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
@@ -260,7 +260,10 @@ impl Engine {
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
         let changes = match (hello.listen, seen) {
-            (Some(listen), Some(seen)) => origin.tracker.join(peer, reachable(listen, seen), &mut self.chance),
+            (Some(listen), Some(seen)) => {
+                let address = reachable(listen, seen);
+                origin.tracker.join(peer, address, Domain::of(&known.labels, address.ip()), &mut self.chance)
+            }
             _ => Changes::default(),
         };
         self.allot_anew(now, peer);

@@ -236,7 +236,7 @@ impl Swarm {
     /// Whether a peer of that role is to be asked at all at this moment: a source only when no neighbour is of help.
     fn may_ask_now(&self, transfer: &super::Transfer, other: Role) -> bool {
         match (self.settings.role, other) {
-            (Role::Agent, Role::Origin) => transfer.is_plain || !self.has_helpers(transfer),
+            (Role::Agent, Role::Origin) => transfer.is_plain || !(self.expects || self.has_helpers(transfer)),
             (Role::Origin, Role::Agent) => !transfer.has_publisher(),
             _ => true,
         }

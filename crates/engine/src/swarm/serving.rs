@@ -21,6 +21,10 @@ const STUCK: u32 = 8;
 /// Every so many-th piece goes to someone who asked for it, even if others are to be passed on.
 const ASKED_FOR: u32 = 6;
 
+/// What a peer may ask for while it is connected, beyond the whole of a content: such a part of it, and so many pieces.
+const AGAIN: u32 = 4;
+const LEAST_AGAIN: u32 = 64;
+
 /// Pieces in a row that a publisher may fail to read.
 const UNREAD: u32 = 32;
 
@@ -31,6 +35,10 @@ pub(super) struct Serving {
     sending: VecDeque<(ContentId, PieceNo)>,
     /// Its link is stuck; what is on it holds up nobody else.
     is_stuck: bool,
+    /// How many pieces it asked for, of each content.
+    asked: Vec<(ContentId, u32)>,
+    /// When it was last given more than its share.
+    beyond: Option<Time>,
     pub(super) is_lined_up: bool,
 }
 
@@ -72,6 +80,9 @@ impl Serving {
             return true;
         }
         let room = self.queue.len() < QUEUED;
+        if room {
+            *self.asked_of(content) += 1;
+        }
         let due = Due { content, piece, is_passed_on: false, is_page };
         match (room, is_page) {
             (true, true) => self.queue.push_front(due),
@@ -92,11 +103,43 @@ impl Serving {
     /// Takes a piece out; whether it was to be passed on, if it was there.
     pub(super) fn cancel(&mut self, content: ContentId, piece: PieceNo) -> Option<bool> {
         let at = self.queue.iter().position(|due| (due.content, due.piece) == (content, piece));
-        at.and_then(|at| self.queue.remove(at)).map(|due| due.is_passed_on)
+        let gone = at.and_then(|at| self.queue.remove(at)).map(|due| due.is_passed_on);
+        if gone == Some(false) {
+            let asked = self.asked_of(content);
+            *asked = asked.saturating_sub(1);
+        }
+        gone
     }
 
     pub(super) fn forget(&mut self, content: ContentId) {
         self.queue.retain(|due| due.content != content);
+    }
+
+    fn asked_of(&mut self, content: ContentId) -> &mut u32 {
+        let at = self.asked.iter().position(|(of, _)| *of == content).unwrap_or_else(|| {
+            self.asked.push((content, 0));
+            self.asked.len() - 1
+        });
+        &mut self.asked[at].1
+    }
+
+    /// Whether a peer may have a piece of a content of so many for the asking: one that it holds by its own word, or more than there are,
+    /// it gets once in such a while only.
+    pub(super) fn may_have(
+        &mut self,
+        now: Time,
+        content: ContentId,
+        (total, has_it): (u32, bool),
+        every: Duration,
+    ) -> bool {
+        if !has_it && *self.asked_of(content) < total + total / AGAIN + LEAST_AGAIN {
+            return true;
+        }
+        let is_due = self.beyond.is_none_or(|last| now.since(last) >= every);
+        if is_due {
+            self.beyond = Some(now);
+        }
+        is_due
     }
 
     /// What counts against the link.

@@ -139,6 +139,82 @@ fn what_a_faulty_payload_stood_for_is_asked_of_the_others() {
     assert!(again.iter().any(|(to, what)| *to != liar && *what == piece), "{again:?}");
 }
 
+/// An agent that has just come: it lacks all of a content that its source holds, and neighbours may be on their way.
+fn just_came(expects: bool) -> (Swarm, ContentId, Vec<Action>) {
+    let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(100));
+    let source = node(99);
+    swarm.peer_up(NOW, source, Role::Origin);
+    if expects {
+        swarm.expect(NOW);
+    }
+    swarm.want(NOW, spec);
+    swarm.opened(NOW, spec.id(), Ok((Bitmap::empty(spec.total()), false, false)));
+    swarm.message(NOW, source, Message::Holding { content: spec.id(), have: None, wants: false });
+    let then = actions(&mut swarm);
+    (swarm, spec.id(), then)
+}
+
+#[test]
+fn whoever_expects_neighbours_asks_them_and_its_source_only_when_none_comes() {
+    assert!(!wants(&just_came(false).2).is_empty(), "whoever expects nobody asks its source at once");
+    let (mut swarm, content, then) = just_came(true);
+    assert!(wants(&then).is_empty(), "{then:?}");
+    swarm.peer_up(NOW, node(1), Role::Agent);
+    swarm.expect_no_more(NOW);
+    swarm.message(NOW, node(1), Message::Holding { content, have: None, wants: false });
+    assert!(wants(&actions(&mut swarm)).iter().all(|(to, _)| *to == node(1)));
+
+    let (mut swarm, _, _) = just_came(true);
+    swarm.expect_no_more(NOW);
+    swarm.tick(NOW);
+    assert!(wants(&actions(&mut swarm)).iter().any(|(to, _)| *to == node(99)), "nobody can be reached");
+    let (mut swarm, _, _) = just_came(true);
+    swarm.tick(NOW.after(Duration::from_secs(1)));
+    assert!(wants(&actions(&mut swarm)).iter().any(|(to, _)| *to == node(99)), "nobody has come in time");
+    let (mut swarm, _, _) = just_came(true);
+    swarm.peer_up(NOW, node(1), Role::Agent);
+    swarm.expect_no_more(NOW);
+    swarm.tick(NOW.after(GREETING));
+    assert!(wants(&actions(&mut swarm)).iter().any(|(to, _)| *to == node(99)), "who came has nothing");
+}
+
+#[test]
+fn c8_whoever_asks_for_more_than_there_is_or_for_what_it_has_gets_one_piece_in_a_while() {
+    let (mut swarm, spec) = (
+        Swarm::new(
+            Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) },
+            Chance::new(1),
+        ),
+        spec(100),
+    );
+    let (content, greedy) = (spec.id(), node(1));
+    swarm.hold(spec, NOW);
+    swarm.peer_up(NOW, greedy, Role::Agent);
+    let asks = |swarm: &mut Swarm, now: Time| {
+        let mut sent = 0;
+        for piece in (1..=100).map(PieceNo) {
+            swarm.message(now, greedy, Message::Want { content, pieces: vec![piece] });
+            for action in actions(swarm) {
+                assert!(!matches!(action, Action::Convict(..)));
+                if let Action::SendPiece(to, content, piece) = action {
+                    sent += 1;
+                    swarm.sent(now, to, content, piece, 65_536);
+                }
+            }
+        }
+        sent
+    };
+    let sent: [u32; 4] = std::array::from_fn(|_| asks(&mut swarm, NOW));
+    assert_eq!(sent[0], 100);
+    assert_eq!(sent.iter().sum::<u32>(), 101 + 25 + 64 + 1, "{sent:?}");
+    assert_eq!(asks(&mut swarm, NOW.after(Duration::from_secs(2))), 1);
+
+    swarm.peer_up(NOW, greedy, Role::Agent);
+    swarm.message(NOW, greedy, Message::Holding { content, have: None, wants: false });
+    assert_eq!(asks(&mut swarm, NOW), 1, "it has everything by its own word");
+}
+
 #[test]
 fn c5_false_claims_are_struck_off_and_too_many_convict() {
     let (mut swarm, content) = fetching(100, 1);

@@ -141,6 +141,8 @@ pub(crate) struct Node {
     life: u64,
     pub(crate) disk: Disk,
     pub(crate) evil: Option<Evil>,
+    /// Until when its machine sleeps.
+    asleep: u64,
     link_free: u64,
     /// Bytes per second that it may send, as its engine said last.
     pub(crate) allowed: Allowed,
@@ -243,6 +245,7 @@ impl Fleet {
             life: 0,
             disk: Disk::default(),
             evil: None,
+            asleep: 0,
             link_free: 0,
             allowed: Allowed::default(),
             limit: None,
@@ -387,8 +390,17 @@ impl Fleet {
         }
     }
 
+    /// One machine sleeps: what reaches it meanwhile waits for it, and its own clock stands still for it.
+    pub(crate) fn sleep(&mut self, nr: usize, time: Duration) {
+        self.nodes[nr].asleep = self.now + time.as_nanos() as u64;
+    }
+
     fn step(&mut self) -> bool {
         let Some(Reverse((at, number, nr, life))) = self.queue.pop() else { return false };
+        if self.nodes[nr].asleep > at {
+            self.queue.push(Reverse((self.nodes[nr].asleep, number, nr, life)));
+            return true;
+        }
         let what = self.whats.remove(&number).expect("every moment has its what");
         self.now = self.now.max(at);
         if self.nodes[nr].life != life {
