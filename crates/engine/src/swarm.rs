@@ -274,6 +274,9 @@ impl Swarm {
         if role == Role::Operator {
             self.publishers.insert(peer);
         }
+        if role == Role::Agent && self.expects {
+            self.alarms.sooner(Alarm::Expected, now.after(GREETING));
+        }
         let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
         for content in open {
             if role == Role::Origin {
@@ -283,18 +286,19 @@ impl Swarm {
         }
     }
 
-    /// Neighbours are on their way: as long as they may still come and say what they hold, a source is not asked for what they
-    /// may have. A crowd that comes at once would all begin there.
+    /// Neighbours are on their way to one that has none: until the first is here and has said what it holds, a source is not asked
+    /// for what it may have. A crowd that comes at once would all begin there.
     pub(crate) fn expect(&mut self, now: Time) {
-        self.expects = true;
-        self.alarms.ensure(Alarm::Expected, now.after(self.settings.patience));
+        if self.is_alone() {
+            self.expects = true;
+            self.alarms.ensure(Alarm::Expected, now.after(self.settings.patience));
+        }
     }
 
-    /// No neighbour is on its way any more: those that came still have the time to say what they hold.
+    /// No neighbour is on its way any more.
     pub(crate) fn expect_no_more(&mut self, now: Time) {
-        if self.expects {
-            let wait = if self.is_alone() { Duration::ZERO } else { GREETING };
-            self.alarms.sooner(Alarm::Expected, now.after(wait));
+        if self.expects && self.is_alone() {
+            self.alarms.sooner(Alarm::Expected, now);
         }
     }
 

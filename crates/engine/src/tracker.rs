@@ -367,7 +367,7 @@ impl Tracker {
         let is_small = self.members.len() <= self.neighbours + 1;
         let chosen: Vec<NodeId> = match is_small {
             true => self.members.keys().copied().collect(),
-            false => (0..self.neighbours * 2).map(|_| self.order[chance.below(self.order.len())]).collect(),
+            false => (0..self.neighbours * 2).map(|_| self.draw_needy(chance)).collect(),
         };
         let mut made = Vec::new();
         for other in chosen {
@@ -378,6 +378,14 @@ impl Tracker {
         }
         made.extend(self.open_up(node, chance).into_iter().flatten());
         made
+    }
+
+    /// Of two that are drawn the one with fewer neighbours: else those who came first would be found by everyone.
+    fn draw_needy(&self, chance: &mut Chance) -> NodeId {
+        let mut drawn = || self.order[chance.below(self.order.len())];
+        let (one, other) = (drawn(), drawn());
+        let degree = |node: &NodeId| self.members[node].neighbours.len();
+        if degree(&other) < degree(&one) { other } else { one }
     }
 
     /// Whoever has neighbours of one domain only is introduced to someone of another, when there is one: what fails as a whole, or is
@@ -745,6 +753,8 @@ mod tests {
         let mean = tracker.members.values().map(|m| m.neighbours.len()).sum::<usize>() / 400;
         // Sixteen, and those of the given order.
         assert!((14..=22).contains(&mean) && is_symmetric(&tracker), "{mean}");
+        let most = tracker.members.values().map(|m| m.neighbours.len()).max();
+        assert!(most <= Some(40), "nobody has many more than the others: {most:?}");
         (0..200).for_each(|nr| drop(tracker.leave(node(nr), &mut chance)));
         assert!(tracker.members.values().all(|m| m.neighbours.len() >= 8) && is_symmetric(&tracker));
     }

@@ -282,12 +282,13 @@ fn c5_liars_and_stallers_cost_a_deadline_and_no_more() {
         let millis = |nanos: u64| nanos / 1_000_000;
         let took = (millis(of_honest), millis(of_all), millis(honest));
         assert!(of_honest < honest + 1_500_000_000, "{evil:?}: {took:?}");
-        // Those that say they have it all get it in the end as well, from the origin if from nobody else.
-        assert!(of_all < honest + 2_500_000_000, "{evil:?}: {took:?}");
+        // Those that say they have it all get it in the end as well: a piece a second from each, as they need none by their own word.
+        let patience: u64 = if evil == Evil::Lies { 40_000_000_000 } else { 2_500_000_000 };
+        assert!(of_all < honest + patience, "{evil:?}: {took:?}");
         // A liar says that it wants nothing, so nobody pushes it anything: it fetches a copy of its own in the end. And whoever
         // should get something from it asks the origin for some of it, until the liar is convicted.
         // The pages go to four at once, and what is overdue is asked for sooner than a staller is found out.
-        let most = if evil == Evil::Lies { 3.0 + 1.2 } else { 3.2 };
+        let most = if evil == Evil::Lies { 3.0 } else { 3.5 };
         let copies = days.iter().map(|day| day.copies).sum::<f64>() / days.len() as f64;
         assert!(copies <= most, "{evil:?}: {copies} copies");
     }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 use tiding_sim::flock::figures::measure;
 use tiding_sim::flock::scenario::{self, Scenario};
-use tiding_sim::flock::{Outcome, Progress, run_telling};
+use tiding_sim::flock::{Arrivals, Outcome, Progress, run_telling};
 
 fn after(flag: &str) -> Option<u64> {
     std::env::args().skip_while(|word| word != flag).nth(1)?.parse().ok()
@@ -152,5 +152,11 @@ fn stretches(outcome: &Outcome) {
             stretch.guilty,
             stretch.innocent
         );
+    }
+    let arrival = |piece: &Arrivals| [piece.first, piece.mean(), piece.last].map(|after| after.as_secs_f64() * 1000.0);
+    println!("pieces: to the first, on average, to the last, ms");
+    for (nth, piece) in diary.pieces.iter().enumerate() {
+        let [first, mean, last] = arrival(piece);
+        println!("  {nth:>6} {first:>9.1} {mean:>9.1} {last:>9.1}");
     }
 }

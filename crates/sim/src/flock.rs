@@ -21,7 +21,7 @@ mod plan;
 mod run;
 pub mod scenario;
 
-pub use diary::{Diary, Stretch};
+pub use diary::{Arrivals, Diary, Stretch};
 pub use member::Manner;
 pub use model::{Model, Shared};
 pub use outcome::Outcome;

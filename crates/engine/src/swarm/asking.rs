@@ -428,6 +428,7 @@ impl Swarm {
         } else if !asked
             && role != Role::Origin
             && !transfer.order.is_next_to(from, piece)
+            && !(transfer.goes_everywhere(piece) && transfer.order.is_near(from))
             && !transfer.order.was_next_to(from)
         {
             transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)

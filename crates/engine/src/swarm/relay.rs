@@ -229,6 +229,20 @@ impl Order {
         self.0.iter().flatten().filter(|lane| lane.came >= KNOWN).map(Lane::usual).max()
     }
 
+    /// To whom what came from someone is passed on when it goes down every tree: to all that are next to us, but to those before us
+    /// only what a source gave us, or one after us.
+    fn everywhere(&self, from: NodeId, is_from_source: bool) -> Vec<NodeId> {
+        let mut to = Vec::new();
+        for lane in self.0.iter().flatten() {
+            let up = lane.stripe.from.filter(|_| is_from_source || lane.stripe.to.contains(&from));
+            to.extend(lane.stripe.to.iter().copied().chain(up));
+        }
+        to.sort_unstable();
+        to.dedup();
+        to.retain(|peer| *peer != from);
+        to
+    }
+
     /// From which node a piece comes unasked, if it is not an origin.
     pub(super) fn parent(&self, piece: PieceNo) -> Option<NodeId> {
         self.0.as_ref().and_then(|lanes| lanes[stripe_of(piece)].stripe.from)
@@ -655,7 +669,12 @@ impl Swarm {
         let is_from_source = self.peers.get(&from).is_some_and(|peer| peer.role == Role::Origin);
         let goes_up = is_from_source || transfer.order.children(piece).contains(&from);
         let up = transfer.order.parent(piece).filter(|_| goes_up);
-        for peer in transfer.order.children(piece).iter().chain(&up).filter(lacks) {
+        // Without the pages nobody verifies anything: whoever is inside one tree must not wait for them as a leaf of the other.
+        let to = match transfer.goes_everywhere(piece) {
+            true => transfer.order.everywhere(from, is_from_source),
+            false => transfer.order.children(piece).iter().copied().chain(up).collect(),
+        };
+        for peer in to.iter().filter(lacks) {
             if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
                 && !serving.is_behind(AHEAD)
             {
@@ -698,6 +717,7 @@ impl Swarm {
         if !transfer.order.is_near(peer) {
             return;
         }
+        let everywhere = if transfer.goes_everywhere(PieceNo(0)) { transfer.pages } else { 0 };
         let (Some(partner), Some(to)) = (transfer.partners.get_mut(&peer), self.peers.get_mut(&peer)) else {
             return;
         };
@@ -707,7 +727,7 @@ impl Swarm {
         while partner.wants && partner.caught_up < transfer.total && !to.serving.is_behind(AHEAD) {
             let piece = PieceNo(partner.caught_up);
             partner.caught_up += 1;
-            let is_its = transfer.order.is_next_to(peer, piece);
+            let is_its = transfer.order.is_next_to(peer, piece) || piece.0 < everywhere;
             if is_its && transfer.have.contains(piece) && !partner.have.contains(piece) {
                 to.serving.push(content, piece);
             }

@@ -295,6 +295,11 @@ impl Transfer {
         }
     }
 
+    /// Whether a piece is passed on along every tree and not only its own.
+    pub(super) fn goes_everywhere(&self, piece: PieceNo) -> bool {
+        piece.0 < self.pages && self.pages <= FEW_PAGES
+    }
+
     /// Whether someone who holds this could verify that page (or that data piece: then all pages are needed).
     pub(super) fn has_parent_of(&self, have: &Bitmap, piece: PieceNo) -> bool {
         match piece.0 < self.pages {
@@ -614,6 +619,10 @@ pub(super) const TELL_RELAYED_APART: Duration = Duration::from_millis(100);
 /// So many pieces that came in order make it likely that the rest will.
 pub(super) const SETTLED: u32 = 64;
 pub(super) const TELL_RELAYED: Duration = Duration::from_secs(1);
+
+/// The pages of a content that has no more than these (400 MiB) go down all trees: everyone gets them twice, which is less than
+/// what it takes to fill a second tree that has to wait for the first.
+const FEW_PAGES: u32 = 8;
 
 /// So many pieces that came before the pages show that those were left out.
 const EARLY: usize = 3;

@@ -44,14 +44,37 @@ pub struct Diary {
     pub each: Duration,
     /// All of them.
     pub stretches: Vec<Stretch>,
+    /// When each piece came.
+    pub pieces: Vec<Arrivals>,
     /// What each agent has of what is measured.
     have: Vec<Bitmap>,
+}
+
+/// When a piece came to agents that are measured, the first time to each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Arrivals {
+    /// To the first of them.
+    pub first: Duration,
+    /// To all of them together.
+    pub sum: Duration,
+    /// To the last of them.
+    pub last: Duration,
+    /// To how many.
+    pub agents: u32,
+}
+
+impl Arrivals {
+    /// On average.
+    pub fn mean(&self) -> Duration {
+        self.sum / self.agents.max(1)
+    }
 }
 
 impl Diary {
     /// One of so many machines and so many pieces.
     pub(super) fn new(each: Duration, machines: usize, pieces: u32) -> Self {
-        Self { each, stretches: Vec::new(), have: vec![Bitmap::empty(pieces); machines] }
+        let have = vec![Bitmap::empty(pieces); machines];
+        Self { each, stretches: Vec::new(), pieces: vec![Arrivals::default(); pieces as usize], have }
     }
 
     /// The stretch at a time after the publication. A day that gets long is told in longer stretches.
@@ -72,6 +95,12 @@ impl Diary {
     /// A payload came.
     pub(super) fn came(&mut self, since: u64, node: u32, piece: u32, is_measured: bool) {
         let is_new = self.have[node as usize].insert(PieceNo(piece));
+        if is_measured && is_new {
+            let (arrivals, after) = (&mut self.pieces[piece as usize], Duration::from_nanos(since));
+            arrivals.first = if arrivals.agents == 0 { after } else { arrivals.first };
+            (arrivals.sum, arrivals.last) = (arrivals.sum + after, after);
+            arrivals.agents += 1;
+        }
         let now = self.at(since);
         match (is_measured, is_new) {
             (false, _) => now.to_others += 1,
