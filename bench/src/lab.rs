@@ -144,11 +144,7 @@ impl Lab {
             attributes: Some(found.attributes),
             entries: found.entries,
             size: found.size,
-            instructions: Instructions {
-                path: self.path.as_os_str().as_encoded_bytes().to_vec(),
-                health_window_ms: 0,
-                keep: 2,
-            },
+            instructions: Instructions::plain(self.path.as_os_str().as_encoded_bytes(), 0, 2),
         };
         Signed { kind: PayloadKind::Release, payload: release.encode(), signatures: Vec::new() }
     }

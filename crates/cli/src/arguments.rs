@@ -1,6 +1,6 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
-use crate::{deploy, forget, join, limit, playground, rollback, running, status, stop, token, up, verify};
+use crate::{deploy, direct, forget, join, limit, playground, rollback, running, status, stop, token, up, verify};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,11 +43,19 @@ pub(crate) enum Command {
     /// Run what this machine was made by `up` or `join`
     Run(running::Run),
     /// Put a directory or a file at a path on every node
-    Deploy(deploy::Deploy),
+    Deploy(Box<deploy::Deploy>),
     /// Show where every node stands
     Status(status::Status),
     /// Order an application back to a release that was published before
     Rollback(rollback::Rollback),
+    /// Let nobody switch any more in the rollout that is under way
+    Pause(direct::Directed),
+    /// Let a paused rollout go on
+    Resume(direct::Directed),
+    /// Open the next wave now
+    Promote(direct::Directed),
+    /// End the rollout that is under way: everyone goes back
+    Abort(direct::Directed),
     /// Have every node read again what is live, and compare it with what was published
     Verify(verify::Verify),
     /// Make a join line, or take one back

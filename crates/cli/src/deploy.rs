@@ -1,5 +1,6 @@
 //! `tiding deploy DIR --to PATH`.
 
+use crate::care::Care;
 use crate::failure::{Failure, Kind};
 use crate::parse;
 use crate::publishing::{Publishing, check_target};
@@ -13,7 +14,8 @@ use std::time::Duration;
 /// Puts a directory or a file at a path on every node.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tiding deploy ./build --to /srv/app\n  \
-    tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --health-window 30s\n  \
+    tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --waves 1,10%,100% \\\n    \
+    --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on zone=a\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
@@ -34,12 +36,6 @@ pub(crate) struct Deploy {
     /// Why, for those who read `tiding status`
     #[arg(short, long, default_value = "")]
     message: String,
-    /// How long a node must stay healthy until it is confirmed
-    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse::duration)]
-    health_window: Duration,
-    /// How many nodes may fail before the rollout halts
-    #[arg(long, value_name = "NODES", default_value_t = 0)]
-    budget: u32,
     /// Only agents with this label; may be given several times
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
     on: Vec<(Label, Label)>,
@@ -55,6 +51,8 @@ pub(crate) struct Deploy {
     /// Print the end as one line of JSON on standard output
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    care: Care,
 }
 
 impl Deploy {
@@ -78,14 +76,15 @@ impl Deploy {
         })?;
         let mut selector = self.on.clone();
         selector.sort();
-        Ok(DeployOptions {
+        let options = self.care.say(DeployOptions {
             version: self.version.clone(),
             message: self.message.clone(),
-            health_window: self.health_window,
-            budget: self.budget,
             selector,
             limit: settings.limit(self.limit)?,
             ..DeployOptions::new(&app, &self.to)
-        })
+        });
+        let makes_no_sense = |why| Failure::new(Kind::Usage, "this cannot be deployed").because(why);
+        options.check().map_err(makes_no_sense)?;
+        Ok(options)
     }
 }

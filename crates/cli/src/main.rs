@@ -4,7 +4,9 @@
 //! fleets here. Only this crate prints, and what came over the network is escaped before it is printed.
 
 mod arguments;
+mod care;
 mod deploy;
+mod direct;
 mod escape;
 mod failure;
 mod follow;
@@ -33,6 +35,7 @@ mod watching;
 mod words;
 
 use arguments::Command;
+use content::directive::Verb;
 use failure::{Failure, Kind};
 use settings::Settings;
 use std::process::ExitCode;
@@ -74,6 +77,10 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Rollback(rollback) => rollback.run(settings).await,
         Command::Verify(verify) => verify.run(settings).await,
         Command::Token(token) => token.run(settings).await,
+        Command::Pause(directed) => directed.run(settings, Verb::Pause).await,
+        Command::Resume(directed) => directed.run(settings, Verb::Resume).await,
+        Command::Promote(directed) => directed.run(settings, Verb::Promote).await,
+        Command::Abort(directed) => directed.run(settings, Verb::Abort).await,
         Command::Forget(forget) => forget.run(settings).await,
         Command::Limit(limit) => limit.run(settings).await,
         Command::Stop(stop) => stop.run(settings),

@@ -1,5 +1,6 @@
 //! Values of flags that clap does not know: durations, rates, labels, names made from paths.
 
+use content::order::Wave;
 use content::{Label, Rate};
 use std::path::Path;
 use std::time::Duration;
@@ -75,6 +76,75 @@ pub(crate) fn label(text: &str) -> Result<(Label, Label), String> {
     Ok((part(key)?, part(value)?))
 }
 
+/// What is asked, before it is known how long an answer may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Asked {
+    Shell(String),
+    Tcp { host: String, port: u16 },
+    Http { host: String, port: u16, path: String },
+    Unit(String),
+}
+
+const PROBES: &str = "write http://HOST:PORT/PATH, tcp://HOST:PORT, unit:NAME or sh:LINE";
+
+/// Something that says whether a release is well.
+pub(crate) fn probe(text: &str) -> Result<Asked, String> {
+    let (sort, rest) = text.split_once(':').ok_or(PROBES)?;
+    match (sort, rest.strip_prefix("//")) {
+        ("http", Some(rest)) => {
+            let (place, path) = rest.find('/').map_or((rest, "/"), |at| rest.split_at(at));
+            let (host, port) = host_and_port(place, Some(80))?;
+            Ok(Asked::Http { host, port, path: path.to_owned() })
+        }
+        ("https", _) => Err("a node asks itself, over plain http; for anything else use sh:curl …".to_owned()),
+        ("tcp", Some(place)) => {
+            let (host, port) = host_and_port(place, None)?;
+            Ok(Asked::Tcp { host, port })
+        }
+        ("unit", None) if !rest.is_empty() => Ok(Asked::Unit(rest.to_owned())),
+        ("sh", None) if !rest.trim().is_empty() => Ok(Asked::Shell(rest.to_owned())),
+        _ => Err(PROBES.to_owned()),
+    }
+}
+
+/// `HOST:PORT`; an IPv6 address stands in brackets.
+fn host_and_port(text: &str, usual: Option<u16>) -> Result<(String, u16), String> {
+    let no_port = || usual.ok_or_else(|| format!("`{text}` has no port; {PROBES}"));
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, "")) => (host, no_port()?),
+        Some((host, port)) => (host, port_of(port.strip_prefix(':').unwrap_or(port))?),
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, port_of(port)?),
+            None => (text, no_port()?),
+        },
+    };
+    if host.is_empty() { Err(format!("`{text}` names no host; {PROBES}")) } else { Ok((host.to_owned(), port)) }
+}
+
+fn port_of(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port > 0).ok_or_else(|| format!("`{text}` is no port"))
+}
+
+/// So many of so many: `2/3`.
+pub(crate) fn share(text: &str) -> Result<(u8, u8), String> {
+    let parts = text.split_once('/').and_then(|(k, n)| Some((k.parse().ok()?, n.parse().ok()?)));
+    match parts {
+        Some((k, n)) if 1 <= k && k <= n && n <= 100 => Ok((k, n)),
+        _ => Err("write how many of how many, for example 2/3; at most of 100".to_owned()),
+    }
+}
+
+/// A wave: so many nodes, or such a share of them.
+pub(crate) fn wave(text: &str) -> Result<Wave, String> {
+    const WAVES: &str = "write numbers of nodes and shares of all of them, for example 1,10%,50%,100%";
+    let text = text.trim();
+    let wave = match text.strip_suffix('%') {
+        Some(share) => scaled(share, 10).filter(|share| *share <= 1000).map(|share| Wave::PerMille(share as u16)),
+        None => text.parse().ok().map(Wave::Count),
+    };
+    wave.filter(|wave| !matches!(wave, Wave::Count(0) | Wave::PerMille(0))).ok_or_else(|| WAVES.to_owned())
+}
+
 /// The name of an application from the last part of a path: lower case, and a dash for what a name may not hold.
 pub(crate) fn name_from(path: &Path) -> Option<String> {
     let last = path.file_name()?.to_string_lossy().to_lowercase();
@@ -125,6 +195,30 @@ mod tests {
             assert!(limit(much).is_err(), "{much}");
         }
         assert!(limit("7kbit").is_err() && limit("0MB").is_err());
+    }
+
+    #[test]
+    fn a_probe_says_what_is_asked_and_where() {
+        let http = |host: &str, port, path: &str| Asked::Http { host: host.to_owned(), port, path: path.to_owned() };
+        assert_eq!(probe("http://127.0.0.1:8080/up?x=1"), Ok(http("127.0.0.1", 8080, "/up?x=1")));
+        assert_eq!(probe("http://localhost"), Ok(http("localhost", 80, "/")));
+        assert_eq!(probe("http://[::1]:81/"), Ok(http("::1", 81, "/")));
+        assert_eq!(probe("tcp://db:5432"), Ok(Asked::Tcp { host: "db".to_owned(), port: 5432 }));
+        assert_eq!(probe("unit:web.service"), Ok(Asked::Unit("web.service".to_owned())));
+        assert_eq!(probe("sh:test -e /x"), Ok(Asked::Shell("test -e /x".to_owned())));
+        for unclear in ["tcp://db", "http:/x", "web", "unit:", "sh: ", "http://:80/", "tcp://db:0", "https://x/"] {
+            assert!(probe(unclear).is_err(), "{unclear}");
+        }
+    }
+
+    #[test]
+    fn waves_are_counts_and_shares() {
+        assert_eq!(wave("1"), Ok(Wave::Count(1)));
+        assert_eq!(wave(" 12.5%"), Ok(Wave::PerMille(125)));
+        assert_eq!(wave("100%"), Ok(Wave::PerMille(1000)));
+        assert!(["0", "0%", "101%", "-1", "ten", "5 %x", ""].iter().all(|unclear| wave(unclear).is_err()));
+        assert_eq!(share("2/3"), Ok((2, 3)));
+        assert!(["3/2", "0/3", "2", "2/300"].iter().all(|unclear| share(unclear).is_err()));
     }
 
     #[test]

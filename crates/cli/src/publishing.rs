@@ -72,7 +72,7 @@ impl Scene {
             stage: Stage::Reading,
             began: Instant::now(),
             story: Story::new(0),
-            judge: Judge::new(goal, patience),
+            judge: Judge::new(goal, patience + options.longest_switch()),
             screen: Screen::new(),
             agents_seen: false,
         }

@@ -100,6 +100,11 @@ fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
             format!("spreading, the origin has {} of {} pieces", rollout.origin_have, rollout.origin_total)
         }
         RolloutState::Rolling { wave } => format!("rolling, wave {}", u32::from(*wave) + 1),
+        RolloutState::Paused { wave, by, why } => {
+            let at = wave.map_or_else(|| "before its first wave".to_owned(), |wave| format!("at wave {}", wave + 1));
+            let why = if why.is_empty() { String::new() } else { format!(": {}", escape(why)) };
+            format!("PAUSED {at} by {}{why}", escape(by))
+        }
         RolloutState::Halted { why } => format!("HALTED: {}", escape(why)),
         RolloutState::Finished => "finished".to_owned(),
     };

@@ -18,12 +18,14 @@ pub struct Malformed {
     pub what: &'static str,
     /// What is wrong with it.
     pub why: String,
+    /// Whether nothing may be: it is in a version that only a newer program reads.
+    pub is_newer: bool,
 }
 
 impl Malformed {
     /// Says what is wrong with what.
     pub fn new(what: &'static str, why: impl Into<String>) -> Self {
-        Self { what, why: why.into() }
+        Self { what, why: why.into(), is_newer: false }
     }
 }
 
@@ -66,6 +68,8 @@ pub trait Encode: Sized {
 pub enum Document {
     /// Times and owners of a tree's entries.
     Attributes = b'A' as isize,
+    /// What is to be done with a rollout.
+    Directive = b'D' as isize,
     /// A fact of a journal.
     Fact = b'F' as isize,
     /// The entries and pieces of a tree.
@@ -87,7 +91,7 @@ impl Document {
 
 const MAGIC: &[u8; 3] = b"tdg";
 
-/// The version of every document kind that this program writes, and the only one that it reads.
+/// The version of every kind of document; a kind that can say more in a newer one says so where its type is.
 pub const VERSION: u8 = 1;
 
 /// Appends canonical bytes.
@@ -117,7 +121,12 @@ impl Encoder {
 
     /// The header of a document that stands alone.
     pub fn header(&mut self, kind: Document) -> &mut Self {
-        self.raw(MAGIC).byte(kind as u8).byte(VERSION)
+        self.header_in(kind, VERSION)
+    }
+
+    /// The header of a document that says what only this version can.
+    pub fn header_in(&mut self, kind: Document, version: u8) -> &mut Self {
+        self.raw(MAGIC).byte(kind as u8).byte(version)
     }
 
     /// One byte.
@@ -216,6 +225,11 @@ impl<'a> Decoder<'a> {
 
     /// The header of a document of `kind`.
     pub fn header(&mut self, kind: Document) -> Result<(), Malformed> {
+        self.header_up_to(kind, VERSION).map(drop)
+    }
+
+    /// The header of a document of `kind` in any version up to this one; which it is.
+    pub fn header_up_to(&mut self, kind: Document, newest: u8) -> Result<u8, Malformed> {
         let header: [u8; Document::HEADER_LEN] = self.array()?;
         let (magic, tail) = header.split_at(MAGIC.len());
         if magic != MAGIC || tail[0] != kind as u8 {
@@ -224,10 +238,13 @@ impl<'a> Decoder<'a> {
             );
         }
         match tail[1] {
-            VERSION => Ok(()),
-            other => Err(self.wrong(format!(
-                "it is in encoding version {other}, and this program reads version {VERSION}; a newer program may read it"
-            ))),
+            version if (VERSION..=newest).contains(&version) => Ok(version),
+            other => {
+                let why = format!(
+                    "it is in encoding version {other}, and this program reads version {newest}; a newer program may read it"
+                );
+                Err(Malformed { is_newer: other > newest, ..self.wrong(why) })
+            }
         }
     }
 

@@ -104,6 +104,13 @@ pub enum Fact {
         /// To which release.
         to: ReleaseId,
     },
+    /// An operator has said what is to be done with a rollout.
+    Directed {
+        /// The application.
+        app: AppName,
+        /// The signed [`crate::Directive`].
+        directive: Signed,
+    },
     /// All waves of an order are confirmed.
     Finished {
         /// The application.
@@ -190,6 +197,7 @@ impl Encode for Fact {
             Self::FellBack { app, order, to: release } => to.byte(10).value(app).value(order).value(release),
             Self::Finished { app, order } => to.byte(11).value(app).value(order),
             Self::Limited { scope, rate } => to.byte(12).value(scope).option(rate.as_ref()),
+            Self::Directed { app, directive } => to.byte(13).value(app).value(directive),
         };
     }
 
@@ -223,6 +231,7 @@ impl Encode for Fact {
             10 => Self::FellBack { app: from.value()?, order: from.value()?, to: from.value()? },
             11 => Self::Finished { app: from.value()?, order: from.value()? },
             12 => Self::Limited { scope: from.value()?, rate: from.option()? },
+            13 => Self::Directed { app: from.value()?, directive: from.value()? },
             other => return Err(from.wrong(format!("there is no sort of fact {other}"))),
         })
     }

@@ -14,8 +14,10 @@
 
 pub mod attributes;
 pub mod blob;
+pub mod care;
 pub mod cut;
 mod digest;
+pub mod directive;
 pub mod encoding;
 pub mod fact;
 mod id;
@@ -29,6 +31,7 @@ mod spec;
 
 pub use blob::BlobRef;
 pub use digest::{Digest, Digested, Hasher};
+pub use directive::Directive;
 pub use fact::Fact;
 pub use id::{
     AppName, BadName, ContentId, FleetId, KeyId, Label, Labels, NodeId, OrderId, ReleaseId, Role, TokenId, UnixTime,

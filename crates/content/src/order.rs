@@ -69,7 +69,7 @@ impl Order {
 }
 
 /// One to sixteen waves, none of them empty or smaller than an earlier one of its sort, the last one everyone.
-fn check_waves(waves: &[Wave]) -> Result<(), Malformed> {
+pub fn check_waves(waves: &[Wave]) -> Result<(), Malformed> {
     let rule = |fine, why| require(fine, Order::WHAT, why);
     rule((1..=Order::MAX_WAVES).contains(&waves.len()), "it must have 1 to 16 waves")?;
     rule(waves.last() == Some(&Wave::PerMille(1000)), "the last wave must be everyone (1000 per mille)")?;

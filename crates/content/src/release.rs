@@ -1,8 +1,13 @@
 //! A release: what an application is in one version, and how it is put live; signed where it is made.
 
+use crate::care::{Health, Hooks};
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::manifest;
 use crate::{AppName, ContentSpec, FleetId, UnixTime};
+
+/// The version that has no hooks and no probes, which older programs read, and the newest.
+const PLAIN: u8 = 1;
+const NEWEST: u8 = 2;
 
 /// The payload of a signed release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +41,10 @@ pub struct Instructions {
     pub health_window_ms: u32,
     /// How many laid-out releases a node keeps besides the live one; 100 at most.
     pub keep: u8,
+    /// What a node runs when it switches.
+    pub hooks: Hooks,
+    /// How it finds out whether the release is well.
+    pub health: Health,
 }
 
 impl Release {
@@ -73,17 +82,57 @@ impl Release {
 impl Instructions {
     /// The longest target path, in bytes.
     pub const MAX_PATH: usize = 1024;
+    /// A path and nothing else: no hooks, no probes.
+    pub fn plain(path: &[u8], health_window_ms: u32, keep: u8) -> Self {
+        let (hooks, health) = (Hooks::default(), Health::default());
+        Self { path: path.to_vec(), health_window_ms, keep, hooks, health }
+    }
+
     /// The longest health window, in milliseconds: a day.
     pub const MAX_HEALTH_WINDOW_MS: u32 = 24 * 60 * 60 * 1000;
     /// The most releases that are kept.
     pub const MAX_KEEP: u8 = 100;
 
-    fn check(&self) -> Result<(), Malformed> {
+    /// Refuses instructions that no release may carry.
+    pub fn check(&self) -> Result<(), Malformed> {
         let rule = |fine, why| require(fine, Release::WHAT, why);
         check_target_path(&self.path)
             .map_err(|bad| Malformed::new(Release::WHAT, format!("the target path: {bad}")))?;
         rule(self.health_window_ms <= Self::MAX_HEALTH_WINDOW_MS, "the health window is longer than a day")?;
-        rule(self.keep <= Self::MAX_KEEP, "more than 100 releases are to be kept")
+        rule(self.keep <= Self::MAX_KEEP, "more than 100 releases are to be kept")?;
+        self.hooks.check()?;
+        self.health.check()
+    }
+
+    /// Whether the first version of a release's encoding can say all of it.
+    fn is_plain(&self) -> bool {
+        self.hooks.is_empty() && self.health.is_empty()
+    }
+
+    fn put(&self, to: &mut Encoder) {
+        to.bytes(&self.path).number(self.health_window_ms).byte(self.keep);
+        if !self.is_plain() {
+            to.value(&self.hooks).value(&self.health);
+        }
+    }
+
+    fn take(from: &mut Decoder<'_>, version: u8) -> Result<Self, Malformed> {
+        let plain = Self {
+            path: from.bytes("the target path", Self::MAX_PATH)?.to_vec(),
+            health_window_ms: from.number32("the health window")?,
+            keep: from.byte()?,
+            hooks: Hooks::default(),
+            health: Health::default(),
+        };
+        match version {
+            PLAIN => Ok(plain),
+            _ => {
+                let full = Self { hooks: from.value()?, health: from.value()?, ..plain };
+                // One release has one encoding.
+                require(!full.is_plain(), Release::WHAT, "it says no more than version 1 can, and is in version 2")?;
+                Ok(full)
+            }
+        }
     }
 }
 
@@ -126,33 +175,18 @@ pub fn check_target_path(path: &[u8]) -> Result<(), BadTarget> {
     }
 }
 
-impl Encode for Instructions {
-    const WHAT: &'static str = "deploy instructions";
-
-    fn put(&self, to: &mut Encoder) {
-        to.bytes(&self.path).number(self.health_window_ms).byte(self.keep);
-    }
-
-    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Ok(Self {
-            path: from.bytes("the target path", Self::MAX_PATH)?.to_vec(),
-            health_window_ms: from.number32("the health window")?,
-            keep: from.byte()?,
-        })
-    }
-}
-
 impl Encode for Release {
     const WHAT: &'static str = "release";
 
     fn put(&self, to: &mut Encoder) {
-        to.header(Document::Release).value(&self.fleet).value(&self.app).text(&self.version).value(&self.created);
+        to.header_in(Document::Release, if self.instructions.is_plain() { PLAIN } else { NEWEST });
+        to.value(&self.fleet).value(&self.app).text(&self.version).value(&self.created);
         to.value(&self.content).option(self.attributes.as_ref()).number(self.entries).number(self.size);
-        to.value(&self.instructions);
+        self.instructions.put(to);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        from.header(Document::Release)?;
+        let version = from.header_up_to(Document::Release, NEWEST)?;
         let release = Self {
             fleet: from.value()?,
             app: from.value()?,
@@ -162,7 +196,7 @@ impl Encode for Release {
             attributes: from.option()?,
             entries: from.number32("the number of entries")?,
             size: from.number()?,
-            instructions: from.value()?,
+            instructions: Instructions::take(from, version)?,
         };
         release.check()?;
         Ok(release)
@@ -186,7 +220,7 @@ mod tests {
             attributes: Some(ContentSpec { blob: blob(50), pieces: 0, bytes: 0 }),
             entries: 3,
             size: 120_000,
-            instructions: Instructions { path: b"/srv/\xffapp".to_vec(), health_window_ms: 5000, keep: 3 },
+            instructions: Instructions::plain(b"/srv/\xffapp", 5000, 3),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::sign::NotBelieved;
-use crate::{FleetId, KeyId, Order, PayloadKind, PublicKey, Release, Signed, UnixTime};
+use crate::{Directive, FleetId, KeyId, Order, PayloadKind, PublicKey, Release, Signed, UnixTime};
 use std::collections::BTreeSet;
 
 /// The signed statement that names the fleet's keys. Its first version's payload digest is the [`crate::FleetId`].
@@ -122,6 +122,12 @@ impl Root {
     pub fn verify_order(&self, fleet: FleetId, signed: &Signed) -> Result<Order, Refused> {
         let order = Order::decode(self.verify_payload(PayloadKind::Order, signed)?)?;
         require_fleet(fleet, order.fleet).map(|()| order)
+    }
+
+    /// The directive of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is.
+    pub fn verify_directive(&self, fleet: FleetId, signed: &Signed) -> Result<Directive, Refused> {
+        let directive = Directive::decode(self.verify_payload(PayloadKind::Directive, signed)?)?;
+        require_fleet(fleet, directive.fleet).map(|()| directive)
     }
 
     fn verify_payload<'a>(&self, kind: PayloadKind, signed: &'a Signed) -> Result<&'a [u8], NotBelieved> {

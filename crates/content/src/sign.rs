@@ -17,6 +17,8 @@ pub enum PayloadKind {
     Release,
     /// A [`crate::Order`].
     Order,
+    /// A [`crate::Directive`].
+    Directive,
 }
 
 impl PayloadKind {
@@ -26,6 +28,7 @@ impl PayloadKind {
             Self::Root => "application/vnd.tiding.root.v1",
             Self::Release => "application/vnd.tiding.release.v1",
             Self::Order => "application/vnd.tiding.order.v1",
+            Self::Directive => "application/vnd.tiding.directive.v1",
         }
     }
 }
@@ -198,6 +201,7 @@ impl Encode for PayloadKind {
             Self::Root => 1,
             Self::Release => 2,
             Self::Order => 3,
+            Self::Directive => 4,
         });
     }
 
@@ -206,6 +210,7 @@ impl Encode for PayloadKind {
             1 => Ok(Self::Root),
             2 => Ok(Self::Release),
             3 => Ok(Self::Order),
+            4 => Ok(Self::Directive),
             other => Err(from.wrong(format!("there is no payload kind {other}"))),
         }
     }

@@ -6,6 +6,7 @@
 use tiding_content as content;
 
 use content::attributes::{Attribute, Attributes};
+use content::care::{Health, Hook, Hooks, Probe};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
@@ -136,12 +137,52 @@ fn plain_spec() -> impl Strategy<Value = ContentSpec> {
     blob.prop_map(|blob| ContentSpec { blob, pieces: 0, bytes: 0 })
 }
 
+fn hook() -> impl Strategy<Value = Hook> {
+    ("[a-z ]{1,30}", option::of("[a-z]{1,32}"), 1..=3_600_000u32).prop_map(|(line, user, timeout_ms)| Hook {
+        line,
+        user,
+        timeout_ms,
+    })
+}
+
+fn hooks() -> impl Strategy<Value = Hooks> {
+    (option::of(hook()), option::of(hook()), option::of(hook())).prop_map(|(before, after, back)| Hooks {
+        before,
+        after,
+        back,
+    })
+}
+
+fn probe() -> impl Strategy<Value = Probe> {
+    let host = || ("[a-z0-9.:]{1,20}", any::<u16>(), 1..=3_600_000u32);
+    prop_oneof![
+        hook().prop_map(Probe::Command),
+        host().prop_map(|(host, port, timeout_ms)| Probe::Tcp { host, port, timeout_ms }),
+        (host(), "/[a-z?=]{0,20}").prop_map(|((host, port, timeout_ms), path)| Probe::Http {
+            host,
+            port,
+            path,
+            timeout_ms
+        }),
+        "[a-z][a-z.]{0,20}".prop_map(Probe::Unit),
+    ]
+}
+
+fn health() -> impl Strategy<Value = Health> {
+    let rounds = (1..=100u8).prop_flat_map(|of| (1..=of, Just(of)));
+    (vec(probe(), 0..4), 10..=3_600_000u32, rounds).prop_map(|(probes, every_ms, (need, of))| Health {
+        probes,
+        every_ms,
+        need,
+        of,
+    })
+}
+
 fn release() -> impl Strategy<Value = Release> {
     let path = "(/[a-z.]{0,9}[a-z ]){1,5}".prop_map(String::into_bytes);
-    let instructions = (path, 0..=86_400_000u32, 0..=100u8).prop_map(|(path, health_window_ms, keep)| Instructions {
-        path,
-        health_window_ms,
-        keep,
+    let plain = (path, 0..=86_400_000u32, 0..=100u8);
+    let instructions = (plain, hooks(), health()).prop_map(|((path, health_window_ms, keep), hooks, health)| {
+        Instructions { path, health_window_ms, keep, hooks, health }
     });
     let sums = (1..=1u32 << 24, 0..=1u64 << 60);
     let parts = (digest(), app(), name(), time(), spec(), option::of(plain_spec()), sums, instructions);

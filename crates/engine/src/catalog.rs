@@ -50,6 +50,11 @@ pub(crate) enum Proposal {
         client: ClientId,
         enrolment: Enrolment,
     },
+    /// What an operator has said about a rollout.
+    Direct {
+        client: ClientId,
+        fact: Fact,
+    },
     /// A step of a rollout.
     Progress {
         fact: Fact,
@@ -197,6 +202,7 @@ impl Catalog {
             | Fact::WaveOpened { .. }
             | Fact::Halted { .. }
             | Fact::FellBack { .. }
+            | Fact::Directed { .. }
             | Fact::Finished { .. } => {}
         }
     }
@@ -315,7 +321,9 @@ impl Catalog {
             Proposal::Order { release, order, id, app, epoch, .. } => {
                 self.prepare_order(release.as_ref(), order, (*id, app, *epoch))
             }
-            Proposal::IssueToken { fact, .. } | Proposal::Progress { fact } => Ok(vec![fact.clone()]),
+            Proposal::IssueToken { fact, .. } | Proposal::Direct { fact, .. } | Proposal::Progress { fact } => {
+                Ok(vec![fact.clone()])
+            }
             Proposal::RevokeToken { token, .. } => match self.tokens.get(token) {
                 None => Err(Refusal::Unknown("no join token with this public half was ever issued".to_owned())),
                 Some(known) if known.is_revoked => Ok(Vec::new()),

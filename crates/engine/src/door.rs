@@ -110,6 +110,10 @@ pub struct AppRecord {
     pub confirmed: Option<ReleaseId>,
     /// A switch that was begun and not finished, decided again at start.
     pub intent: Option<ReleaseId>,
+    /// How often that switch was begun: the first time, and after each restart before it was confirmed.
+    pub begun: u32,
+    /// The order that was given up here, and why.
+    pub given_up: Option<(OrderId, String)>,
 }
 
 /// A content that is here, whole or in part.
@@ -391,6 +395,30 @@ pub enum Job {
         /// To which release.
         release: ReleaseId,
     },
+    /// Run a command of a release. Answered by [`JobDone::Ran`], or [`JobError::Refused`] with what it said last.
+    Hook {
+        /// The signed release, whose command it is.
+        release: Signed,
+        /// Which command.
+        moment: Moment,
+        /// The release that was live before, or that is left.
+        other: Option<ReleaseId>,
+    },
+    /// Make one round of a release's probes. Answered by [`JobDone::Ran`], or [`JobError::Refused`] with what did not go well.
+    Probe {
+        /// The signed release.
+        release: Signed,
+    },
+    /// Remember that an order has failed here, durably: whatever happens, its release is not tried again. Answered by
+    /// [`JobDone::GivenUp`].
+    GiveUp {
+        /// The application.
+        app: AppName,
+        /// The order.
+        order: OrderId,
+        /// Why, for people.
+        why: String,
+    },
     /// Remember that the live release is healthy, durably, and end the intent. Answered by [`JobDone::Confirmed`].
     Confirm {
         /// The application.
@@ -415,6 +443,17 @@ pub enum Job {
         /// Who, the oldest verdict first; [`SHUNNED`] of them at most.
         peers: Vec<NodeId>,
     },
+}
+
+/// When a command of a release runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Moment {
+    /// Before the path is swung to the release.
+    Before,
+    /// After it was swung to it.
+    After,
+    /// After it was swung back from it.
+    Back,
 }
 
 /// How a job went when it went well.
@@ -447,6 +486,10 @@ pub enum JobDone {
         /// Where it pointed before.
         previous: Option<ReleaseId>,
     },
+    /// A command ended well, or a round of probes did.
+    Ran,
+    /// The failure is remembered, durably.
+    GivenUp,
     /// The confirmation is remembered, durably.
     Confirmed,
     /// What is live was read again.
@@ -496,6 +539,16 @@ pub enum JobError {
         /// In words.
         why: String,
     },
+}
+
+impl JobError {
+    /// What people are told; nothing of what repairs itself.
+    pub fn words(&self) -> Option<&str> {
+        match self {
+            Self::NoSpace { why } | Self::Refused { why } | Self::Disk { why } => Some(why),
+            Self::Corrupt | Self::Missing { .. } => None,
+        }
+    }
 }
 
 /// Why an append was not made.
@@ -851,6 +904,11 @@ pub enum Request {
         /// The signed order.
         order: Signed,
     },
+    /// Origin: do something with a rollout that is under way.
+    Direct {
+        /// The signed directive.
+        directive: Signed,
+    },
     /// Where everything stands.
     Status,
     /// Origin: have every selected node read what is live again.
@@ -922,7 +980,7 @@ pub enum Answer {
         /// By node: its name, and what it found or why not.
         nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
     },
-    /// To `IssueToken`, `RevokeToken`, `Forget`, `Limit`: it stands in the journal.
+    /// To `Direct`, `IssueToken`, `RevokeToken`, `Forget`, `Limit`: it stands in the journal.
     Noted,
     /// To `Enrol`: it stands in the journal; make the certificate.
     Enrolled {
@@ -992,6 +1050,8 @@ pub struct RolloutStatus {
     pub selector: Vec<(Label, Label)>,
     /// Releases that an order may name, newest last: id, version, when made, whether a node runs it.
     pub releases: Vec<(ReleaseId, String, UnixTime)>,
+    /// Those of them with which a rollout was finished.
+    pub proven: Vec<ReleaseId>,
 }
 
 /// How a rollout goes.
@@ -1003,6 +1063,15 @@ pub enum RolloutState {
     Rolling {
         /// Which, from 0.
         wave: u8,
+    },
+    /// An operator has paused it: nobody switches.
+    Paused {
+        /// Which wave is open, from 0.
+        wave: Option<u8>,
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        why: String,
     },
     /// It stopped, and why; nodes go back to the fallback if there is one.
     Halted {

@@ -5,12 +5,15 @@
 //!
 //! It does not check signatures and moves no bytes: it is told what was believed and which contents are whole.
 
+mod trial;
+
 use crate::alarm::Alarms;
-use crate::door::{AppRecord, Gate, JobError, Phase, Time, Timeline};
+use crate::door::{AppRecord, Gate, JobError, Moment, Phase, Time, Timeline};
 use content::{AppName, ContentId, ContentSpec, Order, OrderId, PieceNo, Release, ReleaseId, Signed};
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
+use trial::{Next, Trial};
 
 /// What an agent wants done.
 #[derive(Debug, Clone, PartialEq)]
@@ -20,6 +23,12 @@ pub(crate) enum Action {
     Assemble(AppName, ReleaseId, Signed),
     Switch(AppName, ReleaseId),
     Confirm(AppName, ReleaseId),
+    /// Run a command of a release; the other release of the switch.
+    Hook(AppName, ReleaseId, Moment, Signed, Option<ReleaseId>),
+    /// Make one round of probes.
+    Probe(AppName, ReleaseId, Signed),
+    /// Remember that an order has failed here.
+    GiveUp(AppName, OrderId, String),
     /// These pieces of a content are not here after all.
     Missing(ContentId, Vec<PieceNo>),
     /// A job failed, in words.
@@ -75,10 +84,18 @@ struct App {
     live: Option<ReleaseId>,
     confirmed: Option<ReleaseId>,
     intent: Option<ReleaseId>,
-    /// A switch or a confirmation is under way.
+    /// A step of a switch is under way: only one at a time.
     is_busy: bool,
-    /// When what was switched to may be confirmed.
-    healthy_at: Option<Time>,
+    /// The release before whose switch its command has run.
+    prepared: Option<ReleaseId>,
+    /// How what was switched to does.
+    trial: Option<Trial>,
+    /// Why it is to be given up.
+    lost: Option<String>,
+    /// How often the switch that is intended was begun before this process.
+    begun: u32,
+    /// The order that was given up here, and why.
+    given_up: Option<(OrderId, String)>,
     /// The release that the status is about.
     focus: Option<ReleaseId>,
     /// The newest that was announced; it is fetched even while the status is about another.
@@ -138,6 +155,7 @@ impl Follower {
             app.works.insert(id, work);
         }
         (app.live, app.confirmed, app.intent) = (record.live, record.confirmed, record.intent);
+        (app.begun, app.given_up) = (record.begun, record.given_up.clone());
         app.focus = order.as_ref().map(|order| order.order.release).or(record.live);
         app.order = order;
         self.apps.insert(record.app.clone(), Box::new(app));
@@ -322,9 +340,10 @@ impl Follower {
         app.is_busy = false;
         match result {
             Ok(()) => {
-                let window = app.works.get(&id).map_or(0, |work| work.release.instructions.health_window_ms);
+                let left = app.live.filter(|left| *left != id);
                 (app.live, app.intent, app.tries, app.trouble) = (Some(id), Some(id), 0, None);
-                app.healthy_at = Some(now.after(Duration::from_millis(window.into())));
+                app.trial = app.trial_of(now, id, left);
+                app.prepared = None;
                 self.step(now, name);
             }
             Err(error) => {
@@ -339,13 +358,73 @@ impl Follower {
         app.is_busy = false;
         match result {
             Ok(()) => {
-                (app.confirmed, app.intent, app.healthy_at) = (Some(id), None, None);
+                (app.confirmed, app.intent, app.trial, app.begun) = (Some(id), None, None, 0);
                 (app.trouble, app.tries) = (None, 0);
                 self.step(now, name);
                 self.out.push_back(Action::Collect);
             }
             Err(error) => {
                 self.hold_up(now, name, error, Some(id));
+                self.show(now, name);
+            }
+        }
+    }
+
+    /// A command of a release has ended.
+    pub(crate) fn hooked(
+        &mut self,
+        now: Time,
+        name: &AppName,
+        (id, moment): (ReleaseId, Moment),
+        result: Result<(), JobError>,
+    ) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        let outcome = result.map_err(|error| error.words().unwrap_or("it could not be run").to_owned());
+        if let Some(trial) = app.trial.as_mut().filter(|_| moment != Moment::Before) {
+            trial.ran(now);
+        }
+        match (moment, outcome) {
+            (Moment::Before, Ok(())) => app.prepared = Some(id),
+            (Moment::Before, Err(why)) => {
+                let why = format!("the command before the switch: {why}");
+                self.hold_up(now, name, JobError::Refused { why }, Some(id));
+                return self.show(now, name);
+            }
+            (Moment::After, Err(why)) if !app.goes_back() => {
+                app.lost = Some(format!("the command after the switch: {why}"))
+            }
+            (_, Err(why)) => app.trouble = Some(format!("the command after going back: {why}")),
+            (_, Ok(())) => {}
+        }
+        self.step(now, name);
+    }
+
+    /// A round of probes has ended.
+    pub(crate) fn probed(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        let outcome = result.map_err(|error| error.words().unwrap_or("it could not be asked").to_owned());
+        app.trouble = outcome.as_ref().err().map(|why| format!("not healthy yet: {why}"));
+        if let Some(trial) = app.trial.as_mut().filter(|trial| trial.release == id) {
+            trial.probed(now, outcome);
+        }
+        self.step(now, name);
+    }
+
+    /// That an order has failed here is durable.
+    pub(crate) fn gave_up(&mut self, now: Time, name: &AppName, order: OrderId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        match result {
+            Ok(()) => {
+                let why = app.lost.take().unwrap_or_else(|| "it was not healthy".to_owned());
+                (app.given_up, app.intent, app.trial, app.begun) = (Some((order, why)), None, None, 0);
+                app.trouble = None;
+                self.step(now, name);
+            }
+            Err(error) => {
+                self.hold_up(now, name, error, None);
                 self.show(now, name);
             }
         }
@@ -402,6 +481,26 @@ impl Follower {
                 app.is_busy = true;
                 self.out.push_back(Action::Confirm(name.clone(), id));
             }
+            Some(Move::Hook(id, moment)) => {
+                // The release whose command it is may be the one that is left.
+                let other = [app.order.as_ref().map(|order| order.order.release), app.live, app.confirmed];
+                let other = other.into_iter().flatten().find(|other| *other != id);
+                if let Some(work) = app.works.get(&id) {
+                    app.is_busy = true;
+                    self.out.push_back(Action::Hook(name.clone(), id, moment, work.signed.clone(), other));
+                }
+            }
+            Some(Move::Probe(id)) => {
+                if let Some(work) = app.works.get(&id) {
+                    app.is_busy = true;
+                    self.out.push_back(Action::Probe(name.clone(), id, work.signed.clone()));
+                }
+            }
+            Some(Move::GiveUp(order, why)) => {
+                app.is_busy = true;
+                app.lost = Some(why.clone());
+                self.out.push_back(Action::GiveUp(name.clone(), order, why));
+            }
             Some(Move::Wait(until)) => self.alarms.set(Again(name.clone()), until),
             None => {}
         }
@@ -443,7 +542,10 @@ impl Follower {
             timeline: app.timeline,
             live: app.live,
             confirmed: app.confirmed,
-            trouble: work.and_then(|work| work.failed.clone()).or_else(|| app.trouble.clone()),
+            trouble: work
+                .and_then(|work| work.failed.clone())
+                .or_else(|| app.failure())
+                .or_else(|| app.trouble.clone()),
         })
     }
 
@@ -474,8 +576,14 @@ const SET_ASIDE: usize = 4;
 enum Move {
     Switch(ReleaseId),
     Confirm(ReleaseId),
+    Hook(ReleaseId, Moment),
+    Probe(ReleaseId),
+    GiveUp(OrderId, String),
     Wait(Time),
 }
+
+/// How often a switch is begun: a release that takes its machine down with it is left at last.
+const BEGUN: u32 = 4;
 
 impl Work {
     fn contents(&self) -> impl Iterator<Item = ContentSpec> + use<> {
@@ -514,7 +622,11 @@ impl App {
             confirmed: None,
             intent: None,
             is_busy: false,
-            healthy_at: None,
+            prepared: None,
+            trial: None,
+            lost: None,
+            begun: 0,
+            given_up: None,
             focus: None,
             announced: None,
             set_aside: VecDeque::new(),
@@ -568,6 +680,9 @@ impl App {
             self.focus_on(now, release);
         }
         (self.order, self.gate, self.phase, self.tries) = (Some(ordered.clone()), gate, None, 0);
+        (self.lost, self.prepared) = (None, None);
+        // A release that is live already under an earlier order has its trial begun anew.
+        self.trial = self.trial.take().filter(|trial| trial.release == release);
         ordered
     }
 
@@ -591,35 +706,106 @@ impl App {
         self.set_aside.drain(..too_many);
     }
 
+    /// Whether the order that is followed has failed here.
+    fn has_given_up(&self) -> bool {
+        let order = self.order.as_ref().map(|order| order.id);
+        self.given_up.as_ref().is_some_and(|(failed, _)| Some(*failed) == order)
+    }
+
+    /// Why the order that is followed has failed here.
+    fn failure(&self) -> Option<String> {
+        self.given_up.as_ref().filter(|_| self.has_given_up()).map(|(_, why)| why.clone())
+    }
+
+    /// Whether the order that is followed is not to run here any more.
+    fn goes_back(&self) -> bool {
+        self.has_given_up() || self.gate == Gate::FallBack
+    }
+
+    /// The release to go back to when the order's fails here, without asking anyone: the order's fallback if it is laid out, else the
+    /// one that did well here last.
+    fn way_back(&self) -> Option<ReleaseId> {
+        let order = &self.order.as_ref()?.order;
+        let is_there = |id: &ReleaseId| {
+            *id != order.release
+                && self.works.get(id).is_some_and(|work| work.stage == Stage::Staged && work.failed.is_none())
+        };
+        [order.fallback, self.confirmed].into_iter().flatten().find(is_there)
+    }
+
     /// The release that may run now, if the order and its gate name one.
     fn allowed(&self) -> Option<ReleaseId> {
         let order = &self.order.as_ref()?.order;
         match self.gate {
+            Gate::FallBack if order.fallback.is_some() => order.fallback,
+            _ if self.has_given_up() => self.way_back(),
+            Gate::FallBack => None,
             Gate::Open => Some(order.release),
-            Gate::FallBack => order.fallback,
             Gate::Hold => self.intent.filter(|id| *id == order.release || Some(*id) == order.fallback),
         }
+    }
+
+    /// What is to be found out after a switch to a release from another: nothing of one to which it went back.
+    fn trial_of(&self, now: Time, id: ReleaseId, left: Option<ReleaseId>) -> Option<Trial> {
+        let instructions = &self.works.get(&id)?.release.instructions;
+        let has_after = instructions.hooks.after.is_some();
+        if !self.goes_back() {
+            let window = Duration::from_millis(instructions.health_window_ms.into());
+            let trial = Trial::new(now, id, &instructions.health, window);
+            return Some(if has_after { trial.after(id, Moment::After) } else { trial });
+        }
+        let trial = Trial::none(now, id);
+        let failed = left.or(self.order.as_ref().map(|order| order.order.release)).filter(|left| *left != id);
+        let of_failed = failed.and_then(|left| self.works.get(&left).map(|work| (left, work)));
+        Some(match of_failed.filter(|(_, work)| work.release.instructions.hooks.back.is_some()) {
+            Some((left, _)) => trial.after(left, Moment::Back),
+            None if has_after => trial.after(id, Moment::After),
+            None => trial,
+        })
     }
 
     fn next_move(&self, now: Time) -> Option<Move> {
         if self.is_busy || self.accepting.is_some() || self.pending.is_some() {
             return None;
         }
+        let order = self.order.as_ref()?;
+        if let Some(why) = &self.lost {
+            return Some(Move::GiveUp(order.id, why.clone()));
+        }
         let wanted = self.allowed()?;
         let work = self.works.get(&wanted).filter(|work| work.stage == Stage::Staged && work.failed.is_none())?;
         let is_live = self.live == Some(wanted);
-        match self.healthy_at {
-            _ if is_live && self.confirmed == Some(wanted) && self.intent.is_none() => None,
-            Some(at) if is_live && now < at => Some(Move::Wait(at)),
-            Some(_) if is_live => Some(Move::Confirm(work.id())),
-            _ => Some(Move::Switch(work.id())),
+        if is_live && self.confirmed == Some(wanted) && self.intent.is_none() {
+            return None;
+        }
+        let is_forward = !self.goes_back();
+        if let Some(trial) = self.trial.as_ref().filter(|trial| is_live && trial.release == wanted) {
+            return Some(match trial.next(now) {
+                Next::Run(of, moment) => Move::Hook(of, moment),
+                Next::Probe => Move::Probe(wanted),
+                Next::Wait(until) => Move::Wait(until),
+                Next::Confirm => Move::Confirm(wanted),
+                Next::GiveUp(why) => Move::GiveUp(order.id, why),
+            });
+        }
+        if is_forward && self.intent == Some(wanted) && self.begun >= BEGUN {
+            let why = format!("this machine, or its agent, stopped {} times before it was confirmed", self.begun);
+            return Some(Move::GiveUp(order.id, why));
+        }
+        let needs_before = is_forward && work.release.instructions.hooks.before.is_some();
+        match needs_before && self.prepared != Some(wanted) {
+            true => Some(Move::Hook(wanted, Moment::Before)),
+            false => Some(Move::Switch(work.id())),
         }
     }
 
     fn derive_phase(&self, focus: ReleaseId, whole: &BTreeSet<ContentId>, begun: &BTreeSet<ContentId>) -> Phase {
         let work = self.works.get(&focus);
         let order = self.order.as_ref().map(|order| &order.order).filter(|order| order.release == focus);
-        let falls_back = order.is_some() && self.gate == Gate::FallBack;
+        let falls_back = order.is_some() && self.goes_back();
+        if order.is_some() && self.has_given_up() && self.allowed().is_none() {
+            return Phase::Failed;
+        }
         if falls_back && self.live != Some(focus) && self.intent.is_none() && self.live == self.confirmed {
             return Phase::FellBack;
         }
@@ -695,7 +881,7 @@ mod tests {
             attributes: None,
             entries: 3,
             size: 190_000,
-            instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 20, keep: 2 },
+            instructions: Instructions::plain(b"/srv/web", 20, 2),
         };
         let id = ReleaseId(Digest::of(name.as_bytes()));
         follower.announced(NOW, id, signed(PayloadKind::Release), release);

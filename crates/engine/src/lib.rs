@@ -25,10 +25,10 @@ pub mod wire;
 
 use alarm::Alarms;
 use chance::Chance;
-use content::{AppName, ContentId, NodeId, PieceNo, ReleaseId, Role, Signed};
+use content::{AppName, ContentId, NodeId, OrderId, PieceNo, ReleaseId, Role, Signed};
 use door::{
     Answer, AppendId, ClientId, CloseReason, Config, DownReason, Event, Hello, Input, Job, JobDone, JobError, JobId,
-    Message, Misbehaviour, Output, Recovered, Refusal, Request, Time,
+    Message, Misbehaviour, Moment, Output, Recovered, Refusal, Request, Time,
 };
 use limits::Ration;
 use sides::{AgentSide, OriginSide, PublisherSide};
@@ -124,6 +124,9 @@ enum Errand {
     Assemble(AppName, ReleaseId),
     Switch(AppName, ReleaseId),
     Confirm(AppName, ReleaseId),
+    Hook(AppName, ReleaseId, Moment),
+    Probe(AppName, ReleaseId),
+    GiveUp(AppName, OrderId),
     Verify { request: u64, from: NodeId, release: ReleaseId },
     Collect,
     Shun,
@@ -582,10 +585,7 @@ impl Engine {
 
 /// What people are told of a failed job; what repairs itself is told elsewhere.
 fn in_words(error: &JobError) -> Option<String> {
-    match error {
-        JobError::NoSpace { why } | JobError::Refused { why } | JobError::Disk { why } => Some(why.clone()),
-        JobError::Corrupt | JobError::Missing { .. } => None,
-    }
+    error.words().map(str::to_owned)
 }
 
 /// An address as others can use it: an unspecified one is where the node is seen.

@@ -4,15 +4,18 @@
 //! is a fact before anyone is told. A node that has been away for long holds nothing up; it converges when it returns.
 
 use crate::door::{Gate, Phase, RolloutState};
+use content::directive::Verb;
 use content::order::Wave;
-use content::{AppName, Digest, Fact, NodeId, Order, OrderId};
-use std::collections::BTreeMap;
+use content::{AppName, Digest, Directive, Fact, NodeId, Order, OrderId, ReleaseId, Signed};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What a conductor may decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Step {
     Open(u8),
     Halt(String),
+    /// As an operator has directed: who, by the signed words, and why.
+    Abort(Signed, String),
     FallBack,
     Finish,
 }
@@ -35,6 +38,12 @@ pub(crate) struct Rollout {
     halted: Option<String>,
     has_fallen_back: bool,
     is_finished: bool,
+    /// What operators have directed: that nobody switches, up to which wave it is open whatever happens, and that it is over.
+    paused: Option<Signed>,
+    promoted: Option<u8>,
+    aborted: Option<(Signed, String)>,
+    /// Those directives, each of which is followed once.
+    directives: BTreeSet<Digest>,
     /// How far the nodes are with this order.
     phases: BTreeMap<NodeId, Phase>,
     /// The place of every selected node among the waves.
@@ -51,6 +60,10 @@ impl Rollout {
             halted: None,
             has_fallen_back: false,
             is_finished: false,
+            paused: None,
+            promoted: None,
+            aborted: None,
+            directives: BTreeSet::new(),
             phases: BTreeMap::new(),
             places: BTreeMap::new(),
             away: Vec::new(),
@@ -70,8 +83,43 @@ impl Rollout {
             Fact::Halted { order, why, .. } if *order == self.id => self.halted = Some(why.clone()),
             Fact::FellBack { order, .. } if *order == self.id => self.has_fallen_back = true,
             Fact::Finished { order, .. } if *order == self.id => self.is_finished = true,
+            Fact::Directed { directive, .. } => self.directed(directive),
             _ => {}
         }
+    }
+
+    fn directed(&mut self, signed: &Signed) {
+        // It was believed before it stood in the journal.
+        let Ok(directive) = Directive::decode(&signed.payload) else { return };
+        if directive.order != self.id || !self.directives.insert(signed.payload_digest()) {
+            return;
+        }
+        match directive.verb {
+            Verb::Pause => self.paused = Some(signed.clone()),
+            Verb::Resume => self.paused = None,
+            Verb::Promote => self.promoted = Some(self.open.map_or(0, |open| open.saturating_add(1))),
+            Verb::Abort => self.aborted = Some((signed.clone(), directive.message)),
+        }
+    }
+
+    /// Why a directive makes no sense now, if it does not.
+    pub(crate) fn objects(&self, verb: Verb) -> Option<&'static str> {
+        let is_last = self.open.is_some_and(|open| usize::from(open) + 1 >= self.order.waves.len());
+        match verb {
+            _ if self.is_finished => Some("its rollout is finished; `tiding rollback` goes back"),
+            _ if self.halted.is_some() => Some("its rollout has halted already; deploy again, or roll back"),
+            Verb::Pause if self.paused.is_some() => Some("its rollout is paused already"),
+            Verb::Resume if self.paused.is_none() => Some("its rollout is not paused"),
+            Verb::Promote if self.paused.is_some() => Some("its rollout is paused; resume it first"),
+            Verb::Promote if is_last => Some("its last wave is open already"),
+            _ => None,
+        }
+    }
+
+    /// Who has paused it, by the signed words, and which wave is open.
+    pub(crate) fn paused(&self) -> Option<(&Signed, Option<u8>)> {
+        let paused = self.paused.as_ref().filter(|_| !self.is_finished && self.halted.is_none())?;
+        Some((paused, self.open))
     }
 
     /// The selected nodes that are known. Who is in which wave depends on them and the order alone.
@@ -96,10 +144,15 @@ impl Rollout {
     pub(crate) fn gate(&self, node: NodeId) -> Gate {
         let reached = self.places.get(&node).is_some_and(|place| *place < self.open_size());
         match (&self.halted, reached) {
-            (None, true) => Gate::Open,
+            (None, true) if self.paused.is_none() || self.has_switched(node) => Gate::Open,
             (Some(_), _) if self.has_fallen_back => Gate::FallBack,
             _ => Gate::Hold,
         }
+    }
+
+    /// Whether a node runs the release already: a pause leaves it where it is.
+    fn has_switched(&self, node: NodeId) -> bool {
+        matches!(self.phases.get(&node), Some(Phase::Live | Phase::Confirmed))
     }
 
     fn open_size(&self) -> usize {
@@ -115,6 +168,11 @@ impl Rollout {
         }
     }
 
+    /// The release, once every node that is known runs it well.
+    pub(crate) fn proven(&self) -> Option<ReleaseId> {
+        self.is_finished.then_some(self.order.release)
+    }
+
     /// What to do next, if anything.
     pub(crate) fn judge(&self) -> Option<Step> {
         if self.is_finished || self.is_blind() {
@@ -123,14 +181,21 @@ impl Rollout {
         if self.halted.is_some() {
             return (!self.has_fallen_back && self.order.fallback.is_some()).then_some(Step::FallBack);
         }
+        if let Some((signed, why)) = &self.aborted {
+            return Some(Step::Abort(signed.clone(), why.clone()));
+        }
         let failed = self.failed();
         if failed > self.order.budget as usize {
             let budget = self.order.budget;
             let nodes = if failed == 1 { "node" } else { "nodes" };
             return Some(Step::Halt(format!("{failed} {nodes} failed, and the order allows {budget}")));
         }
+        if self.paused.is_some() {
+            return None;
+        }
         let Some(open) = self.open else { return Some(Step::Open(0)) };
-        if !self.is_confirmed(self.size(open)) {
+        let is_promoted = self.promoted.is_some_and(|promoted| promoted > open);
+        if !is_promoted && !self.is_confirmed(self.size(open)) {
             return None;
         }
         match usize::from(open) + 1 < self.order.waves.len() {
@@ -175,7 +240,7 @@ impl Rollout {
         let order = self.id;
         Some(match step {
             Step::Open(wave) => Fact::WaveOpened { app, order, wave },
-            Step::Halt(why) => Fact::Halted { app, order, why },
+            Step::Halt(why) | Step::Abort(_, why) => Fact::Halted { app, order, why },
             Step::FallBack => Fact::FellBack { app, order, to: self.order.fallback? },
             Step::Finish => Fact::Finished { app, order },
         })
@@ -193,7 +258,7 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use content::{FleetId, ReleaseId, UnixTime};
+    use content::{FleetId, UnixTime};
 
     fn digest(nr: u8) -> Digest {
         Digest::of(&[nr])

@@ -4,7 +4,7 @@
 //! order of each application. It does not know what an order leads to.
 
 use content::root::Refused;
-use content::{AppName, FleetId, KeyId, Order, OrderId, Release, ReleaseId, Root, Signed};
+use content::{AppName, Directive, FleetId, KeyId, Order, OrderId, Release, ReleaseId, Root, Signed};
 use std::collections::BTreeMap;
 
 /// A release that was believed.
@@ -30,6 +30,13 @@ pub(crate) enum Distrust {
     NoRoot,
     #[error(transparent)]
     Refused(#[from] Refused),
+}
+
+impl Distrust {
+    /// Whether nobody is to blame: the operators signed what only a newer program reads.
+    pub(crate) fn is_ignorance(&self) -> bool {
+        matches!(self, Self::NoRoot) || matches!(self, Self::Refused(Refused::Malformed(why)) if why.is_newer)
+    }
 }
 
 /// How an order stands to the newest one of its application.
@@ -70,6 +77,11 @@ impl Trust {
         let root = self.root.as_ref().ok_or(Distrust::NoRoot)?;
         let order = root.verify_order(self.fleet, signed)?;
         Ok(Instruction { id: OrderId(signed.payload_digest()), signed: signed.clone(), order })
+    }
+
+    pub(crate) fn directive(&self, signed: &Signed) -> Result<Directive, Distrust> {
+        let root = self.root.as_ref().ok_or(Distrust::NoRoot)?;
+        Ok(root.verify_directive(self.fleet, signed)?)
     }
 
     /// How an order stands to the floor of its application.

@@ -137,6 +137,9 @@ pub struct ReleaseStatus {
     pub created: u64,
     /// Whether it is live on a node.
     pub runs: bool,
+    /// Whether a rollout of it was finished: it did well everywhere once.
+    #[serde(default)]
+    pub proven: bool,
 }
 
 /// How a rollout goes.
@@ -149,6 +152,15 @@ pub enum RolloutState {
     Rolling {
         /// Which, from 0.
         wave: u8,
+    },
+    /// An operator has paused it: nobody switches.
+    Paused {
+        /// Which wave is open, from 0.
+        wave: Option<u8>,
+        /// Who.
+        by: String,
+        /// Why, in their words.
+        why: String,
     },
     /// It stopped.
     Halted {
@@ -311,6 +323,14 @@ pub struct OrderRequest {
     pub order: String,
 }
 
+/// What to do with a rollout: the signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DirectiveRequest {
+    /// The encoded signed directive, in base64.
+    pub directive: String,
+}
+
 /// An order that stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {
@@ -456,6 +476,7 @@ impl From<door::RolloutState> for RolloutState {
         match state {
             door::RolloutState::Spreading => Self::Spreading,
             door::RolloutState::Rolling { wave } => Self::Rolling { wave },
+            door::RolloutState::Paused { wave, by, why } => Self::Paused { wave, by, why },
             door::RolloutState::Halted { why } => Self::Halted { why },
             door::RolloutState::Finished => Self::Finished,
         }
@@ -464,11 +485,13 @@ impl From<door::RolloutState> for RolloutState {
 
 impl From<door::RolloutStatus> for RolloutStatus {
     fn from(status: door::RolloutStatus) -> Self {
+        let proven = status.proven;
         let release = |(release, version, created): (content::ReleaseId, String, content::UnixTime)| ReleaseStatus {
             release: release.to_string(),
             version,
             created: created.0,
             runs: false,
+            proven: proven.contains(&release),
         };
         Self {
             app: status.app.to_string(),

@@ -4,7 +4,8 @@
 //! whether to ask again.
 
 use crate::api::{
-    FleetStatus, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest, Verification, labels_to_text,
+    DirectiveRequest, FleetStatus, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest,
+    Verification, labels_to_text,
 };
 use crate::founding;
 use crate::home::{self, FleetFile};
@@ -116,6 +117,12 @@ impl Client {
     pub async fn order(&self, order: &Signed) -> Result<Ordered, ClientError> {
         let request = OrderRequest { order: data_encoding::BASE64.encode(&order.encode()) };
         self.ask(Method::POST, "/v1/orders", Some(&request), self.patience).await
+    }
+
+    /// Brings a signed directive about a rollout that is under way.
+    pub async fn direct(&self, directive: &Signed) -> Result<(), ClientError> {
+        let request = DirectiveRequest { directive: data_encoding::BASE64.encode(&directive.encode()) };
+        self.ask(Method::POST, "/v1/directives", Some(&request), self.patience).await
     }
 
     /// Has a join line made.

@@ -12,6 +12,7 @@ use crate::home::{self, NodeFile};
 use crate::identity::{Authority, Identity, pin_of, wall_clock};
 use crate::join::{JoinLine, JoinTerms, Porter};
 use crate::life::{self, Life};
+use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Position};
@@ -226,13 +227,16 @@ async fn start_with(
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
     let (store, recovered) = open_store(&options, &home).await?;
+    let config = engine_config(&home, address, options.limit)?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);
     let shelf = shelf(Arc::new(store.pieces()));
-    let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), broke).map_err(bad_home)?;
+    let (node, targets) = (home.node.name.clone(), options.targets.clone());
+    let runner = Runner { node, labels: config.labels.clone(), targets };
+    let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), runner, broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
-        config: engine_config(&home, address, options.limit)?,
+        config,
         recovered,
         tls: tls.clone(),
         shelf,

@@ -77,6 +77,16 @@ impl Desk {
         }
     }
 
+    /// Takes a signed directive.
+    pub(crate) async fn direct(&self, request: &api::DirectiveRequest) -> Result<(), Refusal> {
+        let bytes = data_encoding::BASE64.decode(request.directive.as_bytes()).map_err(invalid)?;
+        let directive = Signed::decode(&bytes).map_err(invalid)?;
+        match self.ask(Request::Direct { directive }).await? {
+            Answer::Noted => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Makes a join line.
     pub(crate) async fn issue(&self, terms: &JoinTerms) -> Result<JoinLine, Refusal> {
         if self.role != Role::Origin {

@@ -6,6 +6,7 @@
 //! | `GET /v1/watch` | the same, a line now and one whenever it changed, at most each 100 ms |
 //! | `GET /v1/events` | [`crate::api::EventLine`]s as they happen |
 //! | `POST /v1/orders` | takes a [`crate::api::OrderRequest`], answers [`crate::api::Ordered`] |
+//! | `POST /v1/directives` | takes a [`crate::api::DirectiveRequest`], answers nothing |
 //! | `POST /v1/verify/APP` | [`crate::api::Verification`] |
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
@@ -87,6 +88,10 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
         (&Method::DELETE, ["v1", "tokens", id]) => {
             desk.revoke(id).await?;
+            Ok(json(&()))
+        }
+        (&Method::POST, ["v1", "directives"]) => {
+            desk.direct(&body(request).await?).await?;
             Ok(json(&()))
         }
         (&Method::POST, ["v1", "limits"]) => {

@@ -26,6 +26,7 @@ mod life;
 mod limits;
 pub mod publish;
 pub mod reach;
+mod runner;
 mod shares;
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,7 @@
 //! A publisher is a node of its own for a short while: the same engine and driver, with the tree itself as the source of its
 //! pieces and no store. Whatever happens to it before the order stands in the journal, nothing has been deployed.
 
-use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutStatus};
+use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutState, RolloutStatus};
 use crate::client::{Client, ClientError, OperatorKeys};
 use crate::disk::RealDisk;
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Parts, Shelf};
@@ -11,11 +11,14 @@ use crate::founding;
 use crate::hands::Threads;
 use crate::home::{self, FleetFile};
 use crate::identity::wall_clock;
+use content::care::{Health, Hooks};
+use content::directive::Verb;
+use content::encoding::Malformed;
 use content::order::Wave;
 use content::release::Instructions;
 use content::{
-    AppName, Bitmap, ContentSpec, FleetId, Label, Order, OrderId, PayloadKind, Rate, Release, ReleaseId, Role, Signed,
-    SigningKey, UnixTime,
+    AppName, Bitmap, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, Rate, Release, ReleaseId,
+    Role, Signed, SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -51,6 +54,10 @@ pub struct DeployOptions {
     pub keep: u8,
     /// The waves; the last is everyone.
     pub waves: Vec<Wave>,
+    /// What a node runs when it switches.
+    pub hooks: Hooks,
+    /// How it finds out whether the release is well.
+    pub health: Health,
     /// Which nodes: all of these labels must match.
     pub selector: Vec<(Label, Label)>,
     /// How many bytes of pieces are sent in a second at most.
@@ -69,9 +76,36 @@ impl DeployOptions {
             budget: 0,
             keep: 2,
             waves: vec![Wave::PerMille(1000)],
+            hooks: Hooks::default(),
+            health: Health::default(),
             selector: Vec::new(),
             limit: None,
         }
+    }
+}
+
+impl DeployOptions {
+    /// Refuses what no release and no order may say, before anything is read.
+    pub fn check(&self) -> Result<(), Malformed> {
+        self.instructions().check()?;
+        content::order::check_waves(&self.waves)
+    }
+
+    fn instructions(&self) -> Instructions {
+        Instructions {
+            path: self.path.as_os_str().as_bytes().to_vec(),
+            health_window_ms: u32::try_from(self.health_window.as_millis()).unwrap_or(u32::MAX),
+            keep: self.keep,
+            hooks: self.hooks.clone(),
+            health: self.health.clone(),
+        }
+    }
+
+    /// How long a node may be at its switch without a word: its commands, and its window.
+    pub fn longest_switch(&self) -> Duration {
+        let commands = [&self.hooks.before, &self.hooks.after, &self.hooks.back].into_iter().flatten();
+        let commands: u64 = commands.map(|hook| u64::from(hook.timeout_ms)).sum();
+        self.health_window + Duration::from_millis(commands)
     }
 }
 
@@ -240,6 +274,29 @@ pub async fn rollback(
     })
 }
 
+/// Says what is to be done with the rollout of an application's newest order.
+pub async fn direct(operator_home: &Path, app: &str, verb: Verb, message: &str) -> Result<RolloutStatus, DeployError> {
+    let name =
+        AppName::new(app).map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let status = client.status().await?;
+    let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
+    let spreading = || DeployError::Invalid(format!("{name} is not ordered yet; interrupt its deploy instead"));
+    let is_spreading = rollout.state == RolloutState::Spreading;
+    let order = rollout.order.as_deref().filter(|_| !is_spreading).ok_or_else(spreading)?;
+    let directive = Directive {
+        fleet: keys.id,
+        app: name,
+        order: parsed(order)?,
+        verb,
+        created: wall_clock(),
+        message: message.to_owned(),
+    };
+    directive.check().map_err(|bad| DeployError::Invalid(bad.to_string()))?;
+    client.direct(&signing_key(operator_home)?.sign(PayloadKind::Directive, directive.encode())).await?;
+    Ok(rollout.clone())
+}
+
 /// The agents that run the application by its newest order: it goes back where it went, and nowhere else.
 fn selector_of(rollout: &RolloutStatus) -> Result<Vec<(Label, Label)>, ClientError> {
     let label = |text: &str| Label::new(text).map_err(|bad| ClientError::Protocol(bad.to_string()));
@@ -265,7 +322,9 @@ fn choose<'a>(rollout: &'a RolloutStatus, to: Option<&str>) -> Result<&'a Releas
         Some(_) => &rollout.releases[..],
         None => &rollout.releases[..present.unwrap_or(rollout.releases.len())],
     };
-    before.iter().rfind(asked).ok_or_else(|| {
+    // Back means to what did well, not to a release that was tried in between and failed.
+    let proven = before.iter().rfind(|release| to.is_none() && release.proven && asked(release));
+    proven.or_else(|| before.iter().rfind(asked)).ok_or_else(|| {
         let known: Vec<&str> = rollout.releases.iter().map(|release| release.version.as_str()).collect();
         let what = to.map_or("a release before the present one".to_owned(), |to| format!("the release {to}"));
         unknown(format!("{what} is not known; there are: {}", known.join(", ")))
@@ -364,7 +423,6 @@ impl Papers {
         let invalid = |bad: content::encoding::Malformed| DeployError::Invalid(bad.to_string());
         let created = wall_clock();
         let version = options.version.clone().unwrap_or_else(|| version_of(created, found));
-        let window = u32::try_from(options.health_window.as_millis()).unwrap_or(u32::MAX);
         let release = Release {
             fleet,
             app: app.clone(),
@@ -374,11 +432,7 @@ impl Papers {
             attributes: Some(found.attributes),
             entries: found.entries,
             size: found.size,
-            instructions: Instructions {
-                path: options.path.as_os_str().as_bytes().to_vec(),
-                health_window_ms: window,
-                keep: options.keep,
-            },
+            instructions: options.instructions(),
         };
         release.check().map_err(invalid)?;
         let release = key.sign(PayloadKind::Release, release.encode());
@@ -505,7 +559,7 @@ mod tests {
     use crate::api::{AppStatus, NodeStatus, Phase, RolloutState, Timeline};
 
     fn release(id: &str, version: &str) -> ReleaseStatus {
-        ReleaseStatus { release: id.repeat(64), version: version.to_owned(), created: 0, runs: false }
+        ReleaseStatus { release: id.repeat(64), version: version.to_owned(), created: 0, runs: false, proven: false }
     }
 
     fn rollout(present: &str) -> RolloutStatus {
@@ -564,6 +618,10 @@ mod tests {
         assert_eq!(chosen("c", Some("one")).ok().as_deref(), Some("one"));
         assert_eq!(chosen("c", Some("bbbbbbbb")).ok().as_deref(), Some("two"));
         assert!(chosen("a", None).is_err(), "nothing was before the first");
+        let mut tried = rollout("c");
+        tried.releases[0].proven = true;
+        let back = choose(&tried, None).map(|found| found.version.clone());
+        assert_eq!(back.ok().as_deref(), Some("one"), "the second failed");
         let why = chosen("c", Some("four")).expect_err("unknown").to_string();
         assert!(why.contains("four") && why.contains("one, two, three"), "{why}");
     }

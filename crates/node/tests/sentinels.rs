@@ -52,7 +52,7 @@ fn lay_out(home: &Path, root: &Path, entries: Vec<Entry>) -> Result<(), JobError
         attributes: None,
         entries: manifest.totals().entries,
         size: manifest.totals().size,
-        instructions: Instructions { path: b"/srv/app".to_vec(), health_window_ms: 0, keep: 2 },
+        instructions: Instructions::plain(b"/srv/app", 0, 2),
     };
     let disk = Arc::new(RealDisk::new());
     let open = |path: &Path| disk.open_path(path).expect("a directory can be opened");

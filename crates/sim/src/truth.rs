@@ -117,7 +117,7 @@ impl Truth {
             attributes: Some(found.attributes),
             entries: found.entries,
             size: found.size,
-            instructions: Instructions { path: TARGET.to_vec(), health_window_ms, keep: 2 },
+            instructions: Instructions::plain(TARGET, health_window_ms, 2),
         };
         let signed = self.key.sign(PayloadKind::Release, release.encode());
         let published = Published { signed: signed.clone(), release, tree };

@@ -49,6 +49,7 @@ mod verify;
 pub mod words;
 
 pub use disk::Disk;
+pub use target::laid_out_at;
 
 use content::fact::{JournalName, Position};
 use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
@@ -188,6 +189,8 @@ impl<D: Disk> Store<D> {
             Job::Accept { order } => self.accept(order),
             Job::Switch { app, release } => self.switch(app, *release),
             Job::Confirm { app, release } => self.confirm(app, *release),
+            Job::GiveUp { app, order, why } => self.give_up(app, *order, why),
+            Job::Hook { .. } | Job::Probe { .. } => Err(keep::refused("a store runs no commands and asks no services")),
             Job::Verify { app } => self.verify(app),
             Job::Collect { contents, releases } => self.collect(contents, releases),
             Job::Shun { peers } => self.shun(peers),

@@ -13,7 +13,7 @@
 
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
-use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, NodeId, ReleaseId, Signed};
+use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, NodeId, OrderId, ReleaseId, Signed};
 use engine::door::{AppRecord, SHUNNED};
 use std::collections::BTreeMap;
 
@@ -59,10 +59,37 @@ pub(crate) struct AppState {
     pub(crate) live: Option<ReleaseId>,
     pub(crate) confirmed: Option<ReleaseId>,
     pub(crate) intent: Option<ReleaseId>,
+    /// How often the switch that is intended was begun.
+    pub(crate) begun: u32,
+    pub(crate) given_up: Option<GivenUp>,
+}
+
+/// An order that has failed here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GivenUp {
+    pub(crate) order: OrderId,
+    pub(crate) why: String,
+}
+
+impl Encode for GivenUp {
+    const WHAT: &'static str = "record of a failure";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.order).text(&self.why);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { order: from.value()?, why: from.text("why", Self::MAX_WHY)? })
+    }
+}
+
+impl GivenUp {
+    pub(crate) const MAX_WHY: usize = 1024;
 }
 
 impl AppState {
-    pub(crate) const NONE: Self = Self { order: None, live: None, confirmed: None, intent: None };
+    pub(crate) const NONE: Self =
+        Self { order: None, live: None, confirmed: None, intent: None, begun: 0, given_up: None };
 
     /// The releases that must stay whatever anyone says.
     pub(crate) fn kept(&self) -> impl Iterator<Item = ReleaseId> {
@@ -70,8 +97,9 @@ impl AppState {
     }
 
     pub(crate) fn record(self, app: AppName, laid_out: Vec<Signed>) -> AppRecord {
-        let Self { order, live, confirmed, intent } = self;
-        AppRecord { app, order, laid_out, live, confirmed, intent }
+        let Self { order, live, confirmed, intent, begun, given_up } = self;
+        let given_up = given_up.map(|of| (of.order, of.why));
+        AppRecord { app, order, laid_out, live, confirmed, intent, begun, given_up }
     }
 }
 
@@ -81,10 +109,23 @@ impl Encode for AppState {
     fn put(&self, to: &mut Encoder) {
         to.option(self.order.as_ref()).option(self.live.as_ref());
         to.option(self.confirmed.as_ref()).option(self.intent.as_ref());
+        // Only there while a switch is under way or has failed: an older program reads all others.
+        if self.begun > 0 || self.given_up.is_some() {
+            to.number(self.begun).option(self.given_up.as_ref());
+        }
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Ok(Self { order: from.option()?, live: from.option()?, confirmed: from.option()?, intent: from.option()? })
+        let (order, live, confirmed) = (from.option()?, from.option()?, from.option()?);
+        let plain = Self { order, live, confirmed, intent: from.option()?, ..Self::NONE };
+        if from.remaining() == 0 {
+            return Ok(plain);
+        }
+        let full = Self { begun: from.number32("the tries")?, given_up: from.option()?, ..plain };
+        match full.begun > 0 || full.given_up.is_some() {
+            true => Ok(full),
+            false => Err(from.wrong("it says twice that nothing is under way")),
+        }
     }
 }
 

@@ -8,9 +8,9 @@ use crate::Store;
 use crate::disk::Disk;
 use crate::ground::{if_there, ours};
 use crate::keep::{decode_release, refused};
-use crate::record::{AppState, Change};
+use crate::record::{AppState, Change, GivenUp};
 use crate::target::{Target, Way, without_side};
-use content::{AppName, Order, PayloadKind, ReleaseId, Signed};
+use content::{AppName, Order, OrderId, PayloadKind, ReleaseId, Signed};
 use engine::door::{JobDone, JobError};
 use std::io;
 
@@ -28,7 +28,12 @@ impl<D: Disk> Store<D> {
                 known.epoch
             )));
         }
-        self.update(&order.app, |state| state.order = Some(signed.clone()))?;
+        let id = OrderId(signed.payload_digest());
+        self.update(&order.app, |state| {
+            // What failed under an earlier order is tried anew under this one.
+            state.given_up = state.given_up.take().filter(|given_up| given_up.order == id);
+            state.order = Some(signed.clone());
+        })?;
         Ok(JobDone::Accepted)
     }
 
@@ -36,7 +41,10 @@ impl<D: Disk> Store<D> {
     pub(crate) fn switch(&mut self, app: &AppName, release: ReleaseId) -> Result<JobDone, JobError> {
         let target = self.target_of(app, release)?;
         let previous = target.ours()?;
-        self.update(app, |state| state.intent = Some(release))?;
+        self.update(app, |state| {
+            let is_again = state.intent == Some(release);
+            (state.intent, state.begun) = (Some(release), if is_again { state.begun.saturating_add(1) } else { 1 });
+        })?;
         // Also when the path points there already: whoever swung it may not have lived, or not been able, to make it durable.
         let swung = self.swing(&target, release);
         swung.map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
@@ -71,8 +79,17 @@ impl<D: Disk> Store<D> {
         if live != Some(release) {
             return Err(refused(format!("release {release} of {app} is not live here, so it cannot be confirmed")));
         }
-        self.update(app, |state| (state.confirmed, state.intent) = (Some(release), None))?;
+        self.update(app, |state| (state.confirmed, state.intent, state.begun) = (Some(release), None, 0))?;
         Ok(JobDone::Confirmed)
+    }
+
+    /// Remembers that an order has failed here, durably; that there is nothing to go on with.
+    pub(crate) fn give_up(&mut self, app: &AppName, order: OrderId, why: &str) -> Result<JobDone, JobError> {
+        let why: String = why.chars().filter(|c| !c.is_control()).take(GivenUp::MAX_WHY / 4).collect();
+        self.update(app, |state| {
+            (state.given_up, state.intent, state.begun) = (Some(GivenUp { order, why }), None, 0)
+        })?;
+        Ok(JobDone::GivenUp)
     }
 
     /// Changes what is remembered of an application: on disk first.

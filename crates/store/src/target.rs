@@ -23,6 +23,13 @@ use engine::door::JobError;
 use std::io;
 use std::sync::Arc;
 
+/// The path at which a release is laid out whose own path is this: absolute, as the release says it.
+pub fn laid_out_at(path: &[u8], release: ReleaseId) -> Vec<u8> {
+    let at = path.iter().rposition(|byte| *byte == b'/').map_or(0, |slash| slash + 1);
+    let (parent, name) = path.split_at(at);
+    [parent, b".", name, b".tiding/", release.to_string().as_bytes()].concat()
+}
+
 /// Where releases of one path go.
 pub(crate) struct Target<D: Disk> {
     disk: Arc<D>,

@@ -8,7 +8,7 @@ use crate::door::{
 use crate::follow::{self, Follower, Ordered};
 use crate::swarm;
 use crate::tracker::{Dial, Mesh, Origins};
-use crate::trust::{Instruction, Standing};
+use crate::trust::{Distrust, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, Side, release_of};
 use content::{AppName, NodeId, ReleaseId, Signed};
 use std::collections::BTreeMap;
@@ -123,14 +123,14 @@ impl Engine {
                     follower.announced(now, believed.id, believed.signed, believed.release);
                 }
             }
-            Err(why) => self.not_believed(now, from, why.to_string()),
+            Err(why) => self.not_believed(now, from, &why),
         }
     }
 
     fn commanded(&mut self, now: Time, from: NodeId, signed: &Signed, gate: Gate) {
         let instruction = match self.trust.order(signed) {
             Ok(instruction) => instruction,
-            Err(why) => return self.not_believed(now, from, why.to_string()),
+            Err(why) => return self.not_believed(now, from, &why),
         };
         match self.trust.standing(&instruction) {
             Standing::Next | Standing::Same => {
@@ -153,9 +153,12 @@ impl Engine {
         }
     }
 
-    pub(super) fn not_believed(&mut self, now: Time, from: NodeId, why: String) {
-        self.distrust(from, why);
-        self.convict(now, from, Misbehaviour::BadSignature);
+    /// A document is not believed: whoever passes such a thing on is left, but not for what this program is too old to read.
+    pub(super) fn not_believed(&mut self, now: Time, from: NodeId, why: &Distrust) {
+        self.distrust(from, why.to_string());
+        if !why.is_ignorance() {
+            self.convict(now, from, Misbehaviour::BadSignature);
+        }
     }
 
     // What the follower wants.
@@ -172,6 +175,13 @@ impl Engine {
             }
             follow::Action::Confirm(app, release) => {
                 self.job(Errand::Confirm(app.clone(), release), Job::Confirm { app, release });
+            }
+            follow::Action::Hook(app, id, moment, release, other) => {
+                self.job(Errand::Hook(app, id, moment), Job::Hook { release, moment, other });
+            }
+            follow::Action::Probe(app, id, release) => self.job(Errand::Probe(app, id), Job::Probe { release }),
+            follow::Action::GiveUp(app, order, why) => {
+                self.job(Errand::GiveUp(app.clone(), order), Job::GiveUp { app, order, why });
             }
             follow::Action::Missing(content, pieces) => self.swarm.lost(now, content, &pieces),
             follow::Action::Failed(_) => self.status_soon_for_all(now),
@@ -204,6 +214,9 @@ impl Engine {
             Errand::Assemble(app, release) => agent.follower.assembled(now, &app, release, result),
             Errand::Switch(app, release) => agent.follower.switched(now, &app, release, result),
             Errand::Confirm(app, release) => agent.follower.confirmed(now, &app, release, result),
+            Errand::Hook(app, release, moment) => agent.follower.hooked(now, &app, (release, moment), result),
+            Errand::Probe(app, release) => agent.follower.probed(now, &app, release, result),
+            Errand::GiveUp(app, order) => agent.follower.gave_up(now, &app, order, result),
             _ => {}
         }
     }

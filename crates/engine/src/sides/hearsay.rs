@@ -8,7 +8,7 @@
 //! what is not newer than what it knows: a neighbour can keep them to itself, but make up, change or bring back nothing. They only
 //! have a release fetched; whether it may be switched to says an origin alone.
 
-use crate::door::{Message, Time};
+use crate::door::{Message, Misbehaviour, Time};
 use crate::trust::Standing;
 use crate::{Alarm, Engine, FEW, Side};
 use content::{AppName, ContentId, NodeId, OrderId, Role, Signed, UnixTime};
@@ -46,11 +46,12 @@ impl Engine {
         }
         let (believed, instruction) = match (self.trust.release(release), self.trust.order(order)) {
             (Ok(believed), Ok(instruction)) => (believed, instruction),
-            (Err(why), _) | (_, Err(why)) => return self.not_believed(now, from, why.to_string()),
+            (Err(why), _) | (_, Err(why)) => return self.not_believed(now, from, &why),
         };
         let named = &instruction.order;
         if named.release != believed.id || named.app != believed.release.app {
-            return self.not_believed(now, from, "an order came with a release that it does not name".to_owned());
+            self.distrust(from, "an order came with a release that it does not name".to_owned());
+            return self.convict(now, from, Misbehaviour::BadSignature);
         }
         let (app, rank) = (named.app.clone(), (named.epoch, named.created));
         let Side::Agent(agent) = &mut self.side else { return };

@@ -8,14 +8,14 @@ use crate::door::{
     NodeStatus, Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::limits::{cap, lowest};
-use crate::rollout::{Presence, Rollout};
+use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Domain, Proof, Tracker};
 use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Signed, UnixTime,
+    AppName, ContentId, ContentSpec, Directive, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Signed, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -46,6 +46,8 @@ pub(crate) struct OriginSide {
     told: BTreeMap<NodeId, BTreeMap<AppName, (OrderId, Gate)>>,
     /// The latest wall clock that anyone has shown.
     clock: UnixTime,
+    /// Releases with which a rollout was finished.
+    proven: BTreeSet<ReleaseId>,
 }
 
 /// A submission on its way to being ordered.
@@ -99,6 +101,7 @@ impl OriginSide {
             next_audit: 0,
             told: BTreeMap::new(),
             clock: UnixTime(0),
+            proven: BTreeSet::new(),
         }
     }
 
@@ -114,9 +117,11 @@ impl OriginSide {
             Fact::WaveOpened { app, .. }
             | Fact::Halted { app, .. }
             | Fact::FellBack { app, .. }
+            | Fact::Directed { app, .. }
             | Fact::Finished { app, .. } => {
                 if let Some(rollout) = self.rollouts.get_mut(app) {
                     rollout.learn(fact);
+                    self.proven.extend(rollout.proven());
                 }
             }
             Fact::Enrolled { node, name, role, labels, .. } => {
@@ -584,6 +589,12 @@ impl Engine {
                 self.allot(now);
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
+            Proposal::Direct { client, fact } => {
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+                if let Fact::Directed { app, .. } = &fact {
+                    self.conduct(now, app);
+                }
+            }
             Proposal::IssueToken { client, .. } | Proposal::RevokeToken { client, .. } => {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
@@ -674,7 +685,17 @@ impl Engine {
         self.enlist(now, app);
         let Some(origin) = self.origin() else { return };
         let Some(rollout) = origin.rollouts.get(app) else { return };
-        let fact = rollout.judge().and_then(|step| rollout.fact(app.clone(), step));
+        let step = rollout.judge().map(|step| match step {
+            Step::Abort(signed, why) => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                let why = format!("aborted by {}{why}", self.trust.signer(&signed));
+                Step::Halt(cut(&why, Fact::MAX_WHY).to_owned())
+            }
+            step => step,
+        });
+        let Side::Origin(origin) = &mut self.side else { return };
+        let Some(rollout) = origin.rollouts.get(app) else { return };
+        let fact = step.and_then(|step| rollout.fact(app.clone(), step));
         let is_over = matches!(rollout.state(), RolloutState::Finished);
         let agents = origin.agents_up();
         if let Some(fact) = fact
@@ -770,6 +791,7 @@ impl Engine {
                 self.refuse(client, Refusal::NotAllowed(why));
             }
             Request::Order { order } => self.order_again(client, &order),
+            Request::Direct { directive } => self.direct(client, directive),
             Request::Status => {
                 let status = self.status(now);
                 self.answer(client, Answer::Status(Box::new(status)));
@@ -795,6 +817,32 @@ impl Engine {
     fn propose(&mut self, proposal: Proposal) {
         if let Some(origin) = self.origin() {
             origin.catalog.propose(proposal);
+        }
+    }
+
+    /// What an operator says about a rollout.
+    fn direct(&mut self, client: ClientId, signed: Signed) {
+        match self.check_directive(&signed) {
+            Ok(app) => self.propose(Proposal::Direct { client, fact: Fact::Directed { app, directive: signed } }),
+            Err(refusal) => self.refuse(client, refusal),
+        }
+    }
+
+    fn check_directive(&self, signed: &Signed) -> Result<AppName, Refusal> {
+        let directive = self.trust.directive(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
+        let Side::Origin(origin) = &self.side else { return Ok(directive.app) };
+        let app = directive.app;
+        let unknown = || Refusal::Unknown(format!("nothing of {app} was ever ordered here"));
+        let rollout = origin.rollouts.get(&app).ok_or_else(unknown)?;
+        if rollout.id() != directive.order {
+            let newest = origin.catalog.newest(&app).ok_or_else(unknown)?;
+            let (epoch, by) = (newest.order.epoch, self.trust.signer(&newest.signed));
+            let what = format!("epoch {epoch} of {app} is the newest order now, and this is about another");
+            return Err(Refusal::Conflict { epoch, by, what });
+        }
+        match rollout.objects(directive.verb) {
+            None => Ok(app),
+            Some(why) => Err(Refusal::Invalid(format!("{app}: {why}"))),
         }
     }
 
@@ -853,6 +901,17 @@ impl Engine {
         }
     }
 
+    fn state_of(&self, rollout: &Rollout) -> RolloutState {
+        match rollout.paused() {
+            Some((signed, wave)) => {
+                let why =
+                    Directive::decode(&signed.payload).map_or_else(|_| String::new(), |directive| directive.message);
+                RolloutState::Paused { wave, by: self.trust.signer(signed), why }
+            }
+            None => rollout.state(),
+        }
+    }
+
     fn app_status(&self, origin: &OriginSide, app: &AppName) -> Option<RolloutStatus> {
         let newest = origin.catalog.newest(app);
         let published = newest.and_then(|newest| origin.catalog.release(newest.order.release));
@@ -865,7 +924,7 @@ impl Engine {
         let progress = release.and_then(|release| self.swarm.progress(release.content.id())).unwrap_or_default();
         let state = match spread {
             Some(_) => RolloutState::Spreading,
-            None => origin.rollouts.get(app).map_or(RolloutState::Spreading, Rollout::state),
+            None => origin.rollouts.get(app).map_or(RolloutState::Spreading, |rollout| self.state_of(rollout)),
         };
         Some(RolloutStatus {
             app: app.clone(),
@@ -880,6 +939,7 @@ impl Engine {
             content_bytes: release.map_or(0, |release| release.content.bytes + release.content.blob.len),
             origin_sent: progress.sent,
             selector: newest.map(|newest| newest.order.selector.clone()).unwrap_or_default(),
+            proven: origin.proven.iter().copied().collect(),
             releases: origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one)).map(offer).collect(),
         })
     }

@@ -425,12 +425,7 @@ impl Swarm {
             Some(Misbehaviour::NoSuchPiece)
         } else if !transfer.fits(piece, len) {
             Some(Misbehaviour::WrongLength)
-        } else if !asked
-            && role != Role::Origin
-            && !transfer.order.is_next_to(from, piece)
-            && !(transfer.goes_everywhere(piece) && transfer.order.is_near(from))
-            && !transfer.order.was_next_to(from)
-        {
+        } else if !asked && role != Role::Origin && !transfer.may_come_from(from, piece) {
             transfer.unasked(from).then_some(Misbehaviour::UnaskedPieces)
         } else {
             None

@@ -300,6 +300,12 @@ impl Transfer {
         piece.0 < self.pages && self.pages <= FEW_PAGES
     }
 
+    /// Whether a piece may come unasked from a neighbour.
+    pub(super) fn may_come_from(&self, peer: NodeId, piece: PieceNo) -> bool {
+        let is_passed_on = self.order.is_next_to(peer, piece) || self.order.was_next_to(peer);
+        is_passed_on || self.goes_everywhere(piece) && self.order.is_near(peer)
+    }
+
     /// Whether someone who holds this could verify that page (or that data piece: then all pages are needed).
     pub(super) fn has_parent_of(&self, have: &Bitmap, piece: PieceNo) -> bool {
         match piece.0 < self.pages {

@@ -76,7 +76,7 @@ pub(crate) fn release(name: &str, pieces: u32) -> Release {
         }),
         entries: 3,
         size: u64::from(pieces) * 65_536,
-        instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 20, keep: 2 },
+        instructions: Instructions::plain(b"/srv/web", 20, 2),
     }
 }
 
@@ -122,6 +122,15 @@ pub(crate) enum Evil {
     Refuses,
 }
 
+/// In which way a release does not do well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ailing {
+    /// Its probes fail.
+    Sick,
+    /// That command of it fails.
+    Hook(Moment),
+}
+
 /// What a node remembers when its engine is gone.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
@@ -155,6 +164,11 @@ pub(crate) struct Node {
     buffers: BTreeMap<BufferId, (ContentId, PieceNo, bool)>,
     pub(crate) events: Vec<Event>,
     pub(crate) switches: Vec<ReleaseId>,
+    /// Commands that ran, of which release, and rounds of probes.
+    pub(crate) hooks: Vec<(ReleaseId, Moment)>,
+    pub(crate) probes: u32,
+    /// Releases that do not do well here.
+    pub(crate) ailing: BTreeMap<ReleaseId, Ailing>,
     /// How often what is live was read again.
     pub(crate) verifies: u32,
     pub(crate) answers: Vec<(ClientId, Answer)>,
@@ -255,6 +269,9 @@ impl Fleet {
             buffers: BTreeMap::new(),
             events: Vec::new(),
             switches: Vec::new(),
+            hooks: Vec::new(),
+            probes: 0,
+            ailing: BTreeMap::new(),
             verifies: 0,
             answers: Vec::new(),
             sent: BTreeMap::new(),
@@ -678,6 +695,7 @@ impl Fleet {
                 );
                 assert!(record.laid_out.iter().any(|known| id_of(known) == release));
                 let previous = record.live.replace(release);
+                record.begun = if record.intent == Some(release) { record.begun + 1 } else { 1 };
                 record.intent = Some(release);
                 node.switches.push(release);
                 Ok(JobDone::Switched { previous })
@@ -685,8 +703,29 @@ impl Fleet {
             Job::Confirm { app, release } => {
                 let record = record(&mut node.disk, &app);
                 assert_eq!(record.live, Some(release));
-                (record.confirmed, record.intent) = (Some(release), None);
+                (record.confirmed, record.intent, record.begun) = (Some(release), None, 0);
                 Ok(JobDone::Confirmed)
+            }
+            Job::Hook { release, moment, .. } => {
+                node.hooks.push((id_of(&release), moment));
+                match node.ailing.get(&id_of(&release)) {
+                    Some(Ailing::Hook(bad)) if *bad == moment => {
+                        Err(JobError::Refused { why: "it ended with status 1".to_owned() })
+                    }
+                    _ => Ok(JobDone::Ran),
+                }
+            }
+            Job::Probe { release } => {
+                node.probes += 1;
+                match node.ailing.get(&id_of(&release)) {
+                    Some(Ailing::Sick) => Err(JobError::Refused { why: "it answered 500".to_owned() }),
+                    _ => Ok(JobDone::Ran),
+                }
+            }
+            Job::GiveUp { app, order, why } => {
+                let record = record(&mut node.disk, &app);
+                (record.given_up, record.intent, record.begun) = (Some((order, why)), None, 0);
+                Ok(JobDone::GivenUp)
             }
             Job::Verify { .. } => {
                 node.verifies += 1;
@@ -746,7 +785,15 @@ impl Fleet {
 }
 
 fn record<'a>(disk: &'a mut Disk, app: &AppName) -> &'a mut AppRecord {
-    let fresh =
-        AppRecord { app: app.clone(), order: None, laid_out: Vec::new(), live: None, confirmed: None, intent: None };
+    let fresh = AppRecord {
+        app: app.clone(),
+        order: None,
+        laid_out: Vec::new(),
+        live: None,
+        confirmed: None,
+        intent: None,
+        begun: 0,
+        given_up: None,
+    };
     disk.apps.entry(app.clone()).or_insert(fresh)
 }

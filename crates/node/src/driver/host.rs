@@ -8,6 +8,7 @@ use super::inbox::{Inbox, Incoming};
 use super::shelf::Shelf;
 use super::writers::{Write, Writers};
 use crate::disk::RealDisk;
+use crate::runner::Runner;
 use content::fact::{JournalName, Position};
 use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
@@ -41,6 +42,8 @@ pub(crate) struct StoreHost {
     writers: Writers,
     brake: Arc<Brake>,
     thread: JoinHandle<()>,
+    runner: Runner,
+    inbox: Inbox,
 }
 
 impl Host {
@@ -107,6 +110,7 @@ impl StoreHost {
         store: Store<RealDisk>,
         shelf: Shelf,
         inbox: Inbox,
+        runner: Runner,
         failed: watch::Sender<Option<String>>,
     ) -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel();
@@ -122,7 +126,7 @@ impl StoreHost {
         })?;
         let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act))?;
-        Ok(Self { work, pieces, shelf, writers, brake, thread })
+        Ok(Self { work, pieces, shelf, writers, brake, thread, runner, inbox })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -130,7 +134,17 @@ impl StoreHost {
             // The rush is over, and whoever still asks is served from the page cache: an agent at rest is small.
             self.shelf.forget();
         }
-        self.give(Work::Job(id, job));
+        match job {
+            Job::Hook { release, moment, other } => self.act(id, self.runner.clone().hook(release, moment, other)),
+            Job::Probe { release } => self.act(id, self.runner.clone().probe(release)),
+            job => self.give(Work::Job(id, job)),
+        }
+    }
+
+    /// What is not for the store, and may take long.
+    fn act(&self, job: JobId, acting: impl Future<Output = Result<JobDone, JobError>> + Send + 'static) {
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move { inbox.send(Incoming::input(Input::Done { job, result: acting.await })).await });
     }
 
     fn give(&self, work: Work) {
@@ -259,7 +273,9 @@ mod tests {
         let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act)).expect("threads");
         let thread = std::thread::spawn(|| ());
-        let host = StoreHost { work, pieces: pieces.clone(), shelf, writers, brake: brake.clone(), thread };
+        let runner = Runner { node: String::new(), labels: content::Labels::new(), targets: "/".into() };
+        let (pieces_of, brake_of) = (pieces.clone(), brake.clone());
+        let host = StoreHost { work, pieces: pieces_of, shelf, writers, brake: brake_of, thread, runner, inbox };
         let payload = Digested::new(pages[next].clone());
         host.write(Write { job: JobId(1), content: content.id(), piece, payload });
         assert!(matches!(queue.recv(), Ok(Work::Checkpoint)), "it asks for one");

@@ -87,7 +87,7 @@ fn release(fleet: FleetId, [content, attributes]: [ContentSpec; 2]) -> Release {
         attributes: Some(attributes),
         entries: 1,
         size: content.bytes,
-        instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 1000, keep: 2 },
+        instructions: Instructions::plain(b"/srv/web", 1000, 2),
     }
 }
 

@@ -830,7 +830,10 @@ impl<'a> Flock<'a> {
             Job::Confirm { .. } => (model.job, 1, How::Confirmed),
             Job::Collect { .. } => (model.job, 0, How::Collected),
             Job::Shun { .. } => (model.job, 1, How::Shunned),
-            Job::Verify { .. } => (model.job, 0, How::Refused),
+            // The releases of a flock have no commands and no probes.
+            Job::Verify { .. } | Job::Hook { .. } | Job::Probe { .. } | Job::GiveUp { .. } => {
+                (model.job, 0, How::Refused)
+            }
         };
         let is_step = !matches!(job, Job::Write { .. });
         let step = model.shared.filter(|_| is_step).map_or(Duration::ZERO, |shared| shared.cpu_step);

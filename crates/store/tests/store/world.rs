@@ -72,7 +72,7 @@ pub(crate) fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &st
         attributes: Some(found.attributes),
         entries: found.entries,
         size: found.size,
-        instructions: Instructions { path: path.as_bytes().to_vec(), health_window_ms: 0, keep: 2 },
+        instructions: Instructions::plain(path.as_bytes(), 0, 2),
     };
     release.check().expect("a good release");
     let signed = Signed { kind: PayloadKind::Release, payload: release.encode(), signatures: Vec::new() };

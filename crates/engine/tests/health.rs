@@ -1,0 +1,288 @@
+//! What nodes do when a release does not do well: hooks, probes, going back by themselves, and what that stops.
+
+mod fleet;
+
+use content::care::{Health, Hook, Hooks, Probe};
+use content::directive::Verb;
+use content::order::Wave;
+use content::*;
+use fleet::*;
+use std::time::Duration;
+use tiding_engine::door::*;
+
+const SECOND: u64 = 1_000_000_000;
+
+fn hook(line: &str) -> Option<Hook> {
+    Some(Hook { line: line.to_owned(), user: None, timeout_ms: 1000 })
+}
+
+/// A release with all commands and a probe every 50 ms for 300.
+fn careful(name: &str) -> Release {
+    let mut release = release(name, 40);
+    release.instructions.hooks = Hooks { before: hook("before"), after: hook("after"), back: None };
+    let probes = vec![Probe::Unit("web".to_owned())];
+    release.instructions.health = Health { probes, every_ms: 50, need: 2, of: 3 };
+    release.instructions.health_window_ms = 300;
+    release
+}
+
+fn in_waves(epoch: u64, release: &Signed, fallback: Option<ReleaseId>) -> Order {
+    let waves = vec![Wave::Count(1), Wave::PerMille(500), Wave::PerMille(1000)];
+    Order { waves, ..order(epoch, release, fallback) }
+}
+
+fn order_in_waves(fleet: &mut Fleet, release: &Release, epoch: u64, fallback: Option<ReleaseId>) -> ReleaseId {
+    let signed = sign_release(release);
+    fleet.deploy(release, &in_waves(epoch, &signed, fallback));
+    id_of(&signed)
+}
+
+fn halted(fleet: &Fleet) -> Option<String> {
+    fleet.facts().into_iter().find_map(|fact| if let Fact::Halted { why, .. } = fact { Some(why) } else { None })
+}
+
+fn ran(fleet: &Fleet, nr: usize, release: ReleaseId) -> bool {
+    fleet.nodes[nr].switches.contains(&release)
+}
+
+fn ails(fleet: &mut Fleet, nr: usize, release: ReleaseId, how: Ailing) {
+    fleet.nodes[nr].ailing.insert(release, how);
+}
+
+/// A fleet in which `v1` runs everywhere.
+fn settled(agents: usize, seed: u64) -> (Fleet, ReleaseId) {
+    let mut fleet = Fleet::new(agents, seed);
+    let first = order_in_waves(&mut fleet, &careful("v1"), 1, None);
+    fleet.run_until("v1", |fleet| fleet.all_confirmed(first));
+    fleet.run_for(Duration::from_secs(1));
+    (fleet, first)
+}
+
+#[test]
+fn commands_run_around_a_switch_and_probes_until_it_is_confirmed() {
+    let (fleet, first) = settled(4, 1);
+    for nr in fleet.agents() {
+        assert_eq!(fleet.nodes[nr].hooks, [(first, Moment::Before), (first, Moment::After)], "node {nr}");
+        assert!((5..=8).contains(&fleet.nodes[nr].probes), "{} rounds within 300 ms", fleet.nodes[nr].probes);
+    }
+}
+
+#[test]
+fn d16_a_release_that_is_not_well_reaches_its_first_wave_and_is_gone_a_second_after_the_window() {
+    for seed in 0..20 {
+        let (mut fleet, first) = settled(8, seed);
+        let bad = id_of(&sign_release(&careful("v2")));
+        (1..=8).for_each(|nr| ails(&mut fleet, nr, bad, Ailing::Sick));
+        order_in_waves(&mut fleet, &careful("v2"), 2, Some(first));
+        fleet.run_until("a switch", |fleet| fleet.agents().into_iter().any(|nr| ran(fleet, nr, bad)));
+        let began = fleet.now;
+        let runs = |fleet: &Fleet, nr: usize| fleet.nodes[nr].disk.apps.get(&app()).and_then(|app| app.live);
+        fleet.run_until("a way back", |fleet| fleet.agents().into_iter().all(|nr| runs(fleet, nr) == Some(first)));
+        assert!(fleet.now - began <= SECOND + 300_000_000, "{} ms", (fleet.now - began) / 1_000_000);
+        fleet.run_for(Duration::from_secs(60));
+        let reached = fleet.agents().into_iter().filter(|nr| ran(&fleet, *nr, bad)).count();
+        assert_eq!(reached, 1, "seed {seed}: the first wave is one node");
+        let switches: Vec<usize> = fleet.agents().into_iter().map(|nr| fleet.nodes[nr].switches.len()).collect();
+        assert!(switches.iter().all(|times| *times <= 3), "seed {seed}: no ping-pong: {switches:?}");
+        assert!(halted(&fleet).is_some_and(|why| why.contains("1 node failed")), "{:?}", halted(&fleet));
+    }
+}
+
+#[test]
+fn a_command_before_the_switch_that_fails_changes_nothing_and_one_after_it_brings_back_what_was() {
+    for (moment, switches) in [(Moment::Before, 0), (Moment::After, 2)] {
+        let (mut fleet, first) = settled(3, 5);
+        let bad = id_of(&sign_release(&careful("v2")));
+        (1..=3).for_each(|nr| ails(&mut fleet, nr, bad, Ailing::Hook(moment)));
+        order_in_waves(&mut fleet, &careful("v2"), 2, Some(first));
+        fleet.run_until("a halt", |fleet| halted(fleet).is_some());
+        fleet.run_for(Duration::from_secs(5));
+        let made: usize = fleet.agents().into_iter().map(|nr| fleet.nodes[nr].switches.len() - 1).sum();
+        assert_eq!(made, switches, "{moment:?}");
+        assert!(fleet.all_confirmed(first));
+    }
+}
+
+#[test]
+fn d17_whoever_loses_its_origin_after_the_switch_goes_back_by_itself() {
+    let (mut fleet, first) = settled(3, 7);
+    let bad = id_of(&sign_release(&careful("v2")));
+    (1..=3).for_each(|nr| ails(&mut fleet, nr, bad, Ailing::Sick));
+    order_in_waves(&mut fleet, &careful("v2"), 2, Some(first));
+    fleet.run_until("a switch", |fleet| fleet.agents().into_iter().any(|nr| ran(fleet, nr, bad)));
+    (0..=3).for_each(|nr| {
+        if nr == ORIGIN {
+            fleet.stop(nr)
+        }
+    });
+    let canary = fleet.agents().into_iter().find(|nr| ran(&fleet, *nr, bad)).expect("one has switched");
+    fleet.run_until("a way back", |fleet| {
+        fleet.confirmed(canary) == Some(first) && fleet.nodes[canary].switches.last() == Some(&first)
+    });
+    // A restart tries nothing again, with the order still standing.
+    fleet.stop(canary);
+    fleet.start(canary);
+    let switches = fleet.nodes[canary].switches.len();
+    fleet.run_for(Duration::from_secs(10));
+    assert_eq!(fleet.nodes[canary].switches.len(), switches, "it was given up, durably");
+}
+
+#[test]
+fn d16_a_release_that_takes_its_machine_down_again_and_again_is_left_without_asking_anyone() {
+    let (mut fleet, first) = settled(2, 9);
+    let mut heavy = careful("v2");
+    heavy.instructions.health_window_ms = 5000;
+    let bad = order_in_waves(&mut fleet, &heavy, 2, Some(first));
+    fleet.run_until("a switch", |fleet| fleet.agents().into_iter().any(|nr| ran(fleet, nr, bad)));
+    let canary = fleet.agents().into_iter().find(|nr| ran(&fleet, *nr, bad)).expect("one has switched");
+    fleet.stop(ORIGIN);
+    for _ in 0..6 {
+        fleet.run_for(Duration::from_millis(500));
+        fleet.stop(canary);
+        fleet.start(canary);
+    }
+    fleet.run_for(Duration::from_secs(1));
+    let node = &fleet.nodes[canary];
+    assert_eq!(node.disk.apps[&app()].live, Some(first), "{:?}", node.switches.len());
+    assert!(node.disk.apps[&app()].given_up.as_ref().is_some_and(|(_, why)| why.contains("stopped 4 times")));
+}
+
+// What operators say meanwhile.
+
+fn direct(fleet: &mut Fleet, epoch: u64, release: &Release, fallback: ReleaseId, verb: Verb) -> Result<(), String> {
+    let order = in_waves(epoch, &sign_release(release), Some(fallback));
+    let directive = Directive {
+        fleet: fleet::fleet(),
+        app: app(),
+        order: OrderId(sign_order(&order).payload_digest()),
+        verb,
+        created: UnixTime(fleet.now / 1_000_000),
+        message: "the error rate rises".to_owned(),
+    };
+    let directive = bob().sign(PayloadKind::Directive, directive.encode());
+    let client = 1000 + fleet.now;
+    fleet.request(ORIGIN, client, Request::Direct { directive });
+    fleet.run_for(Duration::from_millis(5));
+    match fleet.answer(ORIGIN, client) {
+        Some(Answer::Noted) => Ok(()),
+        other => Err(format!("{other:?}")),
+    }
+}
+
+fn running(fleet: &Fleet, release: ReleaseId) -> usize {
+    fleet.agents().into_iter().filter(|nr| fleet.nodes[*nr].disk.apps[&app()].live == Some(release)).count()
+}
+
+fn state(fleet: &mut Fleet) -> RolloutState {
+    let client = 5000 + fleet.now;
+    fleet.request(ORIGIN, client, Request::Status);
+    match fleet.answer(ORIGIN, client) {
+        Some(Answer::Status(status)) => status.apps[0].state.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn whoever_pauses_stops_the_next_wave_over_restarts_too_and_resuming_goes_on() {
+    let (mut fleet, first) = settled(8, 21);
+    let next = careful("v2");
+    let second = order_in_waves(&mut fleet, &next, 2, Some(first));
+    fleet.run_until("the first wave", |fleet| running(fleet, second) == 1);
+    direct(&mut fleet, 2, &next, first, Verb::Pause).expect("it is under way");
+    fleet.run_for(Duration::from_secs(5));
+    fleet.stop(ORIGIN);
+    fleet.start(ORIGIN);
+    fleet.run_for(Duration::from_secs(20));
+    assert_eq!(running(&fleet, second), 1, "the first wave is confirmed, and nobody else has switched");
+    let paused = state(&mut fleet);
+    assert!(
+        matches!(&paused, RolloutState::Paused { wave: Some(0), by, why } if by == "bob" && why.contains("error rate")),
+        "{paused:?}"
+    );
+    assert!(direct(&mut fleet, 2, &next, first, Verb::Pause).is_err(), "it is paused already");
+    direct(&mut fleet, 2, &next, first, Verb::Resume).expect("it is paused");
+    fleet.run_until("v2", |fleet| fleet.all_confirmed(second));
+    fleet.run_until("the end", |fleet| {
+        fleet.facts().iter().filter(|fact| matches!(fact, Fact::Finished { .. })).count() == 2
+    });
+    fleet.run_for(Duration::from_millis(10));
+    assert!(direct(&mut fleet, 2, &next, first, Verb::Abort).is_err_and(|why| why.contains("tiding rollback")));
+}
+
+#[test]
+fn d15_the_next_wave_waits_for_the_window_and_whoever_promotes_does_not() {
+    let (mut fleet, first) = settled(8, 22);
+    let mut next = careful("v2");
+    next.instructions.health_window_ms = 3_600_000;
+    let second = order_in_waves(&mut fleet, &next, 2, Some(first));
+    fleet.run_until("the first wave", |fleet| running(fleet, second) == 1);
+    fleet.run_for(Duration::from_secs(10));
+    assert_eq!(running(&fleet, second), 1, "its window is an hour");
+    direct(&mut fleet, 2, &next, first, Verb::Promote).expect("there are more waves");
+    fleet.run_until("half of them", |fleet| running(fleet, second) == 4);
+    fleet.run_for(Duration::from_secs(10));
+    assert_eq!(running(&fleet, second), 4, "one wave, not all");
+    direct(&mut fleet, 2, &next, first, Verb::Promote).expect("there is one more");
+    fleet.run_until("all", |fleet| running(fleet, second) == 8);
+    assert!(direct(&mut fleet, 2, &next, first, Verb::Promote).is_err_and(|why| why.contains("last wave")));
+}
+
+#[test]
+fn whoever_aborts_has_everyone_go_back_and_a_stranger_cannot() {
+    let (mut fleet, first) = settled(8, 23);
+    let mut next = careful("v2");
+    next.instructions.health_window_ms = 3_600_000;
+    let second = order_in_waves(&mut fleet, &next, 2, Some(first));
+    fleet.run_until("the first wave", |fleet| running(fleet, second) == 1);
+    direct(&mut fleet, 2, &next, first, Verb::Promote).expect("there are more waves");
+    fleet.run_until("half of them", |fleet| running(fleet, second) == 4);
+    let order = OrderId(sign_order(&in_waves(2, &sign_release(&next), Some(first))).payload_digest());
+    let (app, created, message) = (app(), UnixTime(1), String::new());
+    let directive = Directive { fleet: fleet::fleet(), app, order, verb: Verb::Abort, created, message };
+    let forged = SigningKey::from_secret(&[77; 32]).sign(PayloadKind::Directive, directive.encode());
+    fleet.request(ORIGIN, 7, Request::Direct { directive: forged });
+    assert!(matches!(fleet.answer(ORIGIN, 7), Some(Answer::Refused(Refusal::NotBelieved(_)))));
+    direct(&mut fleet, 2, &next, first, Verb::Abort).expect("it is under way");
+    fleet.run_until("the way back", |fleet| running(fleet, first) == 8);
+    assert!(halted(&fleet).is_some_and(|why| why == "aborted by bob: the error rate rises"), "{:?}", halted(&fleet));
+    fleet.run_for(Duration::from_secs(30));
+    assert_eq!(running(&fleet, first), 8);
+}
+
+#[test]
+fn d8_a_rollback_during_a_rollout_wins_at_any_moment() {
+    for moment in 0..40 {
+        let (mut fleet, first) = settled(5, 24);
+        let second = order_in_waves(&mut fleet, &careful("v2"), 2, Some(first));
+        fleet.run_for(Duration::from_millis(moment * 60));
+        let back = sign_order(&order(3, &sign_release(&careful("v1")), None));
+        fleet.request(ORIGIN, 9, Request::Order { order: back });
+        fleet.run_for(Duration::from_millis(100));
+        if matches!(fleet.answer(ORIGIN, 9), Some(Answer::Refused(_))) {
+            // Nothing of epoch 2 stands yet: it is still being brought.
+            assert!(moment < 5, "moment {moment}: {:?}", fleet.answer(ORIGIN, 9));
+            continue;
+        }
+        fleet.run_for(Duration::from_secs(20));
+        assert_eq!((running(&fleet, first), running(&fleet, second)), (5, 0), "moment {moment}");
+        assert!(fleet.all_confirmed(first), "moment {moment}");
+    }
+}
+
+#[test]
+fn d20_whoever_is_too_old_to_read_a_release_says_so_and_keeps_its_origin() {
+    let (mut fleet, first) = settled(2, 31);
+    let mut release = sign_release(&careful("v2"));
+    // The fifth byte is the version of the encoding.
+    release.payload[4] += 1;
+    let newer = alice().sign(PayloadKind::Release, release.payload);
+    let from = fleet.nodes[ORIGIN].id;
+    fleet.input(1, Input::Message { from, message: Message::Announce { release: newer } });
+    fleet.run_for(Duration::from_secs(1));
+    let said =
+        |event: &Event| matches!(event, Event::Distrusted { why, .. } if why.contains("a newer program may read it"));
+    assert!(fleet.nodes[1].events.iter().any(said));
+    assert!(!fleet.nodes[1].events.iter().any(|event| matches!(event, Event::Convicted { .. })));
+    let next = order_in_waves(&mut fleet, &careful("v3"), 2, Some(first));
+    fleet.run_until("v3", |fleet| fleet.all_confirmed(next));
+}
