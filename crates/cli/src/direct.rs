@@ -37,7 +37,10 @@ impl Directed {
             Verb::Pause => ("cannot pause", "is paused: nobody switches until `tiding resume`"),
             Verb::Resume => ("cannot resume", "goes on"),
             Verb::Promote => ("cannot promote", "opens its next wave"),
-            Verb::Abort => ("cannot abort", "is aborted: nodes that run it go back; `tiding status` shows them"),
+            Verb::Abort => (
+                "cannot abort",
+                "is aborted: nobody else switches, and who runs it goes back, if anything was there before; see `tiding status`",
+            ),
         };
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;

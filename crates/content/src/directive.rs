@@ -14,6 +14,8 @@ pub struct Directive {
     pub order: OrderId,
     /// What is to be done.
     pub verb: Verb,
+    /// The wave that was open when it was said, from 0, as far as any was: the one after it is what `Promote` opens.
+    pub wave: Option<u8>,
     /// When it was given; the same bytes again are the same directive.
     pub created: UnixTime,
     /// Why, in the operator's words; at most [`Order::MAX_MESSAGE`] bytes of UTF-8 without control characters.
@@ -78,7 +80,8 @@ impl Encode for Directive {
 
     fn put(&self, to: &mut Encoder) {
         to.header(Document::Directive).value(&self.fleet).value(&self.app).value(&self.order).value(&self.verb);
-        to.value(&self.created).text(&self.message);
+        let wave = self.wave.map_or(0, |wave| u64::from(wave) + 1);
+        to.number(wave).value(&self.created).text(&self.message);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
@@ -88,6 +91,7 @@ impl Encode for Directive {
             app: from.value()?,
             order: from.value()?,
             verb: from.value()?,
+            wave: from.within("the wave", 0..=256)?.checked_sub(1).map(|wave| wave as u8),
             created: from.value()?,
             message: from.text("the message", Order::MAX_MESSAGE)?,
         })

@@ -391,7 +391,7 @@ impl Follower {
                 self.hold_up(now, name, JobError::Refused { why }, Some(id));
                 return self.show(now, name);
             }
-            (Moment::After, Err(why)) if !app.goes_back() => {
+            (Moment::After, Err(why)) if app.is_forward(id) => {
                 app.lost = Some(format!("the command after the switch: {why}"))
             }
             (_, Err(why)) => app.trouble = Some(format!("the command after going back: {why}")),
@@ -420,7 +420,7 @@ impl Follower {
             Ok(()) => {
                 let why = app.lost.take().unwrap_or_else(|| "it was not healthy".to_owned());
                 (app.given_up, app.intent, app.trial, app.begun) = (Some((order, why)), None, None, 0);
-                app.trouble = None;
+                (app.trouble, app.tries) = (None, 0);
                 self.step(now, name);
             }
             Err(error) => {
@@ -450,7 +450,10 @@ impl Follower {
             }
             (Some(wait), Some(_)) => self.alarms.set(Again(name.clone()), now.after(wait)),
             (None, Some(work)) => work.failed = Some(why.clone()),
-            (None, None) => {}
+            (None, None) => {
+                app.not_before = now.after(LONGEST);
+                self.alarms.set(Again(name.clone()), now.after(LONGEST));
+            }
         }
         self.out.push_back(Action::Failed(why));
     }
@@ -662,12 +665,14 @@ impl App {
     /// Hears an order and its gate: the one that is followed, the one that becomes durable, or a newer one.
     fn hear(&mut self, ordered: Ordered, gate: Gate) {
         let newest = self.pending.as_ref().or(self.accepting.as_ref()).map_or(0, |(next, _)| next.order.epoch);
+        // Whoever is to fall back from an order never goes forward with it again: a word that says so is late, or came twice.
+        let then = |known: Gate| if known == Gate::FallBack { known } else { gate };
         if self.order.as_ref().is_some_and(|known| known.id == ordered.id) {
-            self.gate = gate;
+            self.gate = then(self.gate);
         } else if let Some(next) =
             [&mut self.pending, &mut self.accepting].into_iter().flatten().find(|(next, _)| next.id == ordered.id)
         {
-            next.1 = gate;
+            next.1 = then(next.1);
         } else if ordered.order.epoch > newest {
             self.pending = Some((ordered, gate));
         }
@@ -681,8 +686,8 @@ impl App {
         }
         (self.order, self.gate, self.phase, self.tries) = (Some(ordered.clone()), gate, None, 0);
         (self.lost, self.prepared) = (None, None);
-        // A release that is live already under an earlier order has its trial begun anew.
-        self.trial = self.trial.take().filter(|trial| trial.release == release);
+        // What is live is still seen to its end.
+        self.trial = self.trial.take().filter(|trial| self.live == Some(trial.release));
         ordered
     }
 
@@ -726,11 +731,17 @@ impl App {
     /// one that did well here last.
     fn way_back(&self) -> Option<ReleaseId> {
         let order = &self.order.as_ref()?.order;
-        let is_there = |id: &ReleaseId| {
-            *id != order.release
-                && self.works.get(id).is_some_and(|work| work.stage == Stage::Staged && work.failed.is_none())
-        };
-        [order.fallback, self.confirmed].into_iter().flatten().find(is_there)
+        [order.fallback, self.confirmed].into_iter().flatten().find(|id| *id != order.release && self.is_there(id))
+    }
+
+    /// Whether a release is laid out, so that a node can go to it by itself.
+    fn is_there(&self, id: &ReleaseId) -> bool {
+        self.works.get(id).is_some_and(|work| work.stage == Stage::Staged && work.failed.is_none())
+    }
+
+    /// Whether a release is what the order wants, and not one to which a node goes back.
+    fn is_forward(&self, id: ReleaseId) -> bool {
+        !self.goes_back() && self.order.as_ref().is_some_and(|order| order.order.release == id)
     }
 
     /// The release that may run now, if the order and its gate name one.
@@ -749,7 +760,7 @@ impl App {
     fn trial_of(&self, now: Time, id: ReleaseId, left: Option<ReleaseId>) -> Option<Trial> {
         let instructions = &self.works.get(&id)?.release.instructions;
         let has_after = instructions.hooks.after.is_some();
-        if !self.goes_back() {
+        if self.is_forward(id) {
             let window = Duration::from_millis(instructions.health_window_ms.into());
             let trial = Trial::new(now, id, &instructions.health, window);
             return Some(if has_after { trial.after(id, Moment::After) } else { trial });
@@ -772,30 +783,41 @@ impl App {
         if let Some(why) = &self.lost {
             return Some(Move::GiveUp(order.id, why.clone()));
         }
-        let wanted = self.allowed()?;
-        let work = self.works.get(&wanted).filter(|work| work.stage == Stage::Staged && work.failed.is_none())?;
+        let ready = self.allowed().filter(|wanted| self.is_there(wanted));
+        // What is live is seen to its end as long as nothing takes its place.
+        if let Some(trial) = self.trial.as_ref().filter(|trial| self.live == Some(trial.release))
+            && ready.is_none_or(|wanted| wanted == trial.release)
+        {
+            return match trial.next(now) {
+                Next::Run(of, moment) => Some(Move::Hook(of, moment)),
+                Next::Probe => Some(Move::Probe(trial.release)),
+                Next::Wait(until) => Some(Move::Wait(until)),
+                // What everyone falls back from is not confirmed while what to go back to is still on its way.
+                Next::Confirm if self.goes_back() && trial.release == order.order.release => None,
+                Next::Confirm => Some(Move::Confirm(trial.release)),
+                Next::GiveUp(why) if trial.release == order.order.release => Some(Move::GiveUp(order.id, why)),
+                // Of an earlier order, which nobody follows any more: that one is not to blame the present one's release for.
+                Next::GiveUp(_) => {
+                    self.confirmed.filter(|id| *id != trial.release && self.is_there(id)).map(Move::Switch)
+                }
+            };
+        }
+        let wanted = ready?;
+        let instructions = &self.works.get(&wanted)?.release.instructions;
         let is_live = self.live == Some(wanted);
         if is_live && self.confirmed == Some(wanted) && self.intent.is_none() {
             return None;
         }
-        let is_forward = !self.goes_back();
-        if let Some(trial) = self.trial.as_ref().filter(|trial| is_live && trial.release == wanted) {
-            return Some(match trial.next(now) {
-                Next::Run(of, moment) => Move::Hook(of, moment),
-                Next::Probe => Move::Probe(wanted),
-                Next::Wait(until) => Move::Wait(until),
-                Next::Confirm => Move::Confirm(wanted),
-                Next::GiveUp(why) => Move::GiveUp(order.id, why),
-            });
-        }
+        let is_forward = self.is_forward(wanted);
         if is_forward && self.intent == Some(wanted) && self.begun >= BEGUN {
             let why = format!("this machine, or its agent, stopped {} times before it was confirmed", self.begun);
             return Some(Move::GiveUp(order.id, why));
         }
-        let needs_before = is_forward && work.release.instructions.hooks.before.is_some();
+        // Before the path is swung, and only then: where it is swung already nothing is undone by its failure.
+        let needs_before = is_forward && !is_live && instructions.hooks.before.is_some();
         match needs_before && self.prepared != Some(wanted) {
             true => Some(Move::Hook(wanted, Moment::Before)),
-            false => Some(Move::Switch(work.id())),
+            false => Some(Move::Switch(wanted)),
         }
     }
 
@@ -803,7 +825,7 @@ impl App {
         let work = self.works.get(&focus);
         let order = self.order.as_ref().map(|order| &order.order).filter(|order| order.release == focus);
         let falls_back = order.is_some() && self.goes_back();
-        if order.is_some() && self.has_given_up() && self.allowed().is_none() {
+        if order.is_some() && (self.lost.is_some() || self.has_given_up() && self.allowed().is_none()) {
             return Phase::Failed;
         }
         if falls_back && self.live != Some(focus) && self.intent.is_none() && self.live == self.confirmed {
@@ -839,12 +861,6 @@ impl App {
         let last = self.laid_out.iter().rev().take(usize::from(keep) + 1).copied();
         let named = [self.live, self.confirmed, self.intent, self.focus, self.announced].into_iter().flatten();
         named.chain(self.ordered()).chain(under_way).chain(last).collect()
-    }
-}
-
-impl Work {
-    fn id(&self) -> ReleaseId {
-        ReleaseId(self.signed.payload_digest())
     }
 }
 
@@ -950,6 +966,43 @@ mod tests {
         follower.whole(NOW, spec("ordered").id());
         follower.assembled(NOW, &app(), ordered, Ok(()));
         assert_eq!(phases(&mut follower), [(ordered, Phase::Complete), (ordered, Phase::Staged)]);
+    }
+
+    #[test]
+    fn b13_a_word_that_comes_late_does_not_undo_a_fall_back() {
+        let mut follower = Follower::default();
+        let [back, bad] = ["back", "bad"].map(|name| {
+            let id = announce(&mut follower, name);
+            follower.whole(NOW, spec(name).id());
+            follower.assembled(NOW, &app(), id, Ok(()));
+            id
+        });
+        let order = Order {
+            fleet: FleetId(Digest::of(b"fleet")),
+            app: app(),
+            epoch: 1,
+            release: bad,
+            fallback: Some(back),
+            selector: Vec::new(),
+            waves: vec![Wave::PerMille(1000)],
+            budget: 0,
+            created: UnixTime(3),
+            message: String::new(),
+        };
+        let ordered = Ordered { id: OrderId(Digest::of(b"order")), signed: signed(PayloadKind::Order), order };
+        let hear = |follower: &mut Follower, gate| follower.commanded(NOW, ordered.clone(), gate);
+        hear(&mut follower, Gate::Hold);
+        follower.accepted(NOW, &app(), Ok(()));
+        for gate in [Gate::FallBack, Gate::Open, Gate::Hold] {
+            hear(&mut follower, gate);
+        }
+        let actions: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        let switches: Vec<&Action> = actions.iter().filter(|action| matches!(action, Action::Switch(..))).collect();
+        assert_eq!(switches, [&Action::Switch(app(), back)], "{actions:?}");
+        follower.switched(NOW, &app(), back, Ok(()));
+        follower.confirmed(NOW, &app(), back, Ok(()));
+        hear(&mut follower, Gate::Open);
+        assert!(!std::iter::from_fn(|| follower.poll()).any(|action| matches!(action, Action::Switch(..))));
     }
 
     #[test]

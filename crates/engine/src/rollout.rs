@@ -97,13 +97,21 @@ impl Rollout {
         match directive.verb {
             Verb::Pause => self.paused = Some(signed.clone()),
             Verb::Resume => self.paused = None,
+            // One that was open already when it was said is not what was meant.
+            Verb::Promote if directive.wave != self.open => {}
             Verb::Promote => self.promoted = Some(self.open.map_or(0, |open| open.saturating_add(1))),
             Verb::Abort => self.aborted = Some((signed.clone(), directive.message)),
         }
     }
 
+    /// Whether a directive was followed.
+    pub(crate) fn has_heard(&self, signed: &Signed) -> bool {
+        self.directives.contains(&signed.payload_digest())
+    }
+
     /// Why a directive makes no sense now, if it does not.
-    pub(crate) fn objects(&self, verb: Verb) -> Option<&'static str> {
+    pub(crate) fn objects(&self, signed: &Signed, directive: &Directive) -> Option<&'static str> {
+        let verb = directive.verb;
         let is_last = self.open.is_some_and(|open| usize::from(open) + 1 >= self.order.waves.len());
         match verb {
             _ if self.is_finished => Some("its rollout is finished; `tiding rollback` goes back"),
@@ -111,6 +119,10 @@ impl Rollout {
             Verb::Pause if self.paused.is_some() => Some("its rollout is paused already"),
             Verb::Resume if self.paused.is_none() => Some("its rollout is not paused"),
             Verb::Promote if self.paused.is_some() => Some("its rollout is paused; resume it first"),
+            _ if self.has_heard(signed) => Some("the same was said within this second already; say it again"),
+            Verb::Promote if directive.wave != self.open => {
+                Some("another wave has opened since; look, and say it again")
+            }
             Verb::Promote if is_last => Some("its last wave is open already"),
             _ => None,
         }
@@ -195,6 +207,9 @@ impl Rollout {
         }
         let Some(open) = self.open else { return Some(Step::Open(0)) };
         let is_promoted = self.promoted.is_some_and(|promoted| promoted > open);
+        if !is_promoted && self.is_lost(self.size(open)) {
+            return Some(Step::Halt(format!("nobody of wave {} did well", u32::from(open) + 1)));
+        }
         if !is_promoted && !self.is_confirmed(self.size(open)) {
             return None;
         }
@@ -233,6 +248,13 @@ impl Rollout {
         let settled = |node: &NodeId| is_confirmed(node) || self.has_failed(node) || self.is_away(node);
         let mut these = self.places.iter().filter(|(_, place)| **place < size).map(|(node, _)| node);
         these.clone().all(settled) && (self.places.is_empty() || these.any(is_confirmed))
+    }
+
+    /// Whether every node of the first so many has failed or is away, and one at least has failed: however many may fail, this
+    /// release was shown to do well nowhere.
+    fn is_lost(&self, size: usize) -> bool {
+        let mut these = self.places.iter().filter(|(_, place)| **place < size).map(|(node, _)| node);
+        these.clone().any(|node| self.has_failed(node)) && these.all(|node| self.has_failed(node) || self.is_away(node))
     }
 
     /// The fact of a step.

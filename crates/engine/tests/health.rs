@@ -156,6 +156,7 @@ fn direct(fleet: &mut Fleet, epoch: u64, release: &Release, fallback: ReleaseId,
         app: app(),
         order: OrderId(sign_order(&order).payload_digest()),
         verb,
+        wave: if let RolloutState::Rolling { wave } = state(fleet) { Some(wave) } else { None },
         created: UnixTime(fleet.now / 1_000_000),
         message: "the error rate rises".to_owned(),
     };
@@ -238,7 +239,8 @@ fn whoever_aborts_has_everyone_go_back_and_a_stranger_cannot() {
     fleet.run_until("half of them", |fleet| running(fleet, second) == 4);
     let order = OrderId(sign_order(&in_waves(2, &sign_release(&next), Some(first))).payload_digest());
     let (app, created, message) = (app(), UnixTime(1), String::new());
-    let directive = Directive { fleet: fleet::fleet(), app, order, verb: Verb::Abort, created, message };
+    let (fleet_id, wave) = (fleet::fleet(), Some(1));
+    let directive = Directive { fleet: fleet_id, app, order, verb: Verb::Abort, wave, created, message };
     let forged = SigningKey::from_secret(&[77; 32]).sign(PayloadKind::Directive, directive.encode());
     fleet.request(ORIGIN, 7, Request::Direct { directive: forged });
     assert!(matches!(fleet.answer(ORIGIN, 7), Some(Answer::Refused(Refusal::NotBelieved(_)))));
@@ -285,4 +287,71 @@ fn d20_whoever_is_too_old_to_read_a_release_says_so_and_keeps_its_origin() {
     assert!(!fleet.nodes[1].events.iter().any(|event| matches!(event, Event::Convicted { .. })));
     let next = order_in_waves(&mut fleet, &careful("v3"), 2, Some(first));
     fleet.run_until("v3", |fleet| fleet.all_confirmed(next));
+}
+
+#[test]
+fn what_is_live_is_judged_although_a_newer_order_waits() {
+    let (mut fleet, first) = settled(4, 41);
+    let mut slow = careful("v2");
+    slow.instructions.health_window_ms = 4000;
+    let all = |epoch, release: &Signed, fallback| order(epoch, release, fallback);
+    let second = id_of(&sign_release(&slow));
+    fleet.deploy(&slow, &all(2, &sign_release(&slow), Some(first)));
+    fleet.run_until("v2 is live", |fleet| running(fleet, second) == 4);
+    // The next order opens at one node only, whose window is an hour; on the others v2 falls ill meanwhile.
+    let mut next = careful("v3");
+    next.instructions.health_window_ms = 3_600_000;
+    let third = order_in_waves(&mut fleet, &next, 3, Some(first));
+    fleet.run_until("v3 at one", |fleet| running(fleet, third) == 1);
+    (1..=4).for_each(|nr| ails(&mut fleet, nr, second, Ailing::Sick));
+    fleet.run_for(Duration::from_secs(10));
+    assert_eq!((running(&fleet, first), running(&fleet, second), running(&fleet, third)), (3, 0, 1));
+    let blamed = fleet.agents().into_iter().filter(|nr| fleet.nodes[*nr].disk.apps[&app()].given_up.is_some()).count();
+    assert_eq!(blamed, 0, "the newer order is not blamed for it");
+    assert_eq!(halted(&fleet), None);
+}
+
+#[test]
+fn a_wave_of_which_nobody_does_well_halts_whatever_the_budget() {
+    let (mut fleet, first) = settled(6, 42);
+    let bad = id_of(&sign_release(&careful("v2")));
+    (1..=6).for_each(|nr| ails(&mut fleet, nr, bad, Ailing::Sick));
+    let (release, signed) = (careful("v2"), sign_release(&careful("v2")));
+    fleet.deploy(&release, &Order { budget: 5, ..in_waves(2, &signed, Some(first)) });
+    fleet.run_until("a halt", |fleet| halted(fleet).is_some());
+    assert!(halted(&fleet).is_some_and(|why| why == "nobody of wave 1 did well"), "{:?}", halted(&fleet));
+    assert_eq!(fleet.agents().into_iter().filter(|nr| ran(&fleet, *nr, bad)).count(), 1);
+}
+
+#[test]
+fn a_promote_that_comes_after_the_wave_it_meant_opens_no_other() {
+    let (mut fleet, first) = settled(8, 43);
+    let next = careful("v2");
+    let second = order_in_waves(&mut fleet, &next, 2, Some(first));
+    let order = OrderId(sign_order(&in_waves(2, &sign_release(&next), Some(first))).payload_digest());
+    fleet.run_until("the second wave", |fleet| running(fleet, second) == 4);
+    let (fleet_id, app, created, message) = (fleet::fleet(), app(), UnixTime(1), String::new());
+    let directive = Directive { fleet: fleet_id, app, order, verb: Verb::Promote, wave: Some(0), created, message };
+    let late = bob().sign(PayloadKind::Directive, directive.encode());
+    fleet.request(ORIGIN, 7, Request::Direct { directive: late });
+    assert!(
+        matches!(fleet.answer(ORIGIN, 7), Some(Answer::Refused(Refusal::Invalid(why))) if why.contains("another wave"))
+    );
+    assert_eq!(running(&fleet, second), 4);
+}
+
+#[test]
+fn a_restart_in_the_window_runs_no_command_before_the_switch_again() {
+    let (mut fleet, first) = settled(2, 44);
+    let mut next = careful("v2");
+    next.instructions.health_window_ms = 2000;
+    let second = order_in_waves(&mut fleet, &next, 2, Some(first));
+    fleet.run_until("a switch", |fleet| running(fleet, second) == 1);
+    let canary = fleet.agents().into_iter().find(|nr| ran(&fleet, *nr, second)).expect("one has switched");
+    ails(&mut fleet, canary, second, Ailing::Hook(Moment::Before));
+    fleet.stop(canary);
+    fleet.start(canary);
+    fleet.run_until("v2", |fleet| fleet.all_confirmed(second));
+    let before = fleet.nodes[canary].hooks.iter().filter(|hook| **hook == (second, Moment::Before)).count();
+    assert_eq!(before, 1);
 }

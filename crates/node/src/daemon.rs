@@ -240,7 +240,7 @@ async fn start_with(
         recovered,
         tls: tls.clone(),
         shelf,
-        host: Host::Store(host),
+        host: Host::Store(Box::new(host)),
         inbox: (to_inbox, inbox),
     });
     let (node, name) = (home.identity.node, home.node.name.clone());

@@ -289,6 +289,7 @@ pub async fn direct(operator_home: &Path, app: &str, verb: Verb, message: &str) 
         app: name,
         order: parsed(order)?,
         verb,
+        wave: if let RolloutState::Rolling { wave } = rollout.state { Some(wave) } else { None },
         created: wall_clock(),
         message: message.to_owned(),
     };

@@ -15,6 +15,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
@@ -26,6 +27,8 @@ use tokio::time::timeout;
 const KEPT: usize = 2048;
 /// How long its output is waited for when it has ended.
 const DREGS: Duration = Duration::from_millis(200);
+/// How long one that was killed is waited for.
+const KILLED: Duration = Duration::from_secs(5);
 /// How long systemd may take to say how a unit does.
 const UNIT: Duration = Duration::from_secs(10);
 /// Where commands are found.
@@ -170,39 +173,38 @@ async fn ended(mut command: Command, limit: Duration) -> Result<(ExitStatus, Str
     let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
     let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
     let (out, err) = (child.stdout.take(), child.stderr.take());
-    let mut said = tokio::spawn(async move { tokio::join!(end_of(out), end_of(err)) });
+    // Whoever it left running may go on printing into what nobody keeps, as long as this process lives.
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let (of_out, of_err) = (kept.clone(), kept.clone());
+    let said = tokio::spawn(async move { tokio::join!(keep_end(out, &of_out), keep_end(err, &of_err)) });
     let status = timeout(limit, child.wait()).await;
     match status {
         Ok(Ok(_)) => group.leave(),
         _ => {
             drop(group);
-            child.wait().await.ok();
+            // What hangs in the kernel dies when it can; nobody waits for that.
+            timeout(KILLED, child.wait()).await.ok();
         }
     }
     let status = match status {
         Ok(status) => status.map_err(|error| format!("cannot be waited for: {error}"))?,
         Err(_) => return Err(format!("did not end within {} ms, and was killed", limit.as_millis())),
     };
-    let said = match timeout(DREGS, &mut said).await {
-        Ok(Ok((out, err))) => [out, err].concat(),
-        _ => {
-            said.abort();
-            Vec::new()
-        }
-    };
+    timeout(DREGS, said).await.ok();
+    let said = kept.lock().map(|kept| kept.clone()).unwrap_or_default();
     Ok((status, String::from_utf8_lossy(&said).into_owned()))
 }
 
 /// Reads everything, and keeps the end.
-async fn end_of(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let (mut kept, mut buffer) = (Vec::new(), [0; 4096]);
-    let Some(mut from) = from else { return kept };
+async fn keep_end(from: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>) {
+    let mut buffer = [0; 4096];
+    let Some(mut from) = from else { return };
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
+        let Ok(mut kept) = kept.lock() else { return };
         kept.extend_from_slice(&buffer[..read]);
         let surplus = kept.len().saturating_sub(KEPT);
         kept.drain(..surplus);
     }
-    kept
 }
 
 /// What must be there within a time; what is asked is named in what goes wrong.
@@ -361,8 +363,12 @@ mod tests {
         assert!(why.contains("300 ms"), "{why}");
         ended.await.expect("no panic").expect("its child is gone as well");
         let began = Instant::now();
-        after(home.path(), hook("sleep 20 & echo started", 30_000)).await.expect("the shell has ended");
+        let line = format!("(sleep 1; echo still here; echo yes > {}/alive) & echo started", home.path().display());
+        after(home.path(), hook(&line, 30_000)).await.expect("the shell has ended");
         assert!(began.elapsed() < Duration::from_secs(15), "its child holds the pipe open");
+        let lives = home.path().join("alive");
+        let waiting = format!("until test -e {}; do sleep 0.1; done", lives.display());
+        after(home.path(), hook(&waiting, 30_000)).await.expect("it can print after its shell has ended");
     }
 
     #[tokio::test]

@@ -12,7 +12,8 @@ pub(super) struct Trial {
     pub(super) release: ReleaseId,
     /// The command that is still to run, and of which release.
     due: Option<(ReleaseId, Moment)>,
-    /// The window ends then.
+    /// How long it must be well, and until when that is.
+    window: Duration,
     until: Time,
     health: Health,
     /// How the last rounds went.
@@ -38,7 +39,7 @@ impl Trial {
     pub(super) fn new(now: Time, release: ReleaseId, health: &Health, window: Duration) -> Self {
         let (due, rounds) = (None, VecDeque::new());
         let (until, health) = (now.after(window), health.clone());
-        Self { release, due, until, health, rounds, next: now, was_well: false, why: None }
+        Self { release, due, window, until, health, rounds, next: now, was_well: false, why: None }
     }
 
     /// No trial at all: a release to which a node went back, and nowhere further.
@@ -79,9 +80,9 @@ impl Trial {
         self.rounds.iter().filter(|fine| **fine).count() >= usize::from(self.health.need)
     }
 
-    /// The command has run, however it went.
+    /// The command has run, however it went: the window begins.
     pub(super) fn ran(&mut self, now: Time) {
-        (self.due, self.next) = (None, now);
+        (self.due, self.next, self.until) = (None, now, now.after(self.window));
     }
 
     /// A round of probes has ended.
@@ -163,5 +164,9 @@ mod tests {
         assert_eq!(trial.next(NOW), Next::Run(of, Moment::After));
         trial.ran(at(300));
         assert_eq!(trial.next(at(300)), Next::Probe);
+        trial.probed(at(1100), Ok(()));
+        trial.probed(at(1200), Ok(()));
+        assert_eq!(trial.next(at(1250)), Next::Wait(at(1300)), "the window begins when the command has ended");
+        assert_eq!(trial.next(at(1300)), Next::Confirm);
     }
 }

@@ -590,10 +590,13 @@ impl Engine {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
             Proposal::Direct { client, fact } => {
-                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
-                if let Fact::Directed { app, .. } = &fact {
-                    self.conduct(now, app);
-                }
+                let Fact::Directed { app, directive } = &fact else { return };
+                let rollout = self.origin().and_then(|origin| origin.rollouts.get(app));
+                let is_heard = rollout.is_some_and(|rollout| rollout.has_heard(directive));
+                let late = || Refusal::Invalid(format!("{app}: its rollout ended, or another began, meanwhile"));
+                let outcome = outcome.and_then(|_| if is_heard { Ok(()) } else { Err(late()) });
+                self.answer(client, outcome.map_or_else(Answer::Refused, |()| Answer::Noted));
+                self.conduct(now, app);
             }
             Proposal::IssueToken { client, .. } | Proposal::RevokeToken { client, .. } => {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
@@ -840,7 +843,7 @@ impl Engine {
             let what = format!("epoch {epoch} of {app} is the newest order now, and this is about another");
             return Err(Refusal::Conflict { epoch, by, what });
         }
-        match rollout.objects(directive.verb) {
+        match rollout.objects(signed, &Directive { app: app.clone(), ..directive }) {
             None => Ok(app),
             Some(why) => Err(Refusal::Invalid(format!("{app}: {why}"))),
         }

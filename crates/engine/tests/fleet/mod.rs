@@ -690,7 +690,7 @@ impl Fleet {
                 let order =
                     Order::decode(&record.order.as_ref().expect("an order stands first").payload).expect("an order");
                 assert!(
-                    order.release == release || order.fallback == Some(release),
+                    order.release == release || order.fallback == Some(release) || record.confirmed == Some(release),
                     "what no order names is switched to"
                 );
                 assert!(record.laid_out.iter().any(|known| id_of(known) == release));

@@ -13,10 +13,11 @@ use content::fact::{JournalName, Position};
 use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak, mpsc};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use store::{Pieces, Store};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 /// Something for the store's thread.
 enum Work {
@@ -29,7 +30,7 @@ enum Work {
 /// The doer of jobs.
 pub(crate) enum Host {
     /// A node's store.
-    Store(StoreHost),
+    Store(Box<StoreHost>),
     /// A publisher's: it has its content already and is asked for nothing.
     Publisher(Inbox),
 }
@@ -43,6 +44,8 @@ pub(crate) struct StoreHost {
     brake: Arc<Brake>,
     thread: JoinHandle<()>,
     runner: Runner,
+    /// Commands and probes that run.
+    acting: Mutex<JoinSet<()>>,
     inbox: Inbox,
 }
 
@@ -84,7 +87,10 @@ impl Host {
     /// Ends after everything that was given is done.
     pub(crate) async fn close(self) {
         if let Self::Store(host) = self {
-            let StoreHost { work, thread, pieces, writers, .. } = host;
+            let StoreHost { work, thread, pieces, writers, acting, .. } = *host;
+            if let Ok(mut acting) = acting.into_inner() {
+                acting.shutdown().await;
+            }
             let end = move || {
                 // Writes that run hold the shared half of the store; they end first.
                 writers.close();
@@ -126,7 +132,8 @@ impl StoreHost {
         })?;
         let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act))?;
-        Ok(Self { work, pieces, shelf, writers, brake, thread, runner, inbox })
+        let acting = Mutex::default();
+        Ok(Self { work, pieces, shelf, writers, brake, thread, runner, acting, inbox })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -144,7 +151,13 @@ impl StoreHost {
     /// What is not for the store, and may take long.
     fn act(&self, job: JobId, acting: impl Future<Output = Result<JobDone, JobError>> + Send + 'static) {
         let inbox = self.inbox.clone();
-        tokio::spawn(async move { inbox.send(Incoming::input(Input::Done { job, result: acting.await })).await });
+        let Ok(mut all) = self.acting.lock() else { return };
+        while all.try_join_next().is_some() {}
+        all.spawn(async move {
+            let result = acting.await;
+            // A node that stops does not hear of it any more; it begins that step anew when it starts.
+            inbox.send(Incoming::input(Input::Done { job, result })).await.ok();
+        });
     }
 
     fn give(&self, work: Work) {
@@ -275,7 +288,17 @@ mod tests {
         let thread = std::thread::spawn(|| ());
         let runner = Runner { node: String::new(), labels: content::Labels::new(), targets: "/".into() };
         let (pieces_of, brake_of) = (pieces.clone(), brake.clone());
-        let host = StoreHost { work, pieces: pieces_of, shelf, writers, brake: brake_of, thread, runner, inbox };
+        let host = StoreHost {
+            work,
+            pieces: pieces_of,
+            shelf,
+            writers,
+            brake: brake_of,
+            thread,
+            runner,
+            acting: Mutex::default(),
+            inbox,
+        };
         let payload = Digested::new(pages[next].clone());
         host.write(Write { job: JobId(1), content: content.id(), piece, payload });
         assert!(matches!(queue.recv(), Ok(Work::Checkpoint)), "it asks for one");
