@@ -362,8 +362,12 @@ impl Swarm {
             return self.ask_elsewhere(now, content, piece);
         };
         // What was asked of the one from whom it should come anyway came from it as it should.
+        let is_agent = self.peers.get(&from).is_some_and(|peer| peer.role == Role::Agent);
         let transfer = self.contents.get_mut(&content);
-        if let Some(transfer) = transfer.filter(|t| !asked || t.order.parent(piece) == Some(from)) {
+        // A page that came down the other tree says nothing of how its own does.
+        let is_its = |t: &super::Transfer| !(is_agent && t.goes_everywhere(piece)) || t.order.is_next_to(from, piece);
+        let shows = |t: &super::Transfer| (!asked && is_its(t)) || t.order.parent(piece) == Some(from);
+        if let Some(transfer) = transfer.filter(|t| shows(t)) {
             match transfer.passed(now, piece) {
                 true => self.watch(now, content, false),
                 false => self.seek(now, content),

@@ -229,18 +229,9 @@ impl Order {
         self.0.iter().flatten().filter(|lane| lane.came >= KNOWN).map(Lane::usual).max()
     }
 
-    /// To whom what came from someone is passed on when it goes down every tree: to all that are next to us, but to those before us
-    /// only what a source gave us, or one after us.
-    fn everywhere(&self, from: NodeId, is_from_source: bool) -> Vec<NodeId> {
-        let mut to = Vec::new();
-        for lane in self.0.iter().flatten() {
-            let up = lane.stripe.from.filter(|_| is_from_source || lane.stripe.to.contains(&from));
-            to.extend(lane.stripe.to.iter().copied().chain(up));
-        }
-        to.sort_unstable();
-        to.dedup();
-        to.retain(|peer| *peer != from);
-        to
+    /// To whom a piece is passed on that goes down every tree.
+    fn everyone_below(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.0.iter().flatten().flat_map(|lane| lane.stripe.to.iter().copied())
     }
 
     /// From which node a piece comes unasked, if it is not an origin.
@@ -670,10 +661,11 @@ impl Swarm {
         let goes_up = is_from_source || transfer.order.children(piece).contains(&from);
         let up = transfer.order.parent(piece).filter(|_| goes_up);
         // Without the pages nobody verifies anything: whoever is inside one tree must not wait for them as a leaf of the other.
-        let to = match transfer.goes_everywhere(piece) {
-            true => transfer.order.everywhere(from, is_from_source),
-            false => transfer.order.children(piece).iter().copied().chain(up).collect(),
-        };
+        let mut to: Vec<NodeId> = transfer.order.children(piece).iter().copied().chain(up).collect();
+        if transfer.goes_everywhere(piece) {
+            let others: Vec<NodeId> = transfer.order.everyone_below().filter(|below| !to.contains(below)).collect();
+            to.extend(others);
+        }
         for peer in to.iter().filter(lacks) {
             if let Some(serving) = self.peers.get_mut(peer).map(|peer| &mut peer.serving)
                 && !serving.is_behind(AHEAD)
@@ -718,6 +710,7 @@ impl Swarm {
             return;
         }
         let everywhere = if transfer.goes_everywhere(PieceNo(0)) { transfer.pages } else { 0 };
+        let is_below = transfer.order.everyone_below().any(|below| below == peer);
         let (Some(partner), Some(to)) = (transfer.partners.get_mut(&peer), self.peers.get_mut(&peer)) else {
             return;
         };
@@ -727,7 +720,7 @@ impl Swarm {
         while partner.wants && partner.caught_up < transfer.total && !to.serving.is_behind(AHEAD) {
             let piece = PieceNo(partner.caught_up);
             partner.caught_up += 1;
-            let is_its = transfer.order.is_next_to(peer, piece) || piece.0 < everywhere;
+            let is_its = transfer.order.is_next_to(peer, piece) || is_below && piece.0 < everywhere;
             if is_its && transfer.have.contains(piece) && !partner.have.contains(piece) {
                 to.serving.push(content, piece);
             }
