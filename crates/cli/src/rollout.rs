@@ -141,10 +141,11 @@ impl Judge {
         match (phase, halted) {
             (Some(Phase::Confirmed), _) if self.is_of_our_order(app) => Verdict::Confirmed,
             (Some(Phase::Failed), _) => Verdict::GivenUp(trouble.unwrap_or_else(|| "it failed".to_owned())),
-            (Some(Phase::FellBack), _) => Verdict::GivenUp(format!(
-                "it fell back: {}",
-                trouble.unwrap_or_else(|| "it was not healthy".to_owned())
-            )),
+            // Who has nothing to say for itself never ran it, or went back because others could not.
+            (Some(Phase::FellBack), _) => Verdict::GivenUp(match trouble {
+                Some(trouble) => format!("it fell back: {trouble}"),
+                None => "it runs what it ran before, as the rollout halted".to_owned(),
+            }),
             _ if !node.up => self.unreachable(node, away),
             (None | Some(Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged), Some(why)) => {
                 Verdict::GivenUp(format!("the rollout halted: {why}"))
