@@ -22,7 +22,7 @@ const PACK_ENDS: u8 = 32;
 /// How fine a content is cut.
 ///
 /// A broadcast of M pieces takes as long as M and a few more for each step of the way. 1 MiB in pieces of 64 KiB is 16, and the few
-/// more are half of all; in pieces of 32 KiB they are a quarter. In a long content they are nothing, and each piece costs.
+/// more are half of all; in pieces of 16 KiB they are an eighth. In a long content they are nothing, and each piece costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Grain {
     /// The smallest piece that content decides, in bytes. Shorter files are packed together.
@@ -50,14 +50,14 @@ impl Grain {
         min_pack: 16 * 1024,
         masks: [MASKS[17], MASKS[14]],
     };
-    /// Pieces of 16, 30 and 64 KiB (least, mean, most).
+    /// Pieces of 8, 15 and 32 KiB (least, mean, most).
     pub const FINE: Self = Self {
-        min: 16 * 1024,
-        centre: 24 * 1024,
-        max: 64 * 1024,
-        aim: 32 * 1024,
-        min_pack: 8 * 1024,
-        masks: [MASKS[16], MASKS[13]],
+        min: 8 * 1024,
+        centre: 12 * 1024,
+        max: 32 * 1024,
+        aim: 16 * 1024,
+        min_pack: 4 * 1024,
+        masks: [MASKS[15], MASKS[12]],
     };
 
     /// That of a content whose files have so many bytes together, each counted once.
@@ -169,14 +169,14 @@ mod tests {
         assert_eq!(coarse[..first.len()], first);
         assert_eq!(told(&coarse), (138, "0f453d2ac029".to_owned()));
         let fine = cuts(Grain::FINE, &generated(2 << 20));
-        assert_eq!(told(&fine), (69, "dc0e1e2f5b26".to_owned()));
+        assert_eq!(told(&fine), (135, "fa7d98dba2bc".to_owned()));
     }
 
     #[test]
     fn short_contents_are_cut_finely() {
         assert_eq!([0, FINE_BELOW].map(Grain::of), [Grain::FINE; 2]);
         assert_eq!([FINE_BELOW + 1, u64::MAX].map(Grain::of), [Grain::COARSE; 2]);
-        assert!(Grain::FINE.packs(16_383) && !Grain::FINE.packs(16_384));
+        assert!(Grain::FINE.packs(8_191) && !Grain::FINE.packs(8_192));
     }
 
     #[test]

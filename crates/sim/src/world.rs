@@ -259,9 +259,10 @@ impl World {
         late || quiet_for(SETTLES_AT_LAST) || (quiet_for(SETTLES) && self.left_over().is_empty())
     }
 
-    /// What is left in queues.
+    /// What is left in queues; who says that it holds what it lacks may wait in vain for that.
     fn left_over(&self) -> Vec<String> {
-        self.hosts.iter().enumerate().filter_map(|(nr, host)| bounds::left(nr, host.run.as_ref()?)).collect()
+        let honest = self.hosts.iter().enumerate().filter(|(_, host)| host.evil.is_none());
+        honest.filter_map(|(nr, host)| bounds::left(nr, host.run.as_ref()?)).collect()
     }
 
     /// The last power cut: everything that was ever said must be there.

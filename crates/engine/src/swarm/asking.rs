@@ -26,6 +26,8 @@ const UNKNOWN: u32 = 4;
 const LAST: usize = 8;
 /// Nothing may come for so many times as long as a piece usually takes.
 const PATIENT: u32 = 8;
+/// The patience is doubled so often at the most: what a cut network took to bring a few pieces says nothing of how long others take.
+const DOUBLED: u32 = 5;
 /// What has less than this part of what pieces have on average says little of how long they take.
 const SHORT: u64 = 4;
 const HURRY: u32 = 4;
@@ -596,7 +598,8 @@ impl Swarm {
         let Some(transfer) = self.contents.get(&content) else { return self.settings.patience };
         let known = transfer.order.usual().into_iter().chain(self.answers.pace).max();
         let usual = known.or(transfer.shown).unwrap_or_default();
-        (self.settings.patience * (1 << transfer.stalls.min(5))).max(usual * PATIENT)
+        let [least, most] = [transfer.stalls.min(DOUBLED), DOUBLED].map(|times| self.settings.patience * (1 << times));
+        (usual * PATIENT).clamp(least, most)
     }
 
     /// Asks a source directly for what is missing; it says then what else it could be asked for.

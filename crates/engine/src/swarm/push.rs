@@ -25,6 +25,12 @@ const CHEAP: u64 = 16;
 const FIRST: usize = 2;
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
+/// A stripe that is so many pieces before the other gives way to it, for so long.
+const LEAD: usize = 1;
+pub(super) const GIVES_WAY: Duration = Duration::from_millis(60);
+/// What is under way for so many times as long as usual, and for so long, goes to another.
+const OVERDUE_TIMES: u32 = 4;
+pub(super) const OVERDUE: Duration = Duration::from_millis(150);
 /// How often a source looks after what it pushed.
 const LOOK: Duration = Duration::from_millis(50);
 /// So many sends in a row that fail on this side mean that the host cannot read now; pushing on would be a busy loop.
@@ -44,8 +50,16 @@ pub(super) struct Push {
     unsent: [VecDeque<PieceNo>; STRIPES],
     /// Which stripe has its turn.
     turn: usize,
+    /// When something of a stripe was last given out.
+    given: [Time; STRIPES],
     /// Pieces that went to a neighbour that has not said that it has them.
-    under_way: BTreeMap<PieceNo, NodeId>,
+    under_way: BTreeMap<PieceNo, (NodeId, Time)>,
+    /// How long that takes, on average lately.
+    landing: Option<Duration>,
+    /// When the newest went out of those that landed.
+    newest: Time,
+    /// What took far longer and went out again, and where it went first.
+    overdue: BTreeMap<PieceNo, NodeId>,
     /// Pieces that some neighbour said it had.
     out: Bitmap,
     /// Pieces that went to nobody, and that half of those who have said anything say they hold: how many these were when that was
@@ -73,7 +87,11 @@ impl Push {
             unsent_pages: VecDeque::new(),
             unsent: Default::default(),
             turn: 0,
+            given: Default::default(),
             under_way: BTreeMap::new(),
+            landing: None,
+            newest: Time(0),
+            overdue: BTreeMap::new(),
             out: Bitmap::empty(total),
             claimed: Bitmap::empty(total),
             judged: 0,
@@ -100,21 +118,49 @@ impl Push {
     }
 
     /// A neighbour says that it has a piece; whether it is one that went to it.
-    pub(super) fn landed(&mut self, piece: PieceNo, at: NodeId) -> bool {
-        let is_its = self.is_under_way(piece, at);
-        if is_its {
-            self.under_way.remove(&piece);
-            self.out.insert(piece);
-            self.claimed.remove(piece);
-            self.has_landed = true;
+    pub(super) fn landed(&mut self, now: Time, piece: PieceNo, at: NodeId) -> bool {
+        let Some((_, since)) = self.under_way.get(&piece).copied().filter(|(to, _)| *to == at) else { return false };
+        let took = now.since(since);
+        self.newest = self.newest.max(since);
+        if piece.0 >= self.pages {
+            self.landing = Some(self.landing.map_or(took, |usual| (usual * 7 + took) / 8));
         }
-        is_its
+        self.under_way.remove(&piece);
+        self.out.insert(piece);
+        self.claimed.remove(piece);
+        self.has_landed = true;
+        true
+    }
+
+    /// A neighbour that was given up has something after all, which took long; whether that is so.
+    fn landed_late(&mut self, piece: PieceNo, at: NodeId) -> bool {
+        let is_its = self.overdue.get(&piece) == Some(&at);
+        is_its && self.overdue.remove(&piece).is_some()
+    }
+
+    /// Those to whom something is under way for far longer than usual, while later pieces landed elsewhere: it goes out again,
+    /// first of all. Nothing says so when a host has lost its power: what was written to it lies in the kernel, and everyone
+    /// below it waits. Whoever has shown nothing yet may still be opening its store.
+    fn take_overdue(&mut self, now: Time, has_shown: impl Fn(&NodeId) -> bool) -> BTreeSet<NodeId> {
+        let Some(usual) = self.landing.filter(|_| self.unsent_pages.is_empty()) else { return BTreeSet::new() };
+        let wait = (usual * OVERDUE_TIMES).max(OVERDUE);
+        let is_overdue = |(_, (to, since)): &(&PieceNo, &(NodeId, Time))| {
+            *since < self.newest && now.since(*since) >= wait && has_shown(to)
+        };
+        let overdue: Vec<(PieceNo, NodeId)> =
+            self.under_way.iter().filter(is_overdue).map(|(piece, (to, _))| (*piece, *to)).collect();
+        for &(piece, to) in &overdue {
+            self.came_back(piece);
+            self.again.insert(piece);
+            self.overdue.insert(piece, to);
+        }
+        overdue.into_iter().map(|(_, to)| to).collect()
     }
 
     /// What is under way to a neighbour will not arrive.
     fn give_back(&mut self, peer: NodeId) {
         let back: Vec<PieceNo> =
-            self.under_way.iter().filter(|(_, to)| **to == peer).map(|(piece, _)| *piece).collect();
+            self.under_way.iter().filter(|(_, (to, _))| *to == peer).map(|(piece, _)| *piece).collect();
         back.into_iter().for_each(|piece| self.came_back(piece));
     }
 
@@ -137,14 +183,14 @@ impl Push {
     }
 
     /// A neighbour asked for a piece itself.
-    fn went(&mut self, piece: PieceNo, to: NodeId) {
+    fn went(&mut self, now: Time, piece: PieceNo, to: NodeId) {
         if !self.out.contains(piece) {
-            self.under_way.entry(piece).or_insert(to);
+            self.under_way.entry(piece).or_insert((to, now));
         }
     }
 
     pub(super) fn is_under_way(&self, piece: PieceNo, to: NodeId) -> bool {
-        self.under_way.get(&piece) == Some(&to)
+        self.under_way.get(&piece).is_some_and(|(at, _)| *at == to)
     }
 
     /// Forgets unsent pieces that are out or under way by now, those that `is_known` says are held by many, and those that
@@ -198,7 +244,7 @@ impl Transfer {
     pub(super) fn push_went_to(&mut self, now: Time, piece: PieceNo, to: NodeId) {
         if let Some(push) = &mut self.push {
             self.gave = Some(now);
-            push.went(piece, to);
+            push.went(now, piece, to);
         }
     }
 
@@ -219,19 +265,23 @@ impl Transfer {
         let holders = self.holders[piece.0 as usize];
         let is_watched = self.order.is_known() && self.agents > 1;
         let Some(push) = &mut self.push else { return };
-        let is_its = push.landed(piece, at);
+        let is_its = push.landed(now, piece, at);
+        let is_late = push.landed_late(piece, at);
         if is_its && is_watched && !push.again.contains(&piece) {
             push.kept.landed(now, piece, at);
         }
         let generous = if holders > 1 { push.kept.seen(now, piece) } else { None };
-        if let Some(generous) = generous {
-            self.change(generous, |partner| partner.is_mute = false);
+        for well in generous.into_iter().chain(is_late.then_some(at)) {
+            self.change(well, |partner| partner.is_mute = false);
         }
     }
 
     /// Looks for those that keep to themselves all that they were given: it goes out again, and they get no more.
     fn find_mute(&mut self, now: Time, patience: Duration) {
+        let is_watched = self.order.is_known() && self.agents > 1;
         let Some(push) = &mut self.push else { return };
+        let has_shown = |peer: &NodeId| self.partners.get(peer).is_some_and(|partner| partner.counts != [0; STRIPES]);
+        let overdue = if is_watched { push.take_overdue(now, has_shown) } else { BTreeSet::new() };
         let (pieces, mute) = push.kept.take_mute(now, patience);
         for piece in pieces {
             if push.out.remove(piece) {
@@ -239,7 +289,7 @@ impl Transfer {
                 push.queue(piece).push_front(piece);
             }
         }
-        for peer in mute {
+        for peer in mute.union(&overdue).copied() {
             self.change(peer, |partner| partner.is_mute = true);
         }
     }
@@ -261,17 +311,18 @@ impl Transfer {
     }
 
     /// The next piece that should go out, and to whom.
-    fn next_push(&mut self) -> Option<(PieceNo, NodeId)> {
+    fn next_push(&mut self, now: Time) -> Option<(PieceNo, NodeId)> {
         self.has_been_out();
         let push = self.push.as_mut()?;
         let heads = push.heads();
         let (piece, to) = match self.cheap_page() {
             Some(copy) => copy,
-            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.receiver(piece)?)))?,
+            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.receiver(now, piece)?)))?,
         };
         let push = self.push.as_mut()?;
         push.turn = (stripe_of(piece) + 1) % STRIPES;
-        push.under_way.entry(piece).or_insert(to);
+        push.given[stripe_of(piece)] = now;
+        push.under_way.entry(piece).or_insert((to, now));
         self.change(to, |partner| (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1))?;
         Some((piece, to))
     }
@@ -302,7 +353,7 @@ impl Transfer {
 
     /// Who gets a piece: of those near the root of its stripe the first that is known to pass on, as soon as it has room; as long
     /// as none is known, each a little. When none is there, or the stripe is far behind the other, anyone else.
-    fn receiver(&self, piece: PieceNo) -> Option<NodeId> {
+    fn receiver(&self, now: Time, piece: PieceNo) -> Option<NodeId> {
         let (stripe, push) = (stripe_of(piece), self.push.as_ref()?);
         let partner = |peer: &NodeId| Some((*peer, &**self.partners.get(peer)?));
         let well = |(_, partner): &(NodeId, &Partner)| {
@@ -316,6 +367,11 @@ impl Transfer {
         let least = || near.iter().filter(takes).min_by_key(|(peer, _)| push.kept.unseen_at(*peer));
         let chosen = near.iter().find(is_fit).map_or_else(least, |fit| Some(fit).filter(takes));
         let backlog = |stripe: usize| push.unsent[stripe].len();
+        let other = (stripe + 1) % STRIPES;
+        let is_ahead = backlog(stripe) + LEAD < backlog(other);
+        if is_ahead && piece.0 >= self.pages && now.since(push.given[other]) < GIVES_WAY {
+            return None;
+        }
         let is_late = backlog(stripe) > backlog((stripe + 1) % STRIPES) + SPILL;
         match chosen {
             Some((peer, _)) => Some(*peer),
@@ -387,9 +443,9 @@ impl Swarm {
     }
 
     /// The next piece that a source should send of its own accord.
-    pub(super) fn next_push(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
+    pub(super) fn next_push(&mut self, now: Time) -> Option<(ContentId, PieceNo, NodeId)> {
         let pushing = self.contents.iter_mut().filter(|(_, transfer)| transfer.push.is_some());
-        pushing.into_iter().find_map(|(id, transfer)| transfer.next_push().map(|(piece, to)| (*id, piece, to)))
+        pushing.into_iter().find_map(|(id, transfer)| transfer.next_push(now).map(|(piece, to)| (*id, piece, to)))
     }
 
     /// A neighbour could not take a push, or it never left.

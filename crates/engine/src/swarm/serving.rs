@@ -35,8 +35,8 @@ pub(super) struct Serving {
     sending: VecDeque<(ContentId, PieceNo)>,
     /// Its link is stuck; what is on it holds up nobody else.
     is_stuck: bool,
-    /// How many pieces it asked for, of each content.
-    asked: Vec<(ContentId, u32)>,
+    /// How many pieces it asked for, of each content, and since when its share grows.
+    asked: Vec<(ContentId, u32, Option<Time>)>,
     /// When it was last given more than its share.
     beyond: Option<Time>,
     pub(super) is_lined_up: bool,
@@ -81,7 +81,7 @@ impl Serving {
         }
         let room = self.queue.len() < QUEUED;
         if room {
-            *self.asked_of(content) += 1;
+            self.asked_of(content).1 += 1;
         }
         let due = Due { content, piece, is_passed_on: false, is_page };
         match (room, is_page) {
@@ -106,7 +106,7 @@ impl Serving {
         let gone = at.and_then(|at| self.queue.remove(at)).map(|due| due.is_passed_on);
         if gone == Some(false) {
             let asked = self.asked_of(content);
-            *asked = asked.saturating_sub(1);
+            asked.1 = asked.1.saturating_sub(1);
         }
         gone
     }
@@ -115,16 +115,17 @@ impl Serving {
         self.queue.retain(|due| due.content != content);
     }
 
-    fn asked_of(&mut self, content: ContentId) -> &mut u32 {
-        let at = self.asked.iter().position(|(of, _)| *of == content).unwrap_or_else(|| {
-            self.asked.push((content, 0));
+    fn asked_of(&mut self, content: ContentId) -> &mut (ContentId, u32, Option<Time>) {
+        let at = self.asked.iter().position(|(of, ..)| *of == content).unwrap_or_else(|| {
+            self.asked.push((content, 0, None));
             self.asked.len() - 1
         });
-        &mut self.asked[at].1
+        &mut self.asked[at]
     }
 
-    /// Whether a peer may have a piece of a content of so many for the asking: one that it holds by its own word, or more than there are,
-    /// it gets once in such a while only.
+    /// Whether a peer may have a piece of a content of so many for the asking: one that it holds by its own word it gets once in
+    /// such a while only. Its share is what there is and some more, and another piece for each such while: who asks again and again
+    /// because what is sent to it is lost on the way must come to an end as well.
     pub(super) fn may_have(
         &mut self,
         now: Time,
@@ -132,8 +133,10 @@ impl Serving {
         (total, has_it): (u32, bool),
         every: Duration,
     ) -> bool {
-        if !has_it && *self.asked_of(content) < total + total / AGAIN + LEAST_AGAIN {
-            return true;
+        if !has_it {
+            let (_, asked, since) = self.asked_of(content);
+            let grown = now.since(*since.get_or_insert(now)).as_millis() / every.as_millis().max(1);
+            return u128::from(*asked) < u128::from(total + total / AGAIN + LEAST_AGAIN) + grown;
         }
         let is_due = self.beyond.is_none_or(|last| now.since(last) >= every);
         if is_due {
@@ -168,9 +171,9 @@ impl Swarm {
         while self.sending < self.sends()[0] {
             self.turn = self.turn.wrapping_add(1);
             let next = match self.turn % ASKED_FOR {
-                _ if self.stripes.is_none() => self.next_request().or_else(|| self.next_push()),
-                0 => self.next_request().or_else(|| self.next_push()),
-                _ => self.next_passed_on().or_else(|| self.next_push()).or_else(|| self.next_request()),
+                _ if self.stripes.is_none() => self.next_request().or_else(|| self.next_push(now)),
+                0 => self.next_request().or_else(|| self.next_push(now)),
+                _ => self.next_passed_on().or_else(|| self.next_push(now)).or_else(|| self.next_request()),
             };
             let Some((content, piece, to)) = next else { return };
             self.send_piece(now, content, piece, to);

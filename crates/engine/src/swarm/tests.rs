@@ -207,8 +207,9 @@ fn c8_whoever_asks_for_more_than_there_is_or_for_what_it_has_gets_one_piece_in_a
     };
     let sent: [u32; 4] = std::array::from_fn(|_| asks(&mut swarm, NOW));
     assert_eq!(sent[0], 100);
-    assert_eq!(sent.iter().sum::<u32>(), 101 + 25 + 64 + 1, "{sent:?}");
-    assert_eq!(asks(&mut swarm, NOW.after(Duration::from_secs(2))), 1);
+    assert_eq!(sent.iter().sum::<u32>(), 101 + 25 + 64, "{sent:?}");
+    assert_eq!(asks(&mut swarm, NOW.after(Duration::from_secs(2))), 2, "a piece for each second");
+    assert_eq!(asks(&mut swarm, NOW.after(Duration::from_secs(9))), 7, "those that it did not ask for as well");
 
     swarm.peer_up(NOW, greedy, Role::Agent);
     swarm.message(NOW, greedy, Message::Holding { content, have: None, wants: false });
@@ -520,6 +521,123 @@ fn what_a_slow_one_asks_a_source_for_goes_to_the_root_all_the_same() {
         todo.extend(actions(&mut swarm));
     }
     assert!(at_root.len() >= 49, "{} of 50 went out", at_root.len());
+}
+
+/// A source with three that lack all data: the first is the root of the even stripe, the second of the odd one, the third is next
+/// to both.
+fn pushing(pieces: u32) -> (Swarm, ContentId, VecDeque<(NodeId, PieceNo)>) {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(pieces));
+    swarm.hold(spec, NOW);
+    swarm.relay(NOW, std::array::from_fn(|nr| Stripe { from: None, to: vec![node(nr as u8), node(2)] }));
+    let mut lacks = Bitmap::empty(spec.total());
+    lacks.insert(PieceNo(0));
+    for nr in 0..3 {
+        swarm.peer_up(NOW, node(nr), Role::Agent);
+        let have = Some(lacks.clone());
+        swarm.message(NOW, node(nr), Message::Holding { content: spec.id(), have, wants: true });
+    }
+    let sends = sends(&mut swarm);
+    (swarm, spec.id(), sends)
+}
+
+fn sends(swarm: &mut Swarm) -> VecDeque<(NodeId, PieceNo)> {
+    let send = |action| if let Action::SendPiece(to, _, piece) = action { Some((to, piece)) } else { None };
+    actions(swarm).into_iter().filter_map(send).collect()
+}
+
+/// A piece left, arrived at its root and is at both of the others at once.
+fn lands(swarm: &mut Swarm, now: Time, content: ContentId, (to, piece): (NodeId, PieceNo)) {
+    swarm.sent(now, to, content, piece, 65_536);
+    for at in std::iter::once(to).chain((0..3).map(node).filter(|other| *other != to)) {
+        swarm.message(now, at, Message::Have { content, pieces: vec![piece] });
+    }
+}
+
+#[test]
+fn a_stripe_that_is_ahead_gives_way_to_the_other_for_a_while() {
+    let (mut swarm, content, mut todo) = pushing(50);
+    let (mut even, mut odd) = (Vec::new(), Vec::new());
+    while let Some((to, piece)) = todo.pop_front() {
+        match to == node(0) {
+            true => {
+                even.push(piece);
+                lands(&mut swarm, NOW, content, (to, piece));
+            }
+            false => odd.push(piece),
+        }
+        todo.extend(sends(&mut swarm));
+    }
+    assert_eq!((even.len(), odd.len()), (3, 1), "the link of the odd one is slow: {even:?} {odd:?}");
+    let then = NOW.after(push::GIVES_WAY);
+    lands(&mut swarm, then, content, (node(1), odd[0]));
+    assert!(sends(&mut swarm).len() == 2, "it has caught up with the other");
+
+    let (mut swarm, content, mut todo) = pushing(50);
+    let (mut now, mut even) = (NOW, 0);
+    for _ in 0..20 {
+        while let Some(send) = todo.pop_front().filter(|(to, _)| *to != node(1)) {
+            even += 1;
+            lands(&mut swarm, now, content, send);
+            todo.extend(sends(&mut swarm));
+        }
+        now = now.after(push::GIVES_WAY);
+        swarm.tick(now);
+        todo.extend(sends(&mut swarm));
+    }
+    assert!(even >= 25, "who takes nothing at all is not waited for: {even}");
+}
+
+#[test]
+fn what_a_root_keeps_silent_about_goes_to_the_next_soon() {
+    let (mut swarm, content, mut todo) = pushing(200);
+    let mut now = NOW;
+    let mut land = |swarm: &mut Swarm, now: &mut Time, is_well: &dyn Fn(NodeId, PieceNo) -> bool| {
+        let mut again = Vec::new();
+        for _ in 0..20 {
+            let Some((to, piece)) = todo.pop_front() else { break };
+            *now = now.after(Duration::from_millis(2));
+            match is_well(to, piece) {
+                true => lands(swarm, *now, content, (to, piece)),
+                // Its host has no power any more: the kernel here takes it all the same.
+                false => swarm.sent(*now, to, content, piece, 65_536),
+            }
+            again.push((to, piece));
+            todo.extend(sends(swarm));
+        }
+        again
+    };
+    assert!(land(&mut swarm, &mut now, &|_, _| true).len() == 20);
+    let sent = land(&mut swarm, &mut now, &|to, _| to != node(0));
+    let lost: Vec<PieceNo> = sent.into_iter().filter(|(to, _)| *to == node(0)).map(|(_, piece)| piece).collect();
+    assert!(!lost.is_empty());
+    now = now.after(push::OVERDUE);
+    swarm.tick(now);
+    let again = sends(&mut swarm);
+    assert!(again.iter().any(|(to, piece)| *to == node(2) && lost.contains(piece)), "{lost:?} {again:?}");
+    todo.retain(|(to, _)| *to != node(0));
+    todo.extend(again);
+    for _ in 0..20 {
+        let next = todo.pop_front().expect("there is more");
+        assert_ne!(next.0, node(0), "and it gets no more");
+        swarm.sent(now, next.0, content, next.1, 65_536);
+        for at in [1, 2].map(node) {
+            swarm.message(now, at, Message::Have { content, pieces: vec![next.1] });
+        }
+        todo.extend(sends(&mut swarm));
+    }
+}
+
+#[test]
+fn how_long_a_cut_network_took_is_not_how_long_a_source_is_not_asked() {
+    let (mut swarm, content) = ordered(only_page(), only_page());
+    let mut now = NOW;
+    for piece in 1..=8 {
+        now = now.after(Duration::from_secs(20));
+        swarm.piece(now, node(piece as u8 % 2), content, PieceNo(piece), BufferId(piece.into()), 65_536);
+        swarm.written(now, content, PieceNo(piece), Ok(()));
+    }
+    assert!(swarm.bears(content) <= Duration::from_secs(32), "{:?}", swarm.bears(content));
 }
 
 /// An agent whose stripes come from the first two neighbours, which hold that, as does a third.

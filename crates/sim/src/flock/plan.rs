@@ -45,7 +45,7 @@ impl Plan {
             rate: bits / 8,
             rate_up: bits / 8,
             bytes,
-            piece_bytes: if bytes <= FINE_BELOW { 32 << 10 } else { 64 << 10 },
+            piece_bytes: if bytes <= FINE_BELOW { 16 << 10 } else { 64 << 10 },
             model: Model::DATACENTER,
             racks: None,
             neighbours: 16,
