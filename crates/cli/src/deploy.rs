@@ -5,9 +5,9 @@ use crate::failure::{Failure, Kind};
 use crate::parse;
 use crate::publishing::{Publishing, check_target};
 use crate::settings::Settings;
-use clap::Args;
-use content::Label;
+use clap::{Args, ValueEnum};
 use node::publish::DeployOptions;
+use node::selection::WhenAway;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  tiding deploy ./build --to /srv/app\n  \
     tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --waves 1,10%,100% \\\n    \
     --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
-    tiding deploy ./motd --to /etc/motd.d/news --on zone=a\n\n\
+    tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
     Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar.")]
@@ -36,9 +36,16 @@ pub(crate) struct Deploy {
     /// Why, for those who read `tiding status`
     #[arg(short, long, default_value = "")]
     message: String,
-    /// Only agents with this label; may be given several times
-    #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
-    on: Vec<(Label, Label)>,
+    /// Only these agents, by their labels: role=web,zone!=b or zone=a|b or gpu or !old, and groups of the configuration as @NAME;
+    /// given several times all of it must hold
+    #[arg(long, value_name = "WHICH")]
+    on: Vec<String>,
+    /// What to do about those of them that are not connected
+    #[arg(long, value_name = "POLICY", value_enum, default_value_t = Unreachable::Skip)]
+    unreachable: Unreachable,
+    /// Yes, also to many more agents than this application went to before
+    #[arg(long)]
+    yes: bool,
     /// How long a node that has trouble, or is gone, is waited for
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::duration)]
     patience: Duration,
@@ -53,6 +60,27 @@ pub(crate) struct Deploy {
     json: bool,
     #[command(flatten)]
     care: Care,
+}
+
+/// What is done about agents that are not connected.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Unreachable {
+    /// They hold nothing up, and get it when they come back
+    Skip,
+    /// Their wave is not done before they are back and well, or `tiding promote`
+    Wait,
+    /// Nothing is deployed
+    Fail,
+}
+
+impl From<Unreachable> for WhenAway {
+    fn from(policy: Unreachable) -> Self {
+        match policy {
+            Unreachable::Skip => Self::Skip,
+            Unreachable::Wait => Self::Wait,
+            Unreachable::Fail => Self::Fail,
+        }
+    }
 }
 
 impl Deploy {
@@ -74,12 +102,12 @@ impl Deploy {
                 .because("PATH ends in nothing a name can be made of")
                 .next("give one with --app NAME")
         })?;
-        let mut selector = self.on.clone();
-        selector.sort();
         let options = self.care.say(DeployOptions {
             version: self.version.clone(),
             message: self.message.clone(),
-            selector,
+            selector: settings.select(&self.on)?,
+            when_away: self.unreachable.into(),
+            is_sure: self.yes,
             limit: settings.limit(self.limit)?,
             ..DeployOptions::new(&app, &self.to)
         });

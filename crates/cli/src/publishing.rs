@@ -10,6 +10,7 @@ use crate::watching::{Seen, Watching};
 use crate::words;
 use node::client::Client;
 use node::publish::{self, DeployError, DeployOptions, Deployed, Progress};
+use node::selection::BadSelection;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -65,9 +66,7 @@ impl Publishing {
 
 impl Scene {
     fn new(options: &DeployOptions, patience: Duration) -> Self {
-        let text = |label: &content::Label| label.as_str().to_owned();
-        let selector = options.selector.iter().map(|(key, value)| (text(key), text(value))).collect();
-        let goal = Goal { app: options.app.clone(), selector, ..Goal::default() };
+        let goal = Goal { app: options.app.clone(), selector: options.selector.clone(), ..Goal::default() };
         Self {
             stage: Stage::Reading,
             began: Instant::now(),
@@ -110,6 +109,7 @@ impl Scene {
                 let rate = words::rate(bytes, took);
                 self.screen.update(format!("reading    {}, {rate}", words::size(bytes)));
             }
+            Progress::Selected(selection) => self.screen.keep(format!("to         {selection}")),
             Progress::Found { entries, bytes, notes } => self.found(entries as usize, bytes, &notes),
             Progress::Submitted { release, version } => {
                 self.judge.goal.release = release.to_string();
@@ -204,6 +204,17 @@ fn concluded(what: &str, outcome: Result<Result<Deployed, DeployError>, JoinErro
     }
 }
 
+/// What to do about a selection that was refused.
+fn next_of(bad: &BadSelection) -> &'static str {
+    match bad {
+        BadSelection::Nobody { .. } => "nothing was published; `tiding status` lists agents and their labels",
+        BadSelection::Surprising { .. } => {
+            "nothing was published; say --yes if all of them are meant, or --on for some, for example --on role=web"
+        }
+        BadSelection::Away { .. } => "nothing was published; --unreachable skip goes on without them",
+    }
+}
+
 /// Puts into words why a deploy or a rollback did not happen.
 pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
     match error {
@@ -218,6 +229,7 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
             let kind = if changed { Kind::Failed } else { Kind::Refused };
             Failure::new(kind, what).because(error).next(next)
         }
+        DeployError::Selection(bad) => Failure::new(Kind::Refused, what).because(bad).next(next_of(bad)),
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }

@@ -3,6 +3,7 @@
 //! Pure: a status and a moment come in, a standing for each node comes out. A node counts as given up on when something is in
 //! its way, or it cannot be reached, and it has not moved for as long as the operator's patience lasts.
 
+use content::Selector;
 use node::api::{AppStatus, FleetStatus, NodeStatus, Phase, Role, RolloutState, RolloutStatus};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ pub(crate) struct Goal {
     pub(crate) release: String,
     /// The order and its epoch, once it was given.
     pub(crate) order: Option<(String, u64)>,
-    /// Which agents: all of these labels.
-    pub(crate) selector: Vec<(String, String)>,
+    /// Which agents.
+    pub(crate) selector: Selector,
 }
 
 /// What became of a node.
@@ -100,8 +101,7 @@ impl Judge {
     }
 
     fn selects(&self, node: &NodeStatus) -> bool {
-        let has = |(key, value): &(String, String)| node.labels.get(key) == Some(value);
-        node.role == Role::Agent && self.goal.selector.iter().all(has)
+        node.role == Role::Agent && node.is_selected(&self.goal.selector)
     }
 
     fn note_presence(&mut self, node: &NodeStatus, now: Instant) {
@@ -223,7 +223,7 @@ mod tests {
 
     fn judge() -> Judge {
         let order = Some(("o1".to_owned(), 4));
-        Judge::new(Goal { app: "app".into(), release: "r1".into(), order, selector: Vec::new() }, PATIENCE)
+        Judge::new(Goal { app: "app".into(), release: "r1".into(), order, selector: Selector::default() }, PATIENCE)
     }
 
     fn verdicts(judge: &mut Judge, nodes: Vec<NodeStatus>, now: Instant) -> Vec<Verdict> {
@@ -278,7 +278,7 @@ mod tests {
     #[test]
     fn only_selected_agents_are_waited_for() {
         let (mut judge, start) = (judge(), Instant::now());
-        judge.goal.selector = vec![("zone".to_owned(), "a".to_owned())];
+        judge.goal.selector = "zone=a".parse().expect("a selector");
         let mut inside = node("a", true, Duration::ZERO, vec![]);
         inside.labels.insert("zone".to_owned(), "a".to_owned());
         let origin = NodeStatus { role: Role::Origin, ..inside.clone() };

@@ -3,8 +3,10 @@
 use crate::failure::{Failure, Kind};
 use crate::homes;
 use crate::parse::{self, Limit};
-use content::Rate;
+use content::selector::BadSelector;
+use content::{Rate, Selector};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -31,6 +33,9 @@ pub(crate) struct Settings {
     datacenter: Option<String>,
     /// How fast pieces may move from and to this machine.
     limit: Option<String>,
+    /// Names for selections of agents: `web = "role=web,zone!=b"`, said as `--on @web`.
+    #[serde(default)]
+    groups: BTreeMap<String, String>,
 }
 
 impl Settings {
@@ -75,6 +80,7 @@ impl Settings {
             name: of("TIDING_NAME").or(self.name),
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
             limit: of("TIDING_LIMIT").or(self.limit),
+            groups: self.groups,
         })
     }
 
@@ -117,6 +123,36 @@ impl Settings {
 }
 
 impl Settings {
+    /// Which agents are meant by these words, all of which must hold.
+    pub(crate) fn select(&self, words: &[String]) -> Result<Selector, Failure> {
+        let refused = |word: &str, why: &dyn std::fmt::Display| {
+            let failure = Failure::new(Kind::Usage, format!("`{word}` does not say which agents")).because(why);
+            failure.next(
+                "write for example --on 'role=web,zone!=b', --on 'zone=a|b', --on gpu, --on '!old' or --on @GROUP",
+            )
+        };
+        let parts = words.iter().flat_map(|word| word.split(',').map(move |part| (word, part.trim())));
+        parts.into_iter().try_fold(Selector::default(), |selector, (word, part)| {
+            let text = match part.strip_prefix('@') {
+                Some(group) => self.group(group).map_err(|why| refused(word, &why))?,
+                None if part.is_empty() => return Err(refused(word, &"a condition is empty")),
+                None => part,
+            };
+            let more: Selector = text.parse().map_err(|bad: BadSelector| refused(word, &bad))?;
+            selector.and(&more).map_err(|bad| refused(word, &bad))
+        })
+    }
+
+    fn group(&self, name: &str) -> Result<&str, String> {
+        let known = || match self.groups.is_empty() {
+            true => "the configuration has no [groups]".to_owned(),
+            false => format!("the configuration has {}", self.groups.keys().cloned().collect::<Vec<_>>().join(", ")),
+        };
+        self.groups.get(name).map(String::as_str).ok_or_else(|| format!("there is no group {name}: {}", known()))
+    }
+}
+
+impl Settings {
     /// How fast pieces may move from and to this machine.
     pub(crate) fn limit(&self, flag: Option<Limit>) -> Result<Option<Rate>, Failure> {
         let said = self.limit.as_deref().filter(|_| flag.is_none()).map(parse::limit).transpose();
@@ -143,6 +179,23 @@ fn address(variable: &str, text: &str) -> Result<SocketAddr, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn groups_of_the_configuration_and_conditions_are_all_to_hold() {
+        let file = "[groups]\nweb = 'role=web,zone!=b'\nbad = 'role='";
+        let settings = Settings::parse(Path::new("x"), file).expect("fine");
+        let select = |words: &[&str]| settings.select(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        let chosen = |words: &[&str]| select(words).map(|selector| selector.to_string()).expect("a selector");
+        assert_eq!(chosen(&[]), "");
+        assert_eq!(chosen(&["@web"]), "role=web,zone!=b");
+        assert_eq!(chosen(&["@web,gpu", "!old"]), "gpu,!old,role=web,zone!=b");
+        for wrong in [&["@wep"][..], &["@bad"], &["role=web,"], &["@web", "role=db"], &["role=Web"]] {
+            let failure = select(wrong).expect_err("it is wrong");
+            assert!(failure.next.is_some_and(|next| next.contains("--on @GROUP")), "{wrong:?}");
+        }
+        let unknown = select(&["@wep"]).expect_err("no such group").why;
+        assert!(unknown.as_ref().is_some_and(|why| why.contains("the configuration has bad, web")), "{unknown:?}");
+    }
 
     #[test]
     fn a_flag_is_before_the_environment_before_the_file() {

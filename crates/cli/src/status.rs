@@ -8,6 +8,7 @@ use crate::speak;
 use crate::table::Table;
 use crate::words::{self, by_number};
 use clap::Args;
+use content::Selector;
 use node::api::{FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
 use node::client::Client;
 use std::path::PathBuf;
@@ -87,6 +88,7 @@ fn lines(status: &FleetStatus) -> Vec<String> {
     for rollout in &status.apps {
         lines.push(String::new());
         lines.extend(rollout_lines(rollout));
+        lines.push(reach_line(status, rollout));
     }
     lines.push(String::new());
     lines.extend(node_lines(status));
@@ -118,6 +120,25 @@ fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
         .collect();
     lines.push(format!("  releases, newest first: {}", releases.join(", ")));
     lines
+}
+
+/// How many of those it is for run it, and who is out of reach: `live on 497 of 500, role=web; 3 not connected, for 2 h at the longest`.
+fn reach_line(status: &FleetStatus, rollout: &RolloutStatus) -> String {
+    let selector: Selector = rollout.selector.parse().unwrap_or_default();
+    let selected = status.nodes.iter().filter(|node| node.role == Role::Agent && node.is_selected(&selector));
+    let selected: Vec<&NodeStatus> = selected.collect();
+    let runs = |node: &&&NodeStatus| {
+        let ours = |app: &node::api::AppStatus| app.app == rollout.app && app.live.as_ref() == Some(&rollout.release);
+        node.apps.iter().any(ours)
+    };
+    let live = selected.iter().filter(runs).count();
+    let away: Vec<u64> = selected.iter().filter(|node| !node.up).map(|node| node.since_us).collect();
+    let which = if selector.is_everyone() { String::new() } else { format!(", {selector}") };
+    let away = away.iter().max().map_or_else(String::new, |longest| {
+        let longest = words::duration(Duration::from_micros(*longest));
+        format!("; {} not connected, for {longest} at the longest", away.len())
+    });
+    format!("  live on {live} of {}{which}{away}", words::count(selected.len(), "agent"))
 }
 
 fn node_lines(status: &FleetStatus) -> Vec<String> {

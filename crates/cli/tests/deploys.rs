@@ -158,7 +158,7 @@ fn a_deploy_that_reaches_nobody_and_a_verify_by_nobody_are_no_success() {
     fs::write(source.join("new"), "x").expect("a file");
     expect(&lab.operator(&deploy_words(&source)), 5, "no agent was reached");
     let nowhere = [&deploy_words(&source)[..3], &["/srv/other", "--on", "zone=z"]].concat();
-    expect(&lab.operator(&nowhere), 0, "no agent has these labels yet");
+    expect(&lab.operator(&nowhere), 3, "no agent of 1 is zone=z");
 }
 
 /// Gives a directory, and the files in it, to somebody.

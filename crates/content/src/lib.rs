@@ -26,6 +26,7 @@ pub mod manifest;
 pub mod order;
 pub mod release;
 pub mod root;
+pub mod selector;
 pub mod sign;
 mod spec;
 
@@ -41,5 +42,6 @@ pub use manifest::Manifest;
 pub use order::Order;
 pub use release::Release;
 pub use root::Root;
+pub use selector::Selector;
 pub use sign::{PayloadKind, PublicKey, Signed, SigningKey};
 pub use spec::{Bitmap, ContentSpec, Piece, PieceNo};

@@ -1,7 +1,12 @@
 //! An order: which release of an application shall run where, signed by operators, with a rising epoch.
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
-use crate::{AppName, FleetId, Label, ReleaseId, UnixTime};
+use crate::selector::{Condition, Rule};
+use crate::{AppName, FleetId, ReleaseId, Selector, UnixTime};
+
+/// The version that selects by plain labels and skips who is away, which older programs read, and the newest.
+const PLAIN: u8 = 1;
+const NEWEST: u8 = 2;
 
 /// The payload of a signed order: a plan inside which origins may open, halt or fall back, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,8 +21,10 @@ pub struct Order {
     pub release: ReleaseId,
     /// The release to fall back to when this one fails; `None` when there was none before.
     pub fallback: Option<ReleaseId>,
-    /// Which nodes: all of these labels, which rise by key, must match; none selects every agent.
-    pub selector: Vec<(Label, Label)>,
+    /// Which nodes.
+    pub selector: Selector,
+    /// What becomes of a wave when nodes of it are away.
+    pub unreachable: Unreachable,
     /// The waves, each a share of the selected nodes that is cumulative; the last is everyone.
     pub waves: Vec<Wave>,
     /// How many nodes may fail before the rollout halts and falls back.
@@ -26,6 +33,16 @@ pub struct Order {
     pub created: UnixTime,
     /// Why, in the operator's words; at most 1,024 bytes of UTF-8 without control characters.
     pub message: String,
+}
+
+/// What an order does about selected nodes that have been away for long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Unreachable {
+    /// They hold nothing up, and converge when they come back.
+    #[default]
+    Skip,
+    /// Their wave is not done before they are back and well, or an operator promotes it.
+    Wait,
 }
 
 /// One wave of an order.
@@ -42,8 +59,6 @@ impl Order {
     pub const MAX_EPOCH_STEP: u64 = 1 << 20;
     /// How many waves there may be.
     pub const MAX_WAVES: usize = 16;
-    /// By how many labels nodes may be selected.
-    pub const MAX_SELECTOR: usize = 16;
     /// The longest message, in bytes.
     pub const MAX_MESSAGE: usize = 1024;
 
@@ -61,8 +76,6 @@ impl Order {
     pub fn check(&self) -> Result<(), Malformed> {
         let rule = |fine, why| require(fine, Self::WHAT, why);
         rule(self.epoch >= 1, "the first epoch is 1")?;
-        rule(self.selector.len() <= Self::MAX_SELECTOR, "it selects by more than 16 labels")?;
-        rule(self.selector.is_sorted_by(|a, b| a.0 < b.0), "the selector's labels do not rise by key")?;
         check_text(Self::WHAT, "the message", &self.message, Self::MAX_MESSAGE)?;
         check_waves(&self.waves)
     }
@@ -72,7 +85,7 @@ impl Order {
 pub fn check_waves(waves: &[Wave]) -> Result<(), Malformed> {
     let rule = |fine, why| require(fine, Order::WHAT, why);
     rule((1..=Order::MAX_WAVES).contains(&waves.len()), "it must have 1 to 16 waves")?;
-    rule(waves.last() == Some(&Wave::PerMille(1000)), "the last wave must be everyone (1000 per mille)")?;
+    rule(waves.last() == Some(&Wave::PerMille(1000)), "the last wave must be everyone (100%)")?;
     let (mut count, mut per_mille) = (1, 1);
     for wave in waves {
         let (size, least) = match wave {
@@ -108,23 +121,38 @@ impl Encode for Order {
     const WHAT: &'static str = "order";
 
     fn put(&self, to: &mut Encoder) {
-        to.header(Document::Order).value(&self.fleet).value(&self.app).number(self.epoch);
-        to.value(&self.release).option(self.fallback.as_ref()).count(self.selector.len());
-        self.selector.iter().for_each(|(key, value)| {
-            to.value(key).value(value);
-        });
+        let plain = self.selector.plain().filter(|_| self.unreachable == Unreachable::Skip);
+        to.header_in(Document::Order, if plain.is_some() { PLAIN } else { NEWEST });
+        to.value(&self.fleet).value(&self.app).number(self.epoch);
+        to.value(&self.release).option(self.fallback.as_ref());
+        match plain {
+            Some(labels) => {
+                to.count(labels.len());
+                for (key, value) in labels {
+                    to.value(key).value(value);
+                }
+            }
+            None => {
+                to.value(&self.selector).byte(u8::from(self.unreachable == Unreachable::Wait));
+            }
+        }
         to.list(self.waves.iter()).number(self.budget).value(&self.created).text(&self.message);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        from.header(Document::Order)?;
+        let version = from.header_up_to(Document::Order, NEWEST)?;
+        let (fleet, app, epoch) = (from.value()?, from.value()?, from.number()?);
+        let (release, fallback) = (from.value()?, from.option()?);
+        let (selector, unreachable) =
+            if version == PLAIN { (take_plain(from)?, Unreachable::Skip) } else { take_who(from)? };
         let order = Self {
-            fleet: from.value()?,
-            app: from.value()?,
-            epoch: from.number()?,
-            release: from.value()?,
-            fallback: from.option()?,
-            selector: take_selector(from)?,
+            fleet,
+            app,
+            epoch,
+            release,
+            fallback,
+            selector,
+            unreachable,
             waves: from.list("the number of waves", Self::MAX_WAVES, 2)?,
             budget: from.number32("the failure budget")?,
             created: from.value()?,
@@ -135,19 +163,37 @@ impl Encode for Order {
     }
 }
 
-fn take_selector(from: &mut Decoder<'_>) -> Result<Vec<(Label, Label)>, Malformed> {
-    let count = from.count("the number of selecting labels", Order::MAX_SELECTOR, 4)?;
-    (0..count).map(|_| Ok((from.value()?, from.value()?))).collect()
+/// Labels, all of which a node must have.
+fn take_plain(from: &mut Decoder<'_>) -> Result<Selector, Malformed> {
+    let count = from.count("the number of selecting labels", Selector::MAX, 4)?;
+    let mut conditions: Vec<Condition> = Vec::with_capacity(count);
+    for _ in 0..count {
+        let (key, value) = (from.value()?, from.value()?);
+        let rises = conditions.last().is_none_or(|last| last.key < key);
+        require(rises, Order::WHAT, "the selector's labels do not rise by key")?;
+        conditions.push(Condition { key, rule: Rule::In(vec![value]) });
+    }
+    Selector::new(conditions).map_err(|bad| from.wrong(bad.to_string()))
+}
+
+/// Any conditions, and what is done about who is away.
+fn take_who(from: &mut Decoder<'_>) -> Result<(Selector, Unreachable), Malformed> {
+    let selector: Selector = from.value()?;
+    let unreachable = match from.byte()? {
+        0 => Unreachable::Skip,
+        1 => Unreachable::Wait,
+        other => return Err(from.wrong(format!("there is no way {other} to deal with who is unreachable"))),
+    };
+    // One order has one encoding.
+    let is_plain = selector.plain().is_some() && unreachable == Unreachable::Skip;
+    require(!is_plain, Order::WHAT, "it says no more than version 1 can, and is in version 2")?;
+    Ok((selector, unreachable))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Digest;
-
-    fn label(text: &str) -> Label {
-        Label::new(text).expect("a plain label")
-    }
 
     fn order() -> Order {
         Order {
@@ -156,7 +202,8 @@ mod tests {
             epoch: 7,
             release: ReleaseId(Digest::of(b"new")),
             fallback: Some(ReleaseId(Digest::of(b"old"))),
-            selector: vec![(label("rack"), label("a1")), (label("zone"), label("x"))],
+            selector: "rack=a1,zone=x".parse().expect("a selector"),
+            unreachable: Unreachable::Skip,
             waves: vec![Wave::Count(1), Wave::PerMille(100), Wave::PerMille(500), Wave::PerMille(1000)],
             budget: 2,
             created: UnixTime(1_700_000_000),
@@ -167,7 +214,8 @@ mod tests {
     #[test]
     fn an_order_round_trips() {
         assert_eq!(Order::decode(&order().encode()), Ok(order()));
-        let bare = Order { fallback: None, selector: Vec::new(), waves: vec![Wave::PerMille(1000)], ..order() };
+        let bare =
+            Order { fallback: None, selector: Selector::default(), waves: vec![Wave::PerMille(1000)], ..order() };
         assert_eq!(Order::decode(&bare.encode()), Ok(bare));
     }
 
@@ -181,13 +229,46 @@ mod tests {
             assert!(bad.check().is_err(), "{why}: refused before signing, too");
         };
         refused("first epoch", &|order| order.epoch = 0);
-        refused("do not rise", &|order| order.selector.swap(0, 1));
-        refused("do not rise", &|order| order.selector[1].0 = label("rack"));
-        refused("selecting labels", &|order| {
-            order.selector = (10..27).map(|n| (label(&format!("k{n}")), label("v"))).collect();
-        });
         refused("the message", &|order| order.message = "x".repeat(1025));
         refused("U+0007", &|order| order.message = "\u{7}".to_owned());
+    }
+
+    #[test]
+    fn what_the_first_version_can_say_is_said_in_it() {
+        let version = |order: &Order| order.encode()[4];
+        assert_eq!(version(&order()), PLAIN);
+        let wide = Order { selector: "rack=a1|a2,!old".parse().expect("a selector"), ..order() };
+        let waits = Order { unreachable: Unreachable::Wait, ..order() };
+        for newer in [wide, waits] {
+            assert_eq!(version(&newer), NEWEST);
+            assert_eq!(Order::decode(&newer.encode()), Ok(newer));
+        }
+        // The same labels as the old order, in the new form: nobody may say one thing in two ways.
+        let mut to = Encoder::new();
+        let old = order();
+        to.header_in(Document::Order, NEWEST).value(&old.fleet).value(&old.app).number(old.epoch);
+        to.value(&old.release).option(old.fallback.as_ref()).value(&old.selector).byte(0);
+        to.list(old.waves.iter()).number(old.budget).value(&old.created).text(&old.message);
+        let error = Order::decode(&to.finish()).expect_err("two encodings").to_string();
+        assert!(error.contains("no more than version 1 can"), "{error}");
+    }
+
+    #[test]
+    fn labels_that_fall_are_refused() {
+        let plain = |first: &str, second: &str| {
+            let mut bytes = order().encode();
+            let place = |key: &[u8]| bytes.windows(4).position(|window| window == key).expect("it stands there");
+            let places = [(place(b"rack"), first), (place(b"zone"), second)];
+            for (at, key) in places {
+                bytes[at..at + 4].copy_from_slice(key.as_bytes());
+            }
+            Order::decode(&bytes)
+        };
+        assert!(plain("rack", "zone").is_ok());
+        for (first, second) in [("zone", "rack"), ("rack", "rack")] {
+            let error = plain(first, second).expect_err("they do not rise").to_string();
+            assert!(error.contains("do not rise"), "{error}");
+        }
     }
 
     #[test]

@@ -10,14 +10,15 @@ use content::care::{Health, Hook, Hooks, Probe};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
-use content::order::Wave;
+use content::order::{Unreachable, Wave};
 use content::release::Instructions;
 use content::root::Operator;
+use content::selector::{Condition, Rule};
 use content::sign::Signature;
 use content::{
     AppName, Bitmap, BlobRef, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest, NodeId, Order,
-    OrderId, PayloadKind, Piece, PieceNo, Rate, Release, ReleaseId, Role, Root, Scope, Signed, SigningKey, TokenId,
-    UnixTime,
+    OrderId, PayloadKind, Piece, PieceNo, Rate, Release, ReleaseId, Role, Root, Scope, Selector, Signed, SigningKey,
+    TokenId, UnixTime,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -201,16 +202,36 @@ fn waves() -> impl Strategy<Value = Vec<Wave>> {
     })
 }
 
+fn selector() -> impl Strategy<Value = Selector> {
+    let conditions = vec((labels(), 1..5u8), 0..8).prop_map(|drawn| {
+        let mut conditions = std::collections::BTreeMap::new();
+        for (labels, rule) in drawn {
+            let (keys, values): (Vec<_>, Vec<_>) = labels.into_iter().unzip();
+            let Some(key) = keys.into_iter().next() else { continue };
+            let rule = match rule {
+                1 => Rule::In(values),
+                2 => Rule::NotIn(values),
+                3 => Rule::Has,
+                _ => Rule::Lacks,
+            };
+            conditions.insert(key.clone(), Condition { key, rule });
+        }
+        Selector::new(conditions.into_values().collect()).expect("a rule for each key")
+    });
+    prop_oneof![labels().prop_map(|labels| Selector::of(&labels.into_iter().take(16).collect())), conditions]
+}
+
 fn order() -> impl Strategy<Value = Order> {
     let head = (digest(), app(), 1..=u64::MAX, digest(), option::of(digest()));
-    (head, labels(), waves(), any::<u32>(), time(), text(1024)).prop_map(
-        |((fleet, app, epoch, release, fallback), selector, waves, budget, created, message)| Order {
+    (head, (selector(), any::<bool>()), waves(), any::<u32>(), time(), text(1024)).prop_map(
+        |((fleet, app, epoch, release, fallback), (selector, waits), waves, budget, created, message)| Order {
             fleet: FleetId(fleet),
             app,
             epoch,
             release: ReleaseId(release),
             fallback: fallback.map(ReleaseId),
-            selector: selector.into_iter().collect(),
+            selector,
+            unreachable: if waits { Unreachable::Wait } else { Unreachable::Skip },
             waves,
             budget,
             created,

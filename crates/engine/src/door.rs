@@ -6,7 +6,7 @@
 use content::fact::{JournalName, Position};
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
-    Rate, ReleaseId, Role, Scope, Signed, TokenId, UnixTime,
+    Rate, ReleaseId, Role, Scope, Selector, Signed, TokenId, UnixTime,
 };
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -1046,8 +1046,8 @@ pub struct RolloutStatus {
     pub content_bytes: u64,
     /// Payload bytes the origin has sent of it.
     pub origin_sent: u64,
-    /// Which agents the newest order selects: all of these labels.
-    pub selector: Vec<(Label, Label)>,
+    /// Which agents the newest order selects.
+    pub selector: Selector,
     /// Releases that an order may name, newest last: id, version, when made, whether a node runs it.
     pub releases: Vec<(ReleaseId, String, UnixTime)>,
     /// Those of them with which a rollout was finished.

@@ -5,7 +5,7 @@
 
 use crate::door::{Gate, Phase, RolloutState};
 use content::directive::Verb;
-use content::order::Wave;
+use content::order::{Unreachable, Wave};
 use content::{AppName, Digest, Directive, Fact, NodeId, Order, OrderId, ReleaseId, Signed};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -147,8 +147,15 @@ impl Rollout {
         Digest::of(&[self.id.0.as_bytes().as_slice(), node.0.as_bytes()].concat())
     }
 
-    /// How far a node is with this order; whether that is news.
+    /// How far a node is with this order; whether that is news. Who has confirmed it, has failed or has gone back is not on the way to it
+    /// any more: what says so is older, however late it comes, and the node would not say again what it has said. Who has failed
+    /// and tries again has failed until it confirms.
     pub(crate) fn report(&mut self, node: NodeId, phase: Phase) -> bool {
+        let is_settled = |phase: &Phase| matches!(phase, Phase::Confirmed | Phase::FellBack | Phase::Failed);
+        let before = self.phases.get(&node).copied();
+        if before.is_some_and(|before| is_settled(&before)) && !is_settled(&phase) {
+            return false;
+        }
         self.phases.insert(node, phase) != Some(phase)
     }
 
@@ -228,6 +235,11 @@ impl Rollout {
         self.away.binary_search(node).is_ok()
     }
 
+    /// Whether it is away, and nobody waits for it.
+    fn is_skipped(&self, node: &NodeId) -> bool {
+        self.order.unreachable == Unreachable::Skip && self.is_away(node)
+    }
+
     fn failed(&self) -> usize {
         self.places.keys().filter(|node| self.has_failed(node)).count()
     }
@@ -242,19 +254,21 @@ impl Rollout {
         }
     }
 
-    /// Whether every node of the first so many is confirmed, failed within the budget, or away; and one at least is confirmed.
+    /// Whether every node of the first so many is confirmed, failed within the budget, or away and not waited for; and one at least is
+    /// confirmed.
     fn is_confirmed(&self, size: usize) -> bool {
         let is_confirmed = |node: &NodeId| self.phases.get(node) == Some(&Phase::Confirmed);
-        let settled = |node: &NodeId| is_confirmed(node) || self.has_failed(node) || self.is_away(node);
+        let settled = |node: &NodeId| is_confirmed(node) || self.has_failed(node) || self.is_skipped(node);
         let mut these = self.places.iter().filter(|(_, place)| **place < size).map(|(node, _)| node);
         these.clone().all(settled) && (self.places.is_empty() || these.any(is_confirmed))
     }
 
-    /// Whether every node of the first so many has failed or is away, and one at least has failed: however many may fail, this
+    /// Whether every node of the first so many has failed or is away and not waited for, and one at least has failed: however many may fail, this
     /// release was shown to do well nowhere.
     fn is_lost(&self, size: usize) -> bool {
         let mut these = self.places.iter().filter(|(_, place)| **place < size).map(|(node, _)| node);
-        these.clone().any(|node| self.has_failed(node)) && these.all(|node| self.has_failed(node) || self.is_away(node))
+        these.clone().any(|node| self.has_failed(node))
+            && these.all(|node| self.has_failed(node) || self.is_skipped(node))
     }
 
     /// The fact of a step.
@@ -293,7 +307,8 @@ mod tests {
             epoch: 1,
             release: ReleaseId(digest(2)),
             fallback: Some(ReleaseId(digest(3))),
-            selector: Vec::new(),
+            selector: content::Selector::default(),
+            unreachable: content::order::Unreachable::Skip,
             waves,
             budget,
             created: UnixTime(0),
@@ -316,6 +331,49 @@ mod tests {
 
     fn open(rollout: &Rollout, count: u8) -> Vec<NodeId> {
         nodes(count, Presence::Expected).into_iter().map(|n| n.0).filter(|n| rollout.gate(*n) == Gate::Open).collect()
+    }
+
+    #[test]
+    fn what_is_older_than_a_confirmation_does_not_take_it_back() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::PerMille(1000)], 0);
+        rollout.enlist(&nodes(5, Presence::Expected));
+        assert_eq!(step(&mut rollout), Some(Step::Open(0)));
+        let first = open(&rollout, 5)[0];
+        assert!(rollout.report(first, Phase::Confirmed));
+        for older in [Phase::Told, Phase::Fetching, Phase::Complete, Phase::Staged, Phase::Live] {
+            assert!(!rollout.report(first, older));
+        }
+        assert_eq!(rollout.judge(), Some(Step::Open(1)));
+        assert!(rollout.report(first, Phase::Failed) && !rollout.report(first, Phase::Live));
+        assert!(rollout.report(first, Phase::Confirmed), "who failed may try again");
+        assert!(rollout.report(first, Phase::FellBack) && !rollout.report(first, Phase::Fetching));
+    }
+
+    #[test]
+    fn a_wave_waits_for_who_is_away_when_the_order_says_so() {
+        for policy in [Unreachable::Skip, Unreachable::Wait] {
+            let mut rollout = rollout(vec![Wave::Count(2), Wave::PerMille(1000)], 0);
+            rollout.order.unreachable = policy;
+            let mut all = nodes(5, Presence::Expected);
+            rollout.enlist(&all);
+            assert_eq!(step(&mut rollout), Some(Step::Open(0)));
+            let first = open(&rollout, 5);
+            rollout.report(first[0], Phase::Confirmed);
+            all.iter_mut().filter(|(node, _)| *node == first[1]).for_each(|of| of.1 = Presence::Away);
+            rollout.enlist(&all);
+            match policy {
+                Unreachable::Skip => {
+                    assert_eq!(rollout.judge(), Some(Step::Open(1)), "it converges when it comes back")
+                }
+                Unreachable::Wait => {
+                    assert_eq!(rollout.judge(), None);
+                    rollout.enlist(&nodes(5, Presence::Expected));
+                    assert_eq!(rollout.judge(), None, "it is back, and not yet well");
+                    rollout.report(first[1], Phase::Confirmed);
+                    assert_eq!(rollout.judge(), Some(Step::Open(1)));
+                }
+            }
+        }
     }
 
     #[test]

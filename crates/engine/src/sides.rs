@@ -16,13 +16,8 @@ use crate::swarm;
 use crate::tracker::Dial;
 use crate::{Engine, Side};
 use content::fact::Position;
-use content::{ContentSpec, Label, Labels, NodeId, Release, Role};
+use content::{ContentSpec, NodeId, Release, Role};
 use std::net::SocketAddr;
-
-/// Whether these labels are what an order selects.
-fn selects(selector: &[(Label, Label)], labels: &Labels) -> bool {
-    selector.iter().all(|(key, value)| labels.get(key) == Some(value))
-}
 
 fn contents_of(release: &Release) -> impl Iterator<Item = ContentSpec> + use<> {
     [Some(release.content), release.attributes].into_iter().flatten()

@@ -226,7 +226,7 @@ fn g5_a_neighbour_brings_back_nothing_that_is_older_than_what_is_known() {
 fn whoever_an_order_does_not_select_fetches_nothing_that_a_neighbour_passes_on() {
     let release = sign_release(&release("v1", 20));
     let mut order = order(1, &release, None);
-    order.selector = vec![(Label::new("zone").expect("plain"), Label::new("a").expect("plain"))];
+    order.selector = "zone=a".parse().expect("a selector");
     let mut bare = agent();
     let said = bare.hears(BEFORE, pass(&(release, sign_order(&order))));
     assert!(!opens(&said) && passed(&said).is_empty() && !convicts(&said));

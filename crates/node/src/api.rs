@@ -120,8 +120,8 @@ pub struct RolloutStatus {
     pub content_bytes: u64,
     /// Payload bytes the origin has sent of it.
     pub origin_sent: u64,
-    /// Which agents the newest order selects: all of these labels.
-    pub selector: Vec<(String, String)>,
+    /// Which agents the newest order selects: `role=web,zone!=b`; empty for all of them.
+    pub selector: String,
     /// Releases that an order may name, newest last.
     pub releases: Vec<ReleaseStatus>,
 }
@@ -196,6 +196,13 @@ pub struct NodeStatus {
     pub obeys_limits: bool,
     /// Its applications.
     pub apps: Vec<AppStatus>,
+}
+
+impl NodeStatus {
+    /// Whether a selector chooses it, by its labels.
+    pub fn is_selected(&self, selector: &content::Selector) -> bool {
+        labels_from_text(&self.labels).is_ok_and(|labels| selector.matches(&labels))
+    }
 }
 
 /// What a certificate lets its holder be.
@@ -506,11 +513,7 @@ impl From<door::RolloutStatus> for RolloutStatus {
             origin_total: status.origin_have.1,
             content_bytes: status.content_bytes,
             origin_sent: status.origin_sent,
-            selector: status
-                .selector
-                .iter()
-                .map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()))
-                .collect(),
+            selector: status.selector.to_string(),
             releases: status.releases.into_iter().map(release).collect(),
         }
     }

@@ -27,6 +27,7 @@ mod limits;
 pub mod publish;
 pub mod reach;
 mod runner;
+pub mod selection;
 mod shares;
 #[cfg(test)]
 mod testing;

@@ -11,14 +11,15 @@ use crate::founding;
 use crate::hands::Threads;
 use crate::home::{self, FleetFile};
 use crate::identity::wall_clock;
+use crate::selection::{BadSelection, Selection, WhenAway};
 use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
-use content::order::Wave;
+use content::order::{Unreachable, Wave};
 use content::release::Instructions;
 use content::{
     AppName, Bitmap, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, Rate, Release, ReleaseId,
-    Role, Signed, SigningKey, UnixTime,
+    Role, Selector, Signed, SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -58,8 +59,12 @@ pub struct DeployOptions {
     pub hooks: Hooks,
     /// How it finds out whether the release is well.
     pub health: Health,
-    /// Which nodes: all of these labels must match.
-    pub selector: Vec<(Label, Label)>,
+    /// Which nodes.
+    pub selector: Selector,
+    /// What is done about those of them that are away.
+    pub when_away: WhenAway,
+    /// Whether it is meant although it goes to many more nodes than before.
+    pub is_sure: bool,
     /// How many bytes of pieces are sent in a second at most.
     pub limit: Option<Rate>,
 }
@@ -78,7 +83,9 @@ impl DeployOptions {
             waves: vec![Wave::PerMille(1000)],
             hooks: Hooks::default(),
             health: Health::default(),
-            selector: Vec::new(),
+            selector: Selector::default(),
+            when_away: WhenAway::Skip,
+            is_sure: false,
             limit: None,
         }
     }
@@ -117,6 +124,8 @@ pub enum Progress {
         /// Bytes read so far.
         bytes: u64,
     },
+    /// Whom it is for, before anything is sent.
+    Selected(Selection),
     /// The tree was read; nothing was sent yet.
     Found {
         /// Entries of the manifest.
@@ -162,8 +171,8 @@ pub struct Deployed {
     pub order: OrderId,
     /// Its epoch.
     pub epoch: u64,
-    /// Which agents it selects: all of these labels.
-    pub selector: Vec<(String, String)>,
+    /// Which agents it selects.
+    pub selector: Selector,
 }
 
 /// Why a deploy did not happen.
@@ -178,6 +187,9 @@ pub enum DeployError {
     /// The origin could not be asked, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// It would go to nobody, or to more than was surely meant, or to someone who is away.
+    #[error(transparent)]
+    Selection(#[from] BadSelection),
     /// Another deploy from this operator's home is under way.
     #[error("another deploy with these keys is under way: {0}; wait for it, or stop it")]
     Busy(String),
@@ -216,7 +228,10 @@ pub async fn deploy(
     let began = Instant::now();
     let (status, (found, tree)) =
         tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, &mut progress))?;
+    let selection = Selection::of(&status, app.as_str(), &options.selector);
+    selection.check(&status, options.when_away, options.is_sure)?;
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
+    progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes });
     // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier.
     let status = if began.elapsed() < FRESH { status } else { client.status().await? };
@@ -226,10 +241,8 @@ pub async fn deploy(
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
     let (order, epoch) = serve_until_ordered((keys, options.limit), found, tree, &papers, &mut progress).await?;
     progress(Progress::Ordered { epoch, order });
-    let text = |label: &Label| label.as_str().to_owned();
-    let selector = options.selector.iter().map(|(key, value)| (text(key), text(value))).collect();
     let (release, version) = (papers.release_id(), papers.version);
-    Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector })
+    Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector: options.selector.clone() })
 }
 
 /// Orders an application back to a release that was published before: `to` is a version or a release id, or the one before
@@ -246,14 +259,16 @@ pub async fn rollback(
     let status = client.status().await?;
     let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
     let target = choose(rollout, to)?;
-    let release: ReleaseId = parsed(&target.release)?;
+    let (release, selector): (ReleaseId, Selector) = (parsed(&target.release)?, parsed(&rollout.selector)?);
     let order = Order {
         fleet: keys.id,
         app: name,
         epoch: rollout.epoch + 1,
         release,
         fallback: None,
-        selector: selector_of(rollout)?,
+        // It goes back where it went, and nowhere else.
+        selector: selector.clone(),
+        unreachable: Unreachable::Skip,
         waves: vec![Wave::PerMille(1000)],
         // Whoever goes back wants everyone back who can go: one node that cannot must not keep the others.
         budget: u32::MAX,
@@ -270,7 +285,7 @@ pub async fn rollback(
         version: target.version.clone(),
         order,
         epoch: ordered.epoch,
-        selector: rollout.selector.clone(),
+        selector,
     })
 }
 
@@ -296,12 +311,6 @@ pub async fn direct(operator_home: &Path, app: &str, verb: Verb, message: &str) 
     directive.check().map_err(|bad| DeployError::Invalid(bad.to_string()))?;
     client.direct(&signing_key(operator_home)?.sign(PayloadKind::Directive, directive.encode())).await?;
     Ok(rollout.clone())
-}
-
-/// The agents that run the application by its newest order: it goes back where it went, and nowhere else.
-fn selector_of(rollout: &RolloutStatus) -> Result<Vec<(Label, Label)>, ClientError> {
-    let label = |text: &str| Label::new(text).map_err(|bad| ClientError::Protocol(bad.to_string()));
-    rollout.selector.iter().map(|(key, value)| Ok((label(key)?, label(value)?))).collect()
 }
 
 fn unknown(why: String) -> ClientError {
@@ -444,6 +453,10 @@ impl Papers {
             release: ReleaseId(release.payload_digest()),
             fallback: standing.fallback,
             selector: options.selector.clone(),
+            unreachable: match options.when_away {
+                WhenAway::Wait => Unreachable::Wait,
+                WhenAway::Skip | WhenAway::Fail => Unreachable::Skip,
+            },
             waves: options.waves.clone(),
             budget: options.budget,
             created,
@@ -576,7 +589,7 @@ mod tests {
             origin_have: 0,
             origin_total: 0,
             content_bytes: 0,
-            selector: Vec::new(),
+            selector: String::new(),
             origin_sent: 0,
             releases: vec![release("a", "one"), release("b", "two"), release("c", "three")],
         }

@@ -199,7 +199,7 @@ async fn a_rollback_goes_where_the_deploys_went_and_nowhere_else() {
     let source = fleet.path("build");
     let options = DeployOptions {
         health_window: Duration::ZERO,
-        selector: vec![zone()],
+        selector: "zone=b".parse().expect("a selector"),
         ..DeployOptions::new("app", Path::new("/srv/app"))
     };
     let mut releases = Vec::new();

@@ -10,7 +10,7 @@ use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, World, nanos};
 use content::fact::{JournalName, Position};
-use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, Role};
+use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role};
 use engine::Engine;
 use engine::door::{Config, DownReason, Held, Input, Recovered, Time};
 use std::io;
@@ -191,6 +191,12 @@ impl World {
         if nr == ORIGIN {
             self.read_journal_again(recovered);
         }
+        if let Some(order) = order {
+            self.rollouts.follows(nr, OrderId(order.payload_digest()));
+        }
+        if let Some((order, _)) = app.and_then(|app| app.given_up.as_ref()) {
+            self.rollouts.gave_up(nr, *order);
+        }
         let stray = self.orders.started(&self.truth, nr, order, live);
         self.judge(Promise::Orders, stray);
         let forgotten = self.convictions.started(nr, &recovered.shunned);
@@ -310,6 +316,7 @@ impl World {
         self.durability.wiped(nr);
         self.orders.wiped(nr);
         self.convictions.wiped(nr);
+        self.rollouts.wiped(nr);
         self.hosts[nr].starts += 1;
         self.ask_to_join(nr);
     }

@@ -8,6 +8,7 @@ pub(crate) mod convictions;
 pub(crate) mod durability;
 pub(crate) mod liveness;
 pub(crate) mod orders;
+pub(crate) mod rollouts;
 pub(crate) mod sent_once;
 
 use std::fmt;
@@ -22,6 +23,8 @@ pub enum Promise {
     Durability,
     /// Nobody runs what no order names, and epochs never fall.
     Orders,
+    /// An ill release stays in its first wave, and is tried once on each node.
+    Rollouts,
     /// When faults stop, all arrive.
     Liveness,
     /// Memory and queues are bounded, and back at their baseline.

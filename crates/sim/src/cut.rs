@@ -8,8 +8,10 @@ use crate::check::durability::Durability;
 use crate::check::orders::Orders;
 use crate::dice::Dice;
 use crate::disk::{Platter, SimDir, SimDisk};
+use crate::plan::Illness;
 use crate::tree::Tree;
-use crate::truth::{Truth, Wish};
+use crate::truth::{TARGET, Truth, Wish};
+use content::release::Instructions;
 use content::{ContentId, ContentSpec, PieceNo, ReleaseId, Signed};
 use engine::door::{Job, JobDone, Recovered};
 use std::rc::Rc;
@@ -47,9 +49,17 @@ impl Story {
         let (found, source) = import(Arc::new(disk), root, &name("build"), &mut |_| ()).expect("imported");
         let specs = [found.attributes, found.content];
         specs.iter().for_each(|spec| truth.learn_pieces(spec, &source));
-        let release = truth.publish("v1", &found, tree, 0);
+        let release = truth.publish("v1", &found, tree, (Instructions::plain(TARGET, 0, 2), Illness::Well));
         let id = ReleaseId(release.payload_digest());
-        let wish = Wish { epoch: 1, release: id, fallback: None, selector: vec![], budget: 0, message: "m".into() };
+        let wish = Wish {
+            epoch: 1,
+            release: id,
+            fallback: None,
+            selector: content::Selector::default(),
+            waves: vec![content::order::Wave::PerMille(1000)],
+            budget: 0,
+            message: "m".into(),
+        };
         let order = truth.order(&wish);
         let platter = Platter::new(seed, 1 << 26, seed.is_multiple_of(2));
         let (disk, root) = platter.boot();

@@ -4,14 +4,16 @@
 //! encoding; every payload is read from a real store and written to one.
 
 use crate::check::Promise;
+use crate::dice::Dice;
 use crate::host::{Bulk, Evil, Host, WRITERS, Work, Write};
 use crate::net::{ConnId, Fate, Lane, Nr};
-use crate::plan::ORIGIN;
+use crate::plan::{Illness, ORIGIN};
 use crate::strikes::Strike;
+use crate::truth::Truth;
 use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
-use content::{ContentId, Digested, Fact, NodeId, PieceNo, Role};
+use content::{ContentId, Digested, Fact, NodeId, OrderId, PieceNo, ReleaseId, Role, Signed};
 use engine::door::{
-    AppendError, CloseReason, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Output, Time,
+    AppendError, CloseReason, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Moment, Output, Time,
 };
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -466,6 +468,8 @@ impl World {
         for fact in facts {
             let wrong = self.orders.noted(&self.truth, fact);
             self.judge(Promise::Orders, wrong);
+            let wrong = self.rollouts.noted(&self.truth, fact);
+            self.judge(Promise::Rollouts, wrong);
             self.wanted.noted(&self.truth, fact);
             if let Fact::Halted { .. } = fact {
                 self.strikes.add(Strike::FellBack);
@@ -483,7 +487,11 @@ impl World {
         self.before_job(nr, job);
         let store = self.hosts[nr].run.as_mut().and_then(|run| run.store.as_mut());
         let result = match store {
-            Some(store) => store.run(job),
+            Some(store) => match job {
+                Job::Hook { release, moment, .. } => ails(&self.truth, nr, release, Some(*moment), &mut self.health),
+                Job::Probe { release } => ails(&self.truth, nr, release, None, &mut self.health),
+                _ => store.run(job),
+            },
             None => Err(JobError::Refused { why: "a publisher stores nothing".to_owned() }),
         };
         if self.hosts[nr].platter.is_on() {
@@ -509,15 +517,42 @@ impl World {
         if let (Job::Shun { peers }, Ok(_)) = (job, result) {
             self.convictions.remembers(nr, peers);
         }
+        self.watch_rollout(nr, job, result);
         let wrong = match (job, result) {
             (Job::Accept { order }, Ok(JobDone::Accepted)) => self.orders.accepted(&self.truth, nr, order),
             (Job::Switch { release, .. }, Ok(JobDone::Switched { .. })) => {
                 self.look_at_path(nr);
-                self.orders.switched(&self.truth, nr, *release)
+                self.orders.switched(&self.truth, nr, *release, self.durability.confirmed(nr))
             }
             _ => None,
         };
         self.judge(Promise::Orders, wrong);
+    }
+
+    /// What a step of a switch says of its rollout.
+    fn watch_rollout(&mut self, nr: Nr, job: &Job, result: &Result<JobDone, JobError>) {
+        let wrong = match (job, result) {
+            (Job::Accept { order }, Ok(JobDone::Accepted)) => {
+                self.rollouts.follows(nr, OrderId(order.payload_digest()));
+                None
+            }
+            (Job::Switch { release, .. }, Ok(JobDone::Switched { .. })) => {
+                if self.truth.releases.get(release).is_some_and(|known| known.illness != Illness::Well) {
+                    self.strikes.add(Strike::IllRelease);
+                }
+                self.rollouts.switched(&self.truth, nr, *release)
+            }
+            (Job::Confirm { release, .. }, Ok(JobDone::Confirmed)) => {
+                self.rollouts.confirmed(&self.truth, nr, *release)
+            }
+            (Job::GiveUp { order, .. }, Ok(JobDone::GivenUp)) => {
+                self.strikes.add(Strike::GaveUp);
+                self.rollouts.gave_up(nr, *order);
+                None
+            }
+            _ => None,
+        };
+        self.judge(Promise::Rollouts, wrong);
     }
 
     pub(crate) fn worked(&mut self, nr: Nr, worked: Worked) {
@@ -531,4 +566,23 @@ impl World {
         }
         self.start_work(nr);
     }
+}
+
+/// How a command of a release, or a round of its probes, goes on a machine.
+fn ails(
+    truth: &Truth,
+    nr: Nr,
+    release: &Signed,
+    moment: Option<Moment>,
+    chance: &mut Dice,
+) -> Result<JobDone, JobError> {
+    let known = truth.releases.get(&ReleaseId(release.payload_digest()));
+    let fails = match known.map_or(Illness::Well, |known| known.illness) {
+        Illness::Well => false,
+        Illness::Sick => moment.is_none(),
+        Illness::SomeSick => moment.is_none() && nr.is_multiple_of(3),
+        Illness::Flaps => moment.is_none() && chance.chance(1, 2),
+        Illness::Breaks => moment == Some(Moment::After),
+    };
+    if fails { Err(JobError::Refused { why: "it does not do well".to_owned() }) } else { Ok(JobDone::Ran) }
 }

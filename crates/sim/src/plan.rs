@@ -3,6 +3,8 @@
 use crate::dice::Dice;
 use crate::host::Evil;
 use crate::net::{Link, Nr};
+use content::care::{Health, Hook, Hooks, Probe};
+use content::order::Wave;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -137,6 +139,64 @@ pub(crate) enum Step {
     RollBack,
 }
 
+/// What orders may select by: half of the nodes, in several ways of saying it, or all.
+const SELECTORS: [&str; 4] = ["rack=a", "rack!=a", "rack=a|c,!gpu", "rack"];
+
+/// How a release does on the machines of a world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Illness {
+    /// Well.
+    Well,
+    /// Its probes never go well.
+    Sick,
+    /// Its command after the switch fails.
+    Breaks,
+    /// Each round of probes goes well or not, by chance.
+    Flaps,
+    /// It is sick on every third machine.
+    SomeSick,
+}
+
+/// How carefully releases are rolled out, and how they do.
+#[derive(Debug, Clone)]
+pub(crate) struct Caution {
+    pub(crate) waves: Vec<Wave>,
+    pub(crate) budget: u32,
+    pub(crate) every_ms: u32,
+    pub(crate) window_ms: u32,
+    /// By the order in which they are published, over and over.
+    pub(crate) illnesses: Vec<Illness>,
+}
+
+impl Caution {
+    fn draw(dice: &mut Dice) -> Self {
+        use Illness::{Breaks, Flaps, Sick, SomeSick, Well};
+        let half = Wave::PerMille(500);
+        let waves = if dice.chance(1, 2) { vec![Wave::Count(1), half] } else { vec![Wave::Count(1)] };
+        let illnesses = (0..4).map(|_| *dice.pick(&[Well, Well, Well, Sick, Breaks, Flaps, SomeSick])).collect();
+        Self {
+            waves: waves.into_iter().chain([Wave::PerMille(1000)]).collect(),
+            budget: dice.below(3) as u32,
+            every_ms: dice.within(10..60) as u32,
+            window_ms: dice.within(60..400) as u32,
+            illnesses,
+        }
+    }
+
+    /// How the release does that is published so manieth, from 0.
+    pub(crate) fn illness(&self, nth: usize) -> Illness {
+        self.illnesses[nth % self.illnesses.len()]
+    }
+
+    /// What a release says of its own switch.
+    pub(crate) fn care(&self) -> (Hooks, Health) {
+        let hook = Hook { line: "restart".to_owned(), user: None, timeout_ms: 1000 };
+        let health =
+            Health { probes: vec![Probe::Unit("app.service".to_owned())], every_ms: self.every_ms, need: 2, of: 3 };
+        (Hooks { after: Some(hook), ..Hooks::default() }, health)
+    }
+}
+
 /// Everything that is drawn before a world begins.
 #[derive(Debug)]
 pub(crate) struct Blueprint {
@@ -148,13 +208,16 @@ pub(crate) struct Blueprint {
     pub(crate) tree_bytes: u64,
     pub(crate) health_window_ms: u32,
     pub(crate) budget: u32,
-    pub(crate) selective: bool,
+    /// Which nodes orders select.
+    pub(crate) selector: &'static str,
     pub(crate) steps: Vec<(Duration, Step)>,
     pub(crate) faults: Vec<(Duration, Fault)>,
     pub(crate) evil: BTreeMap<Nr, Evil>,
     pub(crate) duplicates: bool,
     /// A machine where something that is not ours stands at the path: it can never switch.
     pub(crate) occupied: Option<Nr>,
+    /// Waves, commands and probes, and releases that are ill; in some worlds.
+    pub(crate) caution: Option<Caution>,
     /// When faults stop.
     pub(crate) calm_at: Duration,
     /// Whether there are no faults at all.
@@ -186,12 +249,13 @@ impl Blueprint {
             tree_bytes: dice.within(plan.tree_bytes.0..plan.tree_bytes.1),
             health_window_ms: *dice.pick(&[0, 50, 300]),
             budget: if dice.chance(1, 8) { 0 } else { agents as u32 },
-            selective: dice.chance(1, 6),
+            selector: if dice.chance(1, 6) { *dice.pick(&SELECTORS) } else { "" },
             steps,
             faults: Vec::new(),
             evil: BTreeMap::new(),
             duplicates: false,
             occupied: None,
+            caution: None,
             calm_at: last + Duration::from_secs(4),
             is_calm,
             kinds: 0,
@@ -201,6 +265,11 @@ impl Blueprint {
             drawn.add_kinds(dice, drawn.kinds, &plan.always);
             drawn.kinds += plan.always.len();
         }
+        // A machine that is made anew is another node, and the old one, or one that everyone has left, may be all of a wave. And who
+        // speaks for an origin can say to everyone that a wave is open.
+        let unsteady = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::Wipe(_) | Fault::Replay(_));
+        let is_steady = drawn.evil.is_empty() && !drawn.faults.iter().any(unsteady);
+        drawn.caution = (is_steady && dice.chance(1, 2)).then(|| Caution::draw(dice));
         drawn
     }
 

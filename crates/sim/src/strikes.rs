@@ -74,11 +74,15 @@ pub enum Strike {
     Occupied,
     /// A rollout halted and fell back.
     FellBack,
+    /// A release that is not well was switched to.
+    IllRelease,
+    /// A node gave a release up by itself.
+    GaveUp,
 }
 
 impl Strike {
     /// Every kind.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::AgentCrash,
         Self::OriginCrash,
         Self::OriginCrashMidDeploy,
@@ -113,6 +117,8 @@ impl Strike {
         Self::Resubmission,
         Self::Occupied,
         Self::FellBack,
+        Self::IllRelease,
+        Self::GaveUp,
     ];
 }
 
@@ -175,7 +181,7 @@ mod tests {
     #[test]
     fn every_kind_is_listed_once_and_what_never_struck_is_said_too() {
         assert!(Strike::ALL.into_iter().enumerate().all(|(nth, strike)| strike as usize == nth));
-        assert_eq!(Strike::FellBack as usize + 1, Strike::ALL.len(), "the last one is the last one");
+        assert_eq!(Strike::GaveUp as usize + 1, Strike::ALL.len(), "the last one is the last one");
         let mut strikes = Strikes::default();
         strikes.add(Strike::BitRot);
         assert_eq!(strikes.missing().len() + 1, Strike::ALL.len());

@@ -1,5 +1,6 @@
 //! What the operators of a world really published and ordered: the measure that checkers hold nodes against.
 
+use crate::plan::Illness;
 use crate::tree::Tree;
 use content::fact::JournalName;
 use content::order::Wave;
@@ -7,7 +8,7 @@ use content::release::Instructions;
 use content::root::Operator;
 use content::{
     AppName, ContentId, ContentSpec, Digest, Fact, FleetId, Label, NodeId, Order, OrderId, PayloadKind, PieceNo,
-    Release, ReleaseId, Role, Root, Signed, SigningKey, TokenId, UnixTime,
+    Release, ReleaseId, Role, Root, Selector, Signed, SigningKey, TokenId, UnixTime,
 };
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -55,6 +56,8 @@ pub(crate) struct Published {
     pub(crate) release: Release,
     /// What it was made from.
     pub(crate) tree: Rc<Tree>,
+    /// How it does.
+    pub(crate) illness: Illness,
 }
 
 /// What an order says besides what every order of a world says.
@@ -67,7 +70,9 @@ pub(crate) struct Wish {
     /// The release to fall back to.
     pub(crate) fallback: Option<ReleaseId>,
     /// Which nodes.
-    pub(crate) selector: Vec<(Label, Label)>,
+    pub(crate) selector: Selector,
+    /// How many at a time.
+    pub(crate) waves: Vec<Wave>,
     /// How many nodes may fail.
     pub(crate) budget: u32,
     /// Why.
@@ -107,7 +112,14 @@ impl Truth {
     }
 
     /// Signs a release of what was found in a tree, and remembers both.
-    pub(crate) fn publish(&mut self, version: &str, found: &Found, tree: Rc<Tree>, health_window_ms: u32) -> Signed {
+    pub(crate) fn publish(
+        &mut self,
+        version: &str,
+        found: &Found,
+        tree: Rc<Tree>,
+        how: (Instructions, Illness),
+    ) -> Signed {
+        let (instructions, illness) = how;
         let release = Release {
             fleet: self.fleet,
             app: self.app.clone(),
@@ -117,10 +129,10 @@ impl Truth {
             attributes: Some(found.attributes),
             entries: found.entries,
             size: found.size,
-            instructions: Instructions::plain(TARGET, health_window_ms, 2),
+            instructions,
         };
         let signed = self.key.sign(PayloadKind::Release, release.encode());
-        let published = Published { signed: signed.clone(), release, tree };
+        let published = Published { signed: signed.clone(), release, tree, illness };
         self.releases.insert(ReleaseId(signed.payload_digest()), published);
         signed
     }
@@ -170,7 +182,8 @@ impl Truth {
             release: wish.release,
             fallback: wish.fallback,
             selector: wish.selector.clone(),
-            waves: vec![Wave::PerMille(1000)],
+            unreachable: content::order::Unreachable::Skip,
+            waves: wish.waves.clone(),
             budget: wish.budget,
             created: UnixTime(1_700_000_000),
             message: wish.message.clone(),

@@ -13,6 +13,7 @@ use crate::check::convictions::Convictions;
 use crate::check::durability::Durability;
 use crate::check::liveness::{WITHIN, Wanted};
 use crate::check::orders::Orders;
+use crate::check::rollouts::Rollouts;
 use crate::check::sent_once::SentOnce;
 use crate::check::{Broken, Promise, bounds, bytes};
 use crate::dice::Dice;
@@ -164,6 +165,9 @@ pub(crate) struct World {
     pub(crate) orders: Orders,
     pub(crate) wanted: Wanted,
     pub(crate) sent_once: SentOnce,
+    pub(crate) rollouts: Rollouts,
+    /// How rounds of probes go where that is chance.
+    pub(crate) health: Dice,
     pub(crate) convictions: Convictions,
     pub(crate) strikes: Strikes,
     pub(crate) broken: Vec<Broken>,
@@ -211,6 +215,8 @@ impl World {
             orders: Orders::default(),
             wanted: Wanted::default(),
             sent_once: SentOnce::default(),
+            rollouts: Rollouts::default(),
+            health: Dice::new(!seed),
             convictions: Convictions::default(),
             strikes: Strikes::default(),
             broken: Vec::new(),
@@ -402,6 +408,9 @@ impl World {
             return None;
         }
         let wanted = self.wanted.of(&self.truth, &host.labels)?;
+        if self.wanted.newest().is_some_and(|order| self.rollouts.has_given_up(nr, order)) {
+            return None;
+        }
         let release = self.truth.releases.get(&wanted).map(|published| &published.release);
         let contents = release.into_iter().flat_map(|release| [Some(release.content), release.attributes]);
         let is_evil = |nr: Nr| self.hosts[nr].evil.is_some();

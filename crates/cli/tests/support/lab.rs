@@ -132,6 +132,17 @@ impl Lab {
         self.agent_in(name, &self.dir().join(name))
     }
 
+    /// Starts an agent that joins with these labels.
+    pub fn labelled_agent(&self, name: &str, labels: &[&str]) -> Node {
+        let words = ["token", "--json"].into_iter().chain(labels.iter().flat_map(|label| ["--label", label]));
+        let made = self.operator(&words.collect::<Vec<_>>());
+        let made: Value = serde_json::from_slice(&made.stdout).expect("a token as JSON");
+        let line = made["line"].as_str().expect("a join line");
+        let mut command = program(&[]);
+        command.args(["join", line, "--json", "--name", name, "--listen", "127.0.0.1:0"]);
+        start(command, &self.dir().join(name))
+    }
+
     /// The same in a home elsewhere.
     pub fn agent_in(&self, name: &str, home: &Path) -> Node {
         start(self.agent_command(name, home), home)

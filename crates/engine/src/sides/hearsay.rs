@@ -58,7 +58,7 @@ impl Engine {
         let is_newer = agent.heard.get(&app).is_none_or(|heard| heard.rank < rank);
         let is_next = self.trust.standing(&instruction) == Standing::Next;
         // An origin knows what is being brought; a neighbour may have kept what was given up long ago.
-        let is_news = is_origin || (is_newer && is_next && super::selects(&named.selector, &self.config.labels));
+        let is_news = is_origin || (is_newer && is_next && named.selector.matches(&self.config.labels));
         if !is_news {
             return;
         }

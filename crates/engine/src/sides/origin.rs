@@ -1,7 +1,7 @@
 //! An origin: takes submissions, spreads them, orders them, conducts their rollouts, knows who is here.
 
+use super::contents_of;
 use super::pace::Paces;
-use super::{contents_of, selects};
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
     Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
@@ -15,7 +15,8 @@ use crate::trust::{Believed, Instruction, Standing};
 use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, ContentId, ContentSpec, Directive, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Signed, UnixTime,
+    AppName, ContentId, ContentSpec, Directive, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Selector, Signed,
+    UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -134,11 +135,11 @@ impl OriginSide {
     }
 
     /// The agents that an order selects, and whether they can be waited for.
-    fn selected(&self, now: Time, selector: &[(content::Label, content::Label)]) -> Vec<(NodeId, Presence)> {
+    fn selected(&self, now: Time, selector: &Selector) -> Vec<(NodeId, Presence)> {
         let agents =
             self.nodes.iter().filter(|(node, known)| known.role == Role::Agent && !self.catalog.is_revoked(**node));
         agents
-            .filter(|(_, known)| selects(selector, &known.labels))
+            .filter(|(_, known)| selector.matches(&known.labels))
             .map(|(node, known)| {
                 let is_away = !known.is_up && now.since(known.since) > AWAY;
                 (*node, if is_away { Presence::Away } else { Presence::Expected })
@@ -184,7 +185,7 @@ impl OriginSide {
     pub(super) fn is_for(&self, app: &AppName, node: NodeId) -> bool {
         let ordered = || self.catalog.newest(app).map(|newest| &newest.order);
         let order = self.spreads.get(app).map(|spread| &spread.order.order).or_else(ordered);
-        order.is_some_and(|order| selects(&order.selector, self.labels(node)))
+        order.is_some_and(|order| order.selector.matches(self.labels(node)))
     }
 
     /// Whether a node has said that it knows a release, or was told of the order that names it.
@@ -299,7 +300,7 @@ impl Engine {
         origin.told.remove(&node);
         let labels = origin.labels(node).clone();
         let apps: Vec<AppName> = origin.catalog.orders().map(|newest| newest.order.app.clone()).collect();
-        let spreads = origin.spreads.values().filter(|spread| selects(&spread.order.order.selector, &labels));
+        let spreads = origin.spreads.values().filter(|spread| spread.order.order.selector.matches(&labels));
         let papers = |spread: &Spread| (spread.release.signed.clone(), spread.order.signed.clone());
         let spreading: Vec<(Signed, Signed)> = spreads.map(papers).collect();
         self.send(node, head);
@@ -722,7 +723,7 @@ impl Engine {
         }
         let Some(origin) = self.origin() else { return true };
         let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else { return true };
-        if !selects(&newest.order.selector, origin.labels(node)) {
+        if !newest.order.selector.matches(origin.labels(node)) {
             return true;
         }
         let (told, order) = ((newest.id, rollout.gate(node)), newest.signed.clone());
@@ -955,7 +956,7 @@ impl Engine {
             return under_way.clients.push(client);
         }
         let selector = origin.catalog.newest(app).map(|newest| newest.order.selector.clone()).unwrap_or_default();
-        let chosen = |known: &Known| known.role == Role::Agent && selects(&selector, &known.labels);
+        let chosen = |known: &Known| known.role == Role::Agent && selector.matches(&known.labels);
         let (mut waiting, mut found) = (BTreeSet::new(), BTreeMap::new());
         for (node, known) in origin.nodes.iter().filter(|(_, known)| chosen(known)) {
             let runs = known.apps.get(app).is_some_and(|status| status.live.is_some());

@@ -36,6 +36,11 @@ impl Wanted {
         self.newest.is_some_and(|(newest, _)| newest == order)
     }
 
+    /// The newest order in the journal.
+    pub(crate) fn newest(&self) -> Option<OrderId> {
+        self.newest.map(|(order, _)| order)
+    }
+
     /// The newest epoch in the journal.
     pub(crate) fn epoch(&self) -> u64 {
         self.newest.map_or(0, |(_, epoch)| epoch)
@@ -54,8 +59,7 @@ impl Wanted {
     /// What a node with these labels must run and have confirmed; `None` when it may run anything.
     pub(crate) fn of(&self, truth: &Truth, labels: &Labels) -> Option<ReleaseId> {
         let order = self.order(truth)?;
-        let selected = order.selector.iter().all(|(key, value)| labels.get(key) == Some(value));
-        if !selected {
+        if !order.selector.matches(labels) {
             return None;
         }
         if self.fell_back { order.fallback } else { Some(order.release) }
@@ -72,7 +76,15 @@ mod tests {
     fn the_newest_order_is_wanted_and_its_fallback_when_it_halts() {
         let mut truth = Truth::new(1);
         let (a, b) = (ReleaseId(Digest::of(b"a")), ReleaseId(Digest::of(b"b")));
-        let wish = Wish { epoch: 2, release: b, fallback: Some(a), selector: vec![], budget: 0, message: "m".into() };
+        let wish = Wish {
+            epoch: 2,
+            release: b,
+            fallback: Some(a),
+            selector: content::Selector::default(),
+            waves: vec![content::order::Wave::PerMille(1000)],
+            budget: 0,
+            message: "m".into(),
+        };
         let order = truth.order(&wish);
         let mut wanted = Wanted::default();
         assert_eq!(wanted.of(&truth, &Labels::new()), None);

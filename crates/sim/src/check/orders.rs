@@ -29,8 +29,17 @@ impl Orders {
         (order.epoch < before).then(|| format!("node {nr} accepted epoch {} after epoch {before}", order.epoch))
     }
 
-    /// A node swung its path.
-    pub(crate) fn switched(&self, truth: &Truth, nr: Nr, release: ReleaseId) -> Option<String> {
+    /// A node swung its path; to what it had confirmed before it may go back by itself.
+    pub(crate) fn switched(
+        &self,
+        truth: &Truth,
+        nr: Nr,
+        release: ReleaseId,
+        confirmed: Option<ReleaseId>,
+    ) -> Option<String> {
+        if confirmed == Some(release) {
+            return None;
+        }
         let floor = self.floors.get(&nr).copied().unwrap_or(0);
         let named = truth.orders.values().any(|order| order.epoch >= floor && names(order, release));
         (!named)
@@ -93,13 +102,23 @@ mod tests {
     fn epochs_may_not_fall_and_strangers_orders_are_noticed() {
         let mut truth = Truth::new(1);
         let release = ReleaseId(Digest::of(b"r"));
-        let wish = |epoch| Wish { epoch, release, fallback: None, selector: vec![], budget: 0, message: "m".into() };
+        let wish = |epoch| Wish {
+            epoch,
+            release,
+            fallback: None,
+            selector: content::Selector::default(),
+            waves: vec![content::order::Wave::PerMille(1000)],
+            budget: 0,
+            message: "m".into(),
+        };
         let (first, second) = (truth.order(&wish(1)), truth.order(&wish(2)));
         let mut orders = Orders::default();
         assert_eq!(orders.accepted(&truth, 1, &first), None);
         assert_eq!(orders.accepted(&truth, 1, &second), None);
-        assert_eq!(orders.switched(&truth, 1, release), None);
-        assert!(orders.switched(&truth, 1, ReleaseId(Digest::of(b"x"))).is_some());
+        assert_eq!(orders.switched(&truth, 1, release, None), None);
+        let other = ReleaseId(Digest::of(b"x"));
+        assert!(orders.switched(&truth, 1, other, Some(release)).is_some());
+        assert_eq!(orders.switched(&truth, 1, other, Some(other)), None, "it goes back to what did well");
         assert!(orders.accepted(&truth, 1, &first).is_some());
         assert!(orders.accepted(&truth, 2, &truth.forge(&wish(3))).is_some());
         assert!(orders.started(&truth, 1, Some(&first), None).is_some());

@@ -164,7 +164,8 @@ impl World {
             epoch: self.wanted.epoch() + 1,
             release,
             fallback: None,
-            selector: Vec::new(),
+            selector: content::Selector::default(),
+            waves: vec![content::order::Wave::PerMille(1000)],
             budget: 0,
             message: "forged".to_owned(),
         };

@@ -3,12 +3,14 @@
 use crate::check::Promise;
 use crate::dice::Dice;
 use crate::net::Nr;
-use crate::plan::{ORIGIN, Step};
+use crate::plan::{Illness, ORIGIN, Step};
 use crate::strikes::Strike;
 use crate::tree::Tree;
-use crate::truth::{Wish, label};
+use crate::truth::{TARGET, Wish};
 use crate::world::{Happening, World};
 use content::fact::{JournalName, Position};
+use content::order::Wave;
+use content::release::Instructions;
 use content::{Fact, OrderId, ReleaseId, Signed, UnixTime};
 use engine::door::{Answer, ClientId, Input, Refusal, Request};
 use std::collections::BTreeMap;
@@ -156,7 +158,8 @@ impl World {
             let Some(tree) = self.hosts[nr].publishes.clone() else { return };
             self.script.versions += 1;
             let version = format!("v{}", self.script.versions);
-            let signed = self.truth.publish(&version, found, tree, self.blueprint.health_window_ms);
+            let how = self.how(self.script.versions as usize - 1);
+            let signed = self.truth.publish(&version, found, tree, how);
             let release = ReleaseId(signed.payload_digest());
             self.sign_order(nth, Some(signed), release, 0);
         } else {
@@ -165,18 +168,33 @@ impl World {
         self.ask(nth);
     }
 
+    /// How the release is switched to that is published so manieth, and how it does.
+    fn how(&self, nth: usize) -> (Instructions, Illness) {
+        let window = self.blueprint.health_window_ms;
+        match &self.blueprint.caution {
+            None => (Instructions::plain(TARGET, window, 2), Illness::Well),
+            Some(caution) => {
+                let (hooks, health) = caution.care();
+                let plain = Instructions::plain(TARGET, caution.window_ms, 2);
+                (Instructions { hooks, health, ..plain }, caution.illness(nth))
+            }
+        }
+    }
+
     /// Signs an order for what is next, above `floor`.
     fn sign_order(&mut self, nth: usize, signed: Option<Signed>, release: ReleaseId, floor: u64) {
         let running = self.wanted.order(&self.truth);
         let fallback =
             running.and_then(|order| if self.wanted.is_halted() { order.fallback } else { Some(order.release) });
-        let selector = if self.blueprint.selective { vec![(label("rack"), label("a"))] } else { Vec::new() };
+        let caution = self.blueprint.caution.as_ref();
+        let selector = self.blueprint.selector.parse().expect("a selector");
         let wish = Wish {
             epoch: self.wanted.epoch().max(floor) + 1,
             release,
             fallback: fallback.filter(|fallback| *fallback != release),
             selector,
-            budget: self.blueprint.budget,
+            waves: caution.map_or_else(|| vec![Wave::PerMille(1000)], |caution| caution.waves.clone()),
+            budget: caution.map_or(self.blueprint.budget, |caution| caution.budget),
             message: format!("deployment {nth}"),
         };
         let order = self.truth.order(&wish);
