@@ -43,7 +43,7 @@ pub(crate) struct Deploy {
     /// What to do about those of them that are not connected
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = Unreachable::Skip)]
     unreachable: Unreachable,
-    /// Yes, also to many more agents than this application went to before
+    /// Yes, also to many more agents than this application went to before, and also a tree of a tenth of the size, or ten times it
     #[arg(long)]
     yes: bool,
     /// How long a node that has trouble, or is gone, is waited for

@@ -230,6 +230,9 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
             Failure::new(kind, what).because(error).next(next)
         }
         DeployError::Selection(bad) => Failure::new(Kind::Refused, what).because(bad).next(next_of(bad)),
+        DeployError::Unusual { now, before } => Failure::new(Kind::Refused, what)
+            .because(format!("it has {}, and the release before has {}", words::size(*now), words::size(*before)))
+            .next("nothing was published; look at the directory, and say --yes if that is what you mean"),
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }

@@ -49,7 +49,7 @@ fn a_deploy_goes_to_those_it_selects_and_says_who_they_are() {
 }
 
 #[test]
-fn a_selection_of_nobody_of_too_many_or_of_the_unreachable_is_refused_before_anything_is_sent() {
+fn d26_a_selection_of_nobody_of_too_many_or_of_the_unreachable_is_refused_before_anything_is_sent() {
     let lab = Lab::new();
     let mut agents = Vec::from(fleet(&lab));
     agents.extend(["web-c", "web-d"].map(|name| lab.labelled_agent(name, &["role=web"])));
@@ -88,4 +88,22 @@ fn a_selection_of_nobody_of_too_many_or_of_the_unreachable_is_refused_before_any
     // It converges by itself when it comes back.
     let back = lab.agent("web-b");
     until("it has what it missed", || live(&back).join("newer").exists());
+}
+
+#[test]
+fn d25_a_tree_that_has_lost_nearly_everything_is_refused_unless_it_is_meant() {
+    let lab = Lab::new();
+    let agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1 << 20, 1);
+    lab.deploy(&source);
+    // The build failed, and left an empty directory.
+    let empty = lab.dir().join("empty");
+    fs::create_dir(&empty).expect("a directory");
+    let refused = deploy(&lab, &empty, &[]);
+    expect(&refused, 3, "and the release before has ");
+    assert!(text(&refused.stderr).contains("--yes"), "{}", text(&refused.stderr));
+    assert!(lab::same(&source, &live(&agent)), "nothing was published");
+    expect(&deploy(&lab, &empty, &["--yes"]), 0, "live       1 of 1 node");
+    assert!(lab::same(&empty, &live(&agent)));
 }

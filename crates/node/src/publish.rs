@@ -63,7 +63,7 @@ pub struct DeployOptions {
     pub selector: Selector,
     /// What is done about those of them that are away.
     pub when_away: WhenAway,
-    /// Whether it is meant although it goes to many more nodes than before.
+    /// Whether it is meant although it goes to many more nodes than before, or is of quite another size.
     pub is_sure: bool,
     /// How many bytes of pieces are sent in a second at most.
     pub limit: Option<Rate>,
@@ -190,6 +190,14 @@ pub enum DeployError {
     /// It would go to nobody, or to more than was surely meant, or to someone who is away.
     #[error(transparent)]
     Selection(#[from] BadSelection),
+    /// It is far smaller or larger than the release before, as an empty build directory is.
+    #[error("it has {now} bytes, and the release before has {before}")]
+    Unusual {
+        /// How many bytes it has.
+        now: u64,
+        /// How many the release of the newest order has.
+        before: u64,
+    },
     /// Another deploy from this operator's home is under way.
     #[error("another deploy with these keys is under way: {0}; wait for it, or stop it")]
     Busy(String),
@@ -230,6 +238,7 @@ pub async fn deploy(
         tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, &mut progress))?;
     let selection = Selection::of(&status, app.as_str(), &options.selector);
     selection.check(&status, options.when_away, options.is_sure)?;
+    check_size(&status, app.as_str(), found.size, options.is_sure)?;
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
     progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes });
@@ -311,6 +320,20 @@ pub async fn direct(operator_home: &Path, app: &str, verb: Verb, message: &str) 
     directive.check().map_err(|bad| DeployError::Invalid(bad.to_string()))?;
     client.direct(&signing_key(operator_home)?.sign(PayloadKind::Directive, directive.encode())).await?;
     Ok(rollout.clone())
+}
+
+/// So many times smaller or larger than the release before is unusual; so few bytes are not looked at, nor does growth to less than this matter.
+const UNUSUAL: u64 = 10;
+const FEW: u64 = 64 << 10;
+const MUCH: u64 = 1 << 30;
+
+/// Refuses a release that has lost, or gained, nearly everything, unless that is meant.
+fn check_size(status: &FleetStatus, app: &str, now: u64, is_sure: bool) -> Result<(), DeployError> {
+    let rollout = status.apps.iter().find(|rollout| rollout.app == app);
+    let before = rollout.map_or(0, |rollout| rollout.content_bytes);
+    let shrunk = before > FEW && now < before / UNUSUAL;
+    let grown = before > 0 && now > MUCH && now / UNUSUAL > before;
+    if (shrunk || grown) && !is_sure { Err(DeployError::Unusual { now, before }) } else { Ok(()) }
 }
 
 fn unknown(why: String) -> ClientError {

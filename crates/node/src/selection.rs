@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_and_far_more_than_before_are_refused() {
+    fn d26_nobody_and_far_more_than_before_are_refused() {
         let nobody = check(None, "role=wep", WhenAway::Skip, true).expect_err("nobody");
         assert_eq!(nobody, "no agent of 10 is role=wep; they are role=db|web, zone=a");
         assert!(check(Some("role=db"), "role=db", WhenAway::Skip, false).is_ok());
