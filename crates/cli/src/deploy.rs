@@ -1,14 +1,17 @@
 //! `tiding deploy DIR --to PATH`.
 
 use crate::care::Care;
+use crate::escape::{escape, escape_lines};
 use crate::failure::{Failure, Kind};
+use crate::git::{self, Revision};
 use crate::parse;
-use crate::publishing::{Publishing, check_target};
+use crate::publishing::{Publishing, cannot_deploy, check_target};
 use crate::settings::Settings;
+use crate::{speak, words};
 use clap::{Args, ValueEnum};
-use node::publish::DeployOptions;
+use node::publish::{self, DeployOptions, Rehearsal};
 use node::selection::WhenAway;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Puts a directory or a file at a path on every node.
@@ -16,12 +19,13 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  tiding deploy ./build --to /srv/app\n  \
     tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --waves 1,10%,100% \\\n    \
     --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
+    tiding deploy git:v2.1 --to /srv/app --dry-run\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
     Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar.")]
 pub(crate) struct Deploy {
-    /// The directory or file
+    /// The directory or file, or git:REV for a revision of the repository here, as it was committed
     #[arg(value_name = "DIR")]
     source: PathBuf,
     /// Where it goes on every node: an absolute path, which becomes a symlink that is swung in one step
@@ -55,6 +59,9 @@ pub(crate) struct Deploy {
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
+    /// Say what would be done, with all that would be refused, and do nothing
+    #[arg(long)]
+    dry_run: bool,
     /// Print the end as one line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -86,13 +93,58 @@ impl From<Unreachable> for WhenAway {
 impl Deploy {
     /// Deploys and waits for the end.
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let publishing = Publishing {
-            operator_home: settings.operator_home(self.operator_home.as_ref())?,
-            source: self.source.clone(),
-            options: self.options(settings)?,
-            patience: self.patience,
-        };
+        let (mut options, mut source) = (self.options(settings)?, self.source.clone());
+        let revision = self.revision()?;
+        if let Some(revision) = &revision {
+            revision.notes.iter().for_each(|note| speak::note(format!("not carried: {note}")));
+            source = revision.tree();
+            options.version = options.version.or_else(|| Some(revision.version.clone()));
+            if options.message.is_empty() {
+                options.message.clone_from(&revision.subject);
+            }
+        }
+        let operator_home = settings.operator_home(self.operator_home.as_ref())?;
+        if self.dry_run {
+            return self.rehearse(&operator_home, &source, &options).await;
+        }
+        let publishing = Publishing { operator_home, source, options, patience: self.patience };
         publishing.carry_out().await?.conclude(self.json)
+    }
+
+    fn revision(&self) -> Result<Option<Revision>, Failure> {
+        git::revision_of(&self.source).map(|revision| Revision::write(Path::new("."), &revision)).transpose()
+    }
+
+    async fn rehearse(&self, operator_home: &Path, source: &Path, options: &DeployOptions) -> Result<(), Failure> {
+        let what = format!("cannot deploy {}", self.source.display());
+        let rehearsed = publish::rehearse(operator_home, source, options, |_| {}).await;
+        let Rehearsal { selection, entries, bytes, notes, waves, fallback } =
+            rehearsed.map_err(|error| cannot_deploy(&what, &error))?;
+        if self.json {
+            speak::json(&serde_json::json!({
+                "dry_run": true,
+                "agents": selection.chosen,
+                "away": selection.away,
+                "entries": entries,
+                "bytes": bytes,
+                "not_carried": notes,
+                "waves": waves,
+                "fallback": fallback,
+            }));
+            return Ok(());
+        }
+        let waves: Vec<String> = waves.into_iter().map(|agents| agents.to_string()).collect();
+        let mut lines =
+            vec![format!("to         {selection}"), format!("read       {entries} entries, {}", words::size(bytes))];
+        lines.extend(notes.iter().map(|note| format!("           not carried: {}", escape_lines(note))));
+        lines.push(format!("waves      {} of {}", waves.join(", "), words::count(selection.chosen, "agent")));
+        lines.push(match fallback {
+            Some(version) => format!("if it fails, they go back to {}", escape(&version)),
+            None => "if it fails, there is nothing to go back to".to_owned(),
+        });
+        lines.push("dry run: nothing was published".to_owned());
+        lines.iter().for_each(speak::result);
+        Ok(())
     }
 
     fn options(&self, settings: &Settings) -> Result<DeployOptions, Failure> {

@@ -11,6 +11,7 @@ mod escape;
 mod failure;
 mod follow;
 mod forget;
+mod git;
 mod homes;
 mod join;
 mod limit;

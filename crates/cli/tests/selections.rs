@@ -1,4 +1,4 @@
-//! Whom a deploy goes to: by labels, by groups of the configuration, and not by mistake.
+//! What a deploy is of and whom it goes to: by labels, by groups of the configuration, by revisions, and not by mistake.
 
 #[path = "support/lab.rs"]
 mod lab;
@@ -8,6 +8,7 @@ mod said;
 use lab::{Lab, Node, until};
 use said::{deploy, expect, live, text};
 use std::fs;
+use std::process::Command;
 
 /// Two web servers in two zones and a database without one.
 fn fleet(lab: &Lab) -> [Node; 3] {
@@ -106,4 +107,37 @@ fn d25_a_tree_that_has_lost_nearly_everything_is_refused_unless_it_is_meant() {
     assert!(lab::same(&source, &live(&agent)), "nothing was published");
     expect(&deploy(&lab, &empty, &["--yes"]), 0, "live       1 of 1 node");
     assert!(lab::same(&empty, &live(&agent)));
+}
+
+#[test]
+fn a_dry_run_says_what_would_be_done_and_a_revision_is_deployed_as_it_was_committed() {
+    let lab = Lab::new();
+    let agents = fleet(&lab);
+    let work = lab.dir().join("work");
+    fs::create_dir(&work).expect("a directory");
+    let git = |words: &[&str]| {
+        let who = ["-c", "user.name=a", "-c", "user.email=a@b", "-c", "commit.gpgsign=false"];
+        let done = Command::new("git").arg("-C").arg(&work).args(who).args(words).status().expect("git runs");
+        assert!(done.success(), "{words:?}");
+    };
+    git(&["init", "-q"]);
+    fs::write(work.join("page"), "as it was committed").expect("a file");
+    git(&["add", "."]);
+    git(&["commit", "-q", "-m", "says it better"]);
+    git(&["tag", "v2.1"]);
+    fs::write(work.join("page"), "half written").expect("a file");
+    let deploy = |more: &[&str]| {
+        let mut command = lab.operator_command(&["deploy", "git:v2.1", "--to", "/srv/app", "--waves", "1,100%"]);
+        command.args(more).current_dir(&work).output().expect("the binary runs")
+    };
+    let rehearsed = deploy(&["--dry-run", "--on", "role=web"]);
+    for said in ["to         2 of 3 agents, role=web", "waves      1, 2 of 2 agents", "nothing was published"] {
+        expect(&rehearsed, 0, said);
+    }
+    assert_eq!(shown(&agents), [false; 3]);
+    expect(&deploy(&["--dry-run", "--on", "role=wep"]), 3, "no agent of 3 is role=wep");
+    expect(&deploy(&["--on", "role=web"]), 0, "v2.1");
+    assert_eq!(fs::read(live(&agents[0]).join("page")).expect("it is live"), b"as it was committed");
+    expect(&lab.operator(&["status"]), 0, "says it better");
+    expect(&deploy(&["--dry-run", "--on", "role=web"]), 0, "they go back to v2.1");
 }

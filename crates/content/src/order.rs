@@ -54,6 +54,16 @@ pub enum Wave {
     PerMille(u16),
 }
 
+impl Wave {
+    /// How many of so many selected nodes it is for, those of earlier waves included.
+    pub fn of(self, selected: usize) -> usize {
+        match self {
+            Self::Count(nodes) => nodes as usize,
+            Self::PerMille(share) => (selected * usize::from(share)).div_ceil(1000),
+        }
+    }
+}
+
 impl Order {
     /// By how much an epoch may rise at once, so that no one can exhaust it.
     pub const MAX_EPOCH_STEP: u64 = 1 << 20;

@@ -5,7 +5,7 @@
 
 use crate::door::{Gate, Phase, RolloutState};
 use content::directive::Verb;
-use content::order::{Unreachable, Wave};
+use content::order::Unreachable;
 use content::{AppName, Digest, Directive, Fact, NodeId, Order, OrderId, ReleaseId, Signed};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -180,11 +180,8 @@ impl Rollout {
 
     /// How many nodes the waves up to this one have.
     fn size(&self, wave: u8) -> usize {
-        match self.order.waves.get(usize::from(wave)) {
-            Some(Wave::Count(nodes)) => *nodes as usize,
-            Some(Wave::PerMille(share)) => (self.places.len() * usize::from(*share)).div_ceil(1000),
-            None => self.places.len(),
-        }
+        let all = self.places.len();
+        self.order.waves.get(usize::from(wave)).map_or(all, |wave| wave.of(all))
     }
 
     /// The release, once every node that is known runs it well.
@@ -294,6 +291,7 @@ impl Rollout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use content::order::Wave;
     use content::{FleetId, UnixTime};
 
     fn digest(nr: u8) -> Digest {

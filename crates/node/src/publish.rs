@@ -225,20 +225,11 @@ pub async fn deploy(
     options: &DeployOptions,
     mut progress: impl FnMut(Progress),
 ) -> Result<Deployed, DeployError> {
-    let app = AppName::new(&options.app)
-        .map_err(|bad| DeployError::Invalid(format!("{bad}; give another name with --app")))?;
-    content::release::check_target_path(options.path.as_os_str().as_bytes())
-        .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
+    let app = checked(options)?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
-    // Asked while it is read, so that an origin that is away is known at once. Whether it is busy is its to say: a release that
-    // still spreads may be one whose publisher is gone for ever.
     let began = Instant::now();
-    let (status, (found, tree)) =
-        tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, &mut progress))?;
-    let selection = Selection::of(&status, app.as_str(), &options.selector);
-    selection.check(&status, options.when_away, options.is_sure)?;
-    check_size(&status, app.as_str(), found.size, options.is_sure)?;
+    let (status, selection, found, tree) = look(&client, source, &app, options, &mut progress).await?;
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
     progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes });
@@ -252,6 +243,73 @@ pub async fn deploy(
     progress(Progress::Ordered { epoch, order });
     let (release, version) = (papers.release_id(), papers.version);
     Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector: options.selector.clone() })
+}
+
+/// What a deploy would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rehearsal {
+    /// Whom it would go to.
+    pub selection: Selection,
+    /// Entries of the manifest.
+    pub entries: u32,
+    /// The sum of the files' lengths.
+    pub bytes: u64,
+    /// Things that are not carried and that people may want to know.
+    pub notes: Vec<String>,
+    /// For how many agents each wave opens, those of earlier waves included.
+    pub waves: Vec<usize>,
+    /// The version that agents would go back to.
+    pub fallback: Option<String>,
+}
+
+/// Finds out what a deploy would do, with all that it refuses, and does nothing of it.
+pub async fn rehearse(
+    operator_home: &Path,
+    source: &Path,
+    options: &DeployOptions,
+    mut progress: impl FnMut(Progress),
+) -> Result<Rehearsal, DeployError> {
+    let app = checked(options)?;
+    let client = Client::open(operator_home)?;
+    let (status, selection, found, _) = look(&client, source, &app, options, &mut progress).await?;
+    let fallback = standing_of(&status, &app)?.fallback.map(|release| release.to_string());
+    let known = rollout_of(&status, &app).map(|rollout| rollout.releases.as_slice()).unwrap_or_default();
+    let version = |id: String| known.iter().find(|of| of.release == id).map_or(id.clone(), |of| of.version.clone());
+    let chosen = selection.chosen;
+    Ok(Rehearsal {
+        entries: found.entries,
+        bytes: found.size,
+        notes: found.notes,
+        waves: options.waves.iter().map(|wave| wave.of(chosen).min(chosen)).collect(),
+        fallback: fallback.map(version),
+        selection,
+    })
+}
+
+/// Reads the tree, asks the origin meanwhile, so that one that is away is known at once, and looks whether all of it makes sense together.
+/// Whether the origin is busy is its to say: a release that still spreads may be one whose publisher is gone for ever.
+async fn look(
+    client: &Client,
+    source: &Path,
+    app: &AppName,
+    options: &DeployOptions,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
+    let (status, (found, tree)) =
+        tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, progress))?;
+    let selection = Selection::of(&status, app.as_str(), &options.selector);
+    selection.check(&status, options.when_away, options.is_sure)?;
+    check_size(&status, app.as_str(), found.size, options.is_sure)?;
+    Ok((status, selection, found, tree))
+}
+
+/// The application, if its name and path can be published.
+fn checked(options: &DeployOptions) -> Result<AppName, DeployError> {
+    let app = AppName::new(&options.app)
+        .map_err(|bad| DeployError::Invalid(format!("{bad}; give another name with --app")))?;
+    content::release::check_target_path(options.path.as_os_str().as_bytes())
+        .map_err(|bad| DeployError::Invalid(format!("{}: {bad}", options.path.display())))?;
+    Ok(app)
 }
 
 /// Orders an application back to a release that was published before: `to` is a version or a release id, or the one before
