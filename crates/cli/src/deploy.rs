@@ -47,9 +47,12 @@ pub(crate) struct Deploy {
     /// What to do about those of them that are not connected
     #[arg(long, value_name = "POLICY", value_enum, default_value_t = Unreachable::Skip)]
     unreachable: Unreachable,
-    /// Yes, also to many more agents than this application went to before, and also a tree of a tenth of the size, or ten times it
+    /// Yes, also to many more agents than this application went to before
     #[arg(long)]
     yes: bool,
+    /// Yes, also a tree of less than a tenth of the size of the one before, or of more than ten times it and a gigabyte
+    #[arg(long)]
+    yes_size: bool,
     /// How long a node that has trouble, or is gone, is waited for
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = parse::duration)]
     patience: Duration,
@@ -74,7 +77,7 @@ pub(crate) struct Deploy {
 enum Unreachable {
     /// They hold nothing up, and get it when they come back
     Skip,
-    /// Their wave is not done before they are back and well, or `tiding promote`
+    /// Their wave is not done before they are back and well, or `tiding promote`; who vanishes while it switches has failed
     Wait,
     /// Nothing is deployed
     Fail,
@@ -118,7 +121,7 @@ impl Deploy {
     async fn rehearse(&self, operator_home: &Path, source: &Path, options: &DeployOptions) -> Result<(), Failure> {
         let what = format!("cannot deploy {}", self.source.display());
         let rehearsed = publish::rehearse(operator_home, source, options, |_| {}).await;
-        let Rehearsal { selection, entries, bytes, notes, waves, fallback } =
+        let Rehearsal { selection, entries, bytes, notes, busy, waves, fallback } =
             rehearsed.map_err(|error| cannot_deploy(&what, &error))?;
         if self.json {
             speak::json(&serde_json::json!({
@@ -128,6 +131,7 @@ impl Deploy {
                 "entries": entries,
                 "bytes": bytes,
                 "not_carried": notes,
+                "busy": busy,
                 "waves": waves,
                 "fallback": fallback,
             }));
@@ -142,6 +146,7 @@ impl Deploy {
             Some(version) => format!("if it fails, they go back to {}", escape(&version)),
             None => "if it fails, there is nothing to go back to".to_owned(),
         });
+        lines.extend(busy);
         lines.push("dry run: nothing was published".to_owned());
         lines.iter().for_each(speak::result);
         Ok(())
@@ -160,6 +165,7 @@ impl Deploy {
             selector: settings.select(&self.on)?,
             when_away: self.unreachable.into(),
             is_sure: self.yes,
+            is_resized: self.yes_size,
             limit: settings.limit(self.limit)?,
             ..DeployOptions::new(&app, &self.to)
         });

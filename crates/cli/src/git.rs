@@ -1,13 +1,18 @@
 //! `tiding deploy git:REV`: a revision of the repository here, without a checkout of it.
 
 use crate::failure::{Failure, Kind};
-use std::ffi::OsStr;
+use content::Release;
+use std::fs::{self, Permissions};
+use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
 /// What a source begins with that is a revision.
 const PREFIX: &str = "git:";
+/// What to do when it cannot be written.
+const ROOM: &str = "TMPDIR names a directory with room for it";
 /// The longest message that is made from a commit, in characters.
 const SUBJECT: usize = 200;
 
@@ -32,36 +37,41 @@ pub(crate) fn revision_of(source: &Path) -> Option<String> {
 impl Revision {
     /// Writes a revision of the repository that this directory is in.
     pub(crate) fn write(repository: &Path, revision: &str) -> Result<Self, Failure> {
-        let git = |words: &[&str]| git(repository, words, None);
+        let git = |words: &[&str]| git(repository, words);
         // Whatever it begins with, it is no option to any command of git.
         let commit = git(&["rev-parse", "--verify", "--quiet", "--end-of-options", &format!("{revision}^{{commit}}")])
             .map_err(|failure| match failure.why.as_deref() {
                 Some("") => unknown(revision),
                 _ => failure,
             })?;
-        let held = tempfile::tempdir().map_err(|error| {
-            Failure::new(Kind::Failed, format!("cannot write {PREFIX}{revision}"))
-                .because(error)
-                .next("TMPDIR names a directory with room")
-        })?;
+        let no_room = |error: io::Error| {
+            Failure::new(Kind::Failed, format!("cannot write {PREFIX}{revision}")).because(error).next(ROOM)
+        };
+        let held = tempfile::tempdir().map_err(no_room)?;
         let (tree, index) = (held.path().join("tree"), held.path().join("index"));
-        let with_index = |words: &[&str]| self::git(repository, words, Some(&index));
-        with_index(&["read-tree", &commit])?;
-        std::fs::create_dir(&tree)
-            .map_err(|error| Failure::new(Kind::Failed, "cannot make a directory").because(error))?;
-        // All of the tree, from wherever in the repository this is called.
-        let top = PathBuf::from(git(&["rev-parse", "--show-toplevel"])?);
-        self::git(
-            &top,
-            &["checkout-index", "--all", "--quiet", &format!("--prefix={}/", tree.display())],
-            Some(&index),
-        )?;
-        let submodules =
-            with_index(&["ls-files", "--stage"])?.lines().filter(|line| line.starts_with("160000 ")).count();
+        fs::create_dir(&tree).map_err(no_room)?;
+        // All of the tree, from wherever in the repository this is called, and nothing of what lies in a checkout of it: neither its index
+        // nor its attributes. A bare repository does as well.
+        let repository = git(&["rev-parse", "--absolute-git-dir"])?;
+        let apart = |words: &[&str]| {
+            let mut command = Command::new("git");
+            command.arg("--git-dir").arg(&repository).arg("--work-tree").arg(&tree).args(words);
+            printed(command.env("GIT_INDEX_FILE", &index).current_dir(&tree), words)
+        };
+        apart(&["read-tree", &commit])?;
+        apart(&["checkout-index", "--all", "--quiet"]).map_err(|failure| failure.next(ROOM))?;
+        usual_modes(&tree).map_err(no_room)?;
+        let submodules = apart(&["ls-files", "--stage"])?.lines().filter(|line| line.starts_with("160000 ")).count();
         let notes = (submodules > 0).then(|| format!("{submodules} submodules: deploy a checkout that has them"));
         let subject = git(&["log", "-1", "--format=%s", &commit])?;
+        let described = git(&["describe", "--tags", "--always", "--abbrev=12", &commit])?;
         Ok(Self {
-            version: git(&["describe", "--tags", "--always", "--abbrev=12", &commit])?.chars().take(64).collect(),
+            // Cut off, two commits could be called the same.
+            version: if described.len() <= Release::MAX_VERSION {
+                described
+            } else {
+                commit.chars().take(12).collect()
+            },
             subject: subject.chars().filter(|c| !c.is_control()).take(SUBJECT).collect(),
             notes: notes.into_iter().collect(),
             held,
@@ -80,14 +90,32 @@ fn unknown(revision: &str) -> Failure {
         .next("`git log --oneline` lists commits, `git tag` tags; `git fetch` brings those of others")
 }
 
-/// Runs git; what it printed.
-fn git(repository: &Path, words: &[&str], index: Option<&Path>) -> Result<String, Failure> {
-    let failed = || Failure::new(Kind::Failed, format!("`git {}` failed", words.first().unwrap_or(&"")));
-    let mut command = Command::new("git");
-    command.arg("-C").arg(repository).args(words.iter().map(OsStr::new));
-    if let Some(index) = index {
-        command.env("GIT_INDEX_FILE", index);
+/// What may be executed may be by everyone, and all may be read: whoever calls this, one revision is one content.
+fn usual_modes(tree: &Path) -> io::Result<()> {
+    let mut waiting = vec![tree.to_owned()];
+    while let Some(at) = waiting.pop() {
+        let meta = fs::symlink_metadata(&at)?;
+        if meta.is_symlink() {
+            continue;
+        }
+        let mode = if meta.permissions().mode() & 0o100 == 0 { 0o644 } else { 0o755 };
+        fs::set_permissions(&at, Permissions::from_mode(mode))?;
+        if meta.is_dir() {
+            for entry in fs::read_dir(&at)? {
+                waiting.push(entry?.path());
+            }
+        }
     }
+    Ok(())
+}
+
+/// Runs git in a repository; what it printed.
+fn git(repository: &Path, words: &[&str]) -> Result<String, Failure> {
+    printed(Command::new("git").arg("-C").arg(repository).args(words), words)
+}
+
+fn printed(command: &mut Command, words: &[&str]) -> Result<String, Failure> {
+    let failed = || Failure::new(Kind::Failed, format!("`git {}` failed", words.first().unwrap_or(&"")));
     let output = command.output().map_err(|error| {
         failed().because(format!("git cannot be run: {error}")).next("install git, or deploy a directory")
     })?;
@@ -132,6 +160,16 @@ mod tests {
         assert_eq!(std::fs::read(second.tree().join("inner/file")).expect("it was written"), b"two");
         assert!(second.version.starts_with("v1-1-g"), "{}", second.version);
         assert_eq!(std::fs::read(repository.path().join("inner/file")).expect("as before"), b"not committed");
+        let mode = |path: &str| {
+            let meta = fs::symlink_metadata(second.tree().join(path)).expect("it was written");
+            meta.permissions().mode() & 0o777
+        };
+        assert_eq!((mode("inner"), mode("inner/file")), (0o755, 0o644), "whatever the umask");
+        // Nothing that only lies in the checkout says how it is written; and a bare repository does as well.
+        std::fs::write(repository.path().join(".gitattributes"), "* text eol=crlf\n").expect("a file");
+        let bare = Revision::write(&repository.path().join(".git"), "HEAD").expect("it needs no checkout");
+        assert_eq!(std::fs::read(bare.tree().join("inner/file")).expect("it was written"), b"two");
+        assert!(!bare.tree().join(".gitattributes").exists());
         let tree = second.tree();
         drop(second);
         assert!(!tree.exists(), "nothing is left");

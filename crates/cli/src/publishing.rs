@@ -10,7 +10,7 @@ use crate::watching::{Seen, Watching};
 use crate::words;
 use node::client::Client;
 use node::publish::{self, DeployError, DeployOptions, Deployed, Progress};
-use node::selection::BadSelection;
+use node::selection::{BadSelection, WhenAway};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -66,7 +66,8 @@ impl Publishing {
 
 impl Scene {
     fn new(options: &DeployOptions, patience: Duration) -> Self {
-        let goal = Goal { app: options.app.clone(), selector: options.selector.clone(), ..Goal::default() };
+        let waits = options.when_away == WhenAway::Wait;
+        let goal = Goal { app: options.app.clone(), selector: options.selector.clone(), waits, ..Goal::default() };
         Self {
             stage: Stage::Reading,
             began: Instant::now(),
@@ -232,7 +233,7 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
         DeployError::Selection(bad) => Failure::new(Kind::Refused, what).because(bad).next(next_of(bad)),
         DeployError::Unusual { now, before } => Failure::new(Kind::Refused, what)
             .because(format!("it has {}, and the release before has {}", words::size(*now), words::size(*before)))
-            .next("nothing was published; look at the directory, and say --yes if that is what you mean"),
+            .next("nothing was published; look at the directory, and say --yes-size if that is what you mean"),
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }

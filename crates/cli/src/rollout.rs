@@ -19,6 +19,8 @@ pub(crate) struct Goal {
     pub(crate) order: Option<(String, u64)>,
     /// Which agents.
     pub(crate) selector: Selector,
+    /// Whether the rollout waits for those that are away.
+    pub(crate) waits: bool,
 }
 
 /// What became of a node.
@@ -166,6 +168,9 @@ impl Judge {
         let why = format!("unreachable for {}", crate::words::duration(away));
         match self.seen.contains(&node.node) {
             true if away > self.patience => Verdict::GivenUp(why),
+            false if away > RETURN && self.goal.waits => Verdict::GivenUp(format!(
+                "{why}; the rollout waits for it, and goes on when it is back, or with `tiding promote`"
+            )),
             false if away > RETURN => Verdict::Absent(why),
             _ => Verdict::Going,
         }
@@ -223,7 +228,10 @@ mod tests {
 
     fn judge() -> Judge {
         let order = Some(("o1".to_owned(), 4));
-        Judge::new(Goal { app: "app".into(), release: "r1".into(), order, selector: Selector::default() }, PATIENCE)
+        Judge::new(
+            Goal { app: "app".into(), release: "r1".into(), order, selector: Selector::default(), waits: false },
+            PATIENCE,
+        )
     }
 
     fn verdicts(judge: &mut Judge, nodes: Vec<NodeStatus>, now: Instant) -> Vec<Verdict> {
@@ -251,6 +259,15 @@ mod tests {
         let short = Duration::from_secs(1);
         assert!(matches!(verdicts(&mut judge, then(short), start)[..], [Verdict::Absent(_), Verdict::Going]));
         assert!(matches!(verdicts(&mut judge, then(long), start)[..], [Verdict::Absent(_), Verdict::GivenUp(_)]));
+    }
+
+    #[test]
+    fn who_is_waited_for_and_away_is_no_success() {
+        let (mut judge, start) = (judge(), Instant::now());
+        judge.goal.waits = true;
+        let away = vec![node("away", false, PATIENCE, vec![])];
+        let verdicts = verdicts(&mut judge, away, start);
+        assert!(matches!(&verdicts[..], [Verdict::GivenUp(why)] if why.contains("tiding promote")), "{verdicts:?}");
     }
 
     #[test]

@@ -148,7 +148,12 @@ impl Settings {
             true => "the configuration has no [groups]".to_owned(),
             false => format!("the configuration has {}", self.groups.keys().cloned().collect::<Vec<_>>().join(", ")),
         };
-        self.groups.get(name).map(String::as_str).ok_or_else(|| format!("there is no group {name}: {}", known()))
+        let text = self.groups.get(name).ok_or_else(|| format!("there is no group {name}: {}", known()))?;
+        // A template whose variable is not set would select everyone.
+        match text.trim().is_empty() {
+            true => Err(format!("the group {name} is empty in the configuration")),
+            false => Ok(text),
+        }
     }
 }
 
@@ -182,19 +187,23 @@ mod tests {
 
     #[test]
     fn groups_of_the_configuration_and_conditions_are_all_to_hold() {
-        let file = "[groups]\nweb = 'role=web,zone!=b'\nbad = 'role='";
+        let file = "[groups]\nweb = 'role=web,zone!=b'\nbad = 'role='\nempty = ' '";
         let settings = Settings::parse(Path::new("x"), file).expect("fine");
         let select = |words: &[&str]| settings.select(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
         let chosen = |words: &[&str]| select(words).map(|selector| selector.to_string()).expect("a selector");
         assert_eq!(chosen(&[]), "");
         assert_eq!(chosen(&["@web"]), "role=web,zone!=b");
         assert_eq!(chosen(&["@web,gpu", "!old"]), "gpu,!old,role=web,zone!=b");
-        for wrong in [&["@wep"][..], &["@bad"], &["role=web,"], &["@web", "role=db"], &["role=Web"]] {
+        for wrong in [&["@wep"][..], &["@bad"], &["@empty"], &[""], &["role=web,"], &["@web", "role=db"], &["role=Web"]]
+        {
             let failure = select(wrong).expect_err("it is wrong");
             assert!(failure.next.is_some_and(|next| next.contains("--on @GROUP")), "{wrong:?}");
         }
         let unknown = select(&["@wep"]).expect_err("no such group").why;
-        assert!(unknown.as_ref().is_some_and(|why| why.contains("the configuration has bad, web")), "{unknown:?}");
+        assert!(
+            unknown.as_ref().is_some_and(|why| why.contains("the configuration has bad, empty, web")),
+            "{unknown:?}"
+        );
     }
 
     #[test]

@@ -62,7 +62,7 @@ fn d5_the_second_of_two_deploys_at_once_is_told_about_the_first() {
     assert!(all_show(&agents, &first), "nothing of the second is in it");
     let epoch = lab.status().expect("the origin answers")["apps"][0]["epoch"].clone();
     assert_eq!(epoch, 2, "what was refused is no order");
-    expect(&deploy(&lab, &second, &[]), 0, "confirmed on 1 of 1 node");
+    expect(&deploy(&lab, &second, &["--yes-size"]), 0, "confirmed on 1 of 1 node");
     assert!(all_show(&agents, &second));
 }
 

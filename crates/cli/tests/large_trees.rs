@@ -133,7 +133,7 @@ fn a19_a_tree_of_more_files_than_there_are_inodes_is_refused_before_anything_is_
     small_files(&new, FILES).expect("files can be made");
     lab.deploy(&old);
     let before = changed(&full);
-    let words = [&deploy_words(&new)[..], &["--patience", "5m"]].concat();
+    let words = [&deploy_words(&new)[..], &["--patience", "5m", "--yes-size"]].concat();
     let mut deploying = Watched::start(lab.operator_command(&words));
     until("the other node shows the new release", || other.shows(&new));
     until("the full node says so", || trouble(&lab, "node-1").is_some_and(|why| why.starts_with("disk full: need ")));

@@ -103,9 +103,10 @@ fn d25_a_tree_that_has_lost_nearly_everything_is_refused_unless_it_is_meant() {
     fs::create_dir(&empty).expect("a directory");
     let refused = deploy(&lab, &empty, &[]);
     expect(&refused, 3, "and the release before has ");
-    assert!(text(&refused.stderr).contains("--yes"), "{}", text(&refused.stderr));
+    assert!(text(&refused.stderr).contains("--yes-size"), "{}", text(&refused.stderr));
     assert!(lab::same(&source, &live(&agent)), "nothing was published");
-    expect(&deploy(&lab, &empty, &["--yes"]), 0, "live       1 of 1 node");
+    expect(&deploy(&lab, &empty, &["--yes"]), 3, "--yes-size");
+    expect(&deploy(&lab, &empty, &["--yes-size"]), 0, "live       1 of 1 node");
     assert!(lab::same(&empty, &live(&agent)));
 }
 

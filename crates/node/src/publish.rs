@@ -63,8 +63,10 @@ pub struct DeployOptions {
     pub selector: Selector,
     /// What is done about those of them that are away.
     pub when_away: WhenAway,
-    /// Whether it is meant although it goes to many more nodes than before, or is of quite another size.
+    /// Whether it is meant although it goes to many more nodes than before.
     pub is_sure: bool,
+    /// Whether it is meant although it is of quite another size than the release before.
+    pub is_resized: bool,
     /// How many bytes of pieces are sent in a second at most.
     pub limit: Option<Rate>,
 }
@@ -86,6 +88,7 @@ impl DeployOptions {
             selector: Selector::default(),
             when_away: WhenAway::Skip,
             is_sure: false,
+            is_resized: false,
             limit: None,
         }
     }
@@ -233,8 +236,16 @@ pub async fn deploy(
     let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
     progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes });
-    // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier.
-    let status = if began.elapsed() < FRESH { status } else { client.status().await? };
+    // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier. And who is
+    // there may have changed as well.
+    let status = match began.elapsed() < FRESH {
+        true => status,
+        false => {
+            let status = client.status().await?;
+            make_sense(&status, &app, options, &found)?;
+            status
+        }
+    };
     let standing = standing_of(&status, &app)?;
     let signing = signing_key(operator_home)?;
     let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
@@ -256,6 +267,8 @@ pub struct Rehearsal {
     pub bytes: u64,
     /// Things that are not carried and that people may want to know.
     pub notes: Vec<String>,
+    /// What the origin would refuse it for now.
+    pub busy: Option<String>,
     /// For how many agents each wave opens, those of earlier waves included.
     pub waves: Vec<usize>,
     /// The version that agents would go back to.
@@ -272,7 +285,13 @@ pub async fn rehearse(
     let app = checked(options)?;
     let client = Client::open(operator_home)?;
     let (status, selection, found, _) = look(&client, source, &app, options, &mut progress).await?;
-    let fallback = standing_of(&status, &app)?.fallback.map(|release| release.to_string());
+    let standing = standing_of(&status, &app)?;
+    // Signed as it would be, so that what no order may say is found now, and dropped.
+    let keys = OperatorKeys::read(operator_home)?;
+    Papers::sign(&signing_key(operator_home)?, keys.id, &app, &found, options, &standing)?;
+    let is_busy = rollout_of(&status, &app).is_some_and(|rollout| rollout.state == RolloutState::Spreading);
+    let busy = is_busy.then(|| "another deploy of it is under way, and would have to end before".to_owned());
+    let fallback = standing.fallback.map(|release| release.to_string());
     let known = rollout_of(&status, &app).map(|rollout| rollout.releases.as_slice()).unwrap_or_default();
     let version = |id: String| known.iter().find(|of| of.release == id).map_or(id.clone(), |of| of.version.clone());
     let chosen = selection.chosen;
@@ -280,6 +299,7 @@ pub async fn rehearse(
         entries: found.entries,
         bytes: found.size,
         notes: found.notes,
+        busy,
         waves: options.waves.iter().map(|wave| wave.of(chosen).min(chosen)).collect(),
         fallback: fallback.map(version),
         selection,
@@ -297,10 +317,22 @@ async fn look(
 ) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
     let (status, (found, tree)) =
         tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, progress))?;
-    let selection = Selection::of(&status, app.as_str(), &options.selector);
-    selection.check(&status, options.when_away, options.is_sure)?;
-    check_size(&status, app.as_str(), found.size, options.is_sure)?;
+    let selection = make_sense(&status, app, options, &found)?;
     Ok((status, selection, found, tree))
+}
+
+/// Whom it is for, if that and what was read are what was surely meant.
+fn make_sense(
+    status: &FleetStatus,
+    app: &AppName,
+    options: &DeployOptions,
+    found: &Found,
+) -> Result<Selection, DeployError> {
+    let selection = Selection::of(status, app.as_str(), &options.selector);
+    selection.check(status, options.when_away, options.is_sure)?;
+    let size = found.content.bytes + found.content.blob.len;
+    check_size(status, app.as_str(), size, options.is_resized)?;
+    Ok(selection)
 }
 
 /// The application, if its name and path can be published.
@@ -386,12 +418,14 @@ const FEW: u64 = 64 << 10;
 const MUCH: u64 = 1 << 30;
 
 /// Refuses a release that has lost, or gained, nearly everything, unless that is meant.
-fn check_size(status: &FleetStatus, app: &str, now: u64, is_sure: bool) -> Result<(), DeployError> {
-    let rollout = status.apps.iter().find(|rollout| rollout.app == app);
+fn check_size(status: &FleetStatus, app: &str, now: u64, is_resized: bool) -> Result<(), DeployError> {
+    // What still spreads was not ordered, and may be the mistake that this one mends.
+    let ordered = |rollout: &&RolloutStatus| rollout.app == app && rollout.state != RolloutState::Spreading;
+    let rollout = status.apps.iter().find(ordered);
     let before = rollout.map_or(0, |rollout| rollout.content_bytes);
     let shrunk = before > FEW && now < before / UNUSUAL;
     let grown = before > 0 && now > MUCH && now / UNUSUAL > before;
-    if (shrunk || grown) && !is_sure { Err(DeployError::Unusual { now, before }) } else { Ok(()) }
+    if (shrunk || grown) && !is_resized { Err(DeployError::Unusual { now, before }) } else { Ok(()) }
 }
 
 fn unknown(why: String) -> ClientError {

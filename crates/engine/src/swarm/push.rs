@@ -12,6 +12,7 @@ use super::relay::stripe_of;
 use super::transfer::{Stage, Transfer};
 use super::{Action, Alarm, Swarm};
 use crate::door::{Message, STRIPES, Time};
+use content::cut::FINE_BELOW;
 use content::{Bitmap, ContentId, ContentSpec, NodeId, PieceNo, Role};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -25,7 +26,8 @@ const CHEAP: u64 = 16;
 const FIRST: usize = 2;
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
-/// A stripe that is so many pieces before the other gives way to it, for so long.
+/// In a short content a stripe that is so many pieces before the other gives way to it, for so long: the one that comes last is when all
+/// is there. In a long one they have time to drift, and nobody waits for a root that is slow.
 const LEAD: usize = 1;
 pub(super) const GIVES_WAY: Duration = Duration::from_millis(60);
 /// What is under way for so many times as long as usual, and for so long, goes to another.
@@ -368,7 +370,7 @@ impl Transfer {
         let chosen = near.iter().find(is_fit).map_or_else(least, |fit| Some(fit).filter(takes));
         let backlog = |stripe: usize| push.unsent[stripe].len();
         let other = (stripe + 1) % STRIPES;
-        let is_ahead = backlog(stripe) + LEAD < backlog(other);
+        let is_ahead = self.spec.bytes <= FINE_BELOW && backlog(stripe) + LEAD < backlog(other);
         if is_ahead && piece.0 >= self.pages && now.since(push.given[other]) < GIVES_WAY {
             return None;
         }

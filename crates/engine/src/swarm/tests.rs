@@ -556,7 +556,7 @@ fn lands(swarm: &mut Swarm, now: Time, content: ContentId, (to, piece): (NodeId,
 
 #[test]
 fn a_stripe_that_is_ahead_gives_way_to_the_other_for_a_while() {
-    let (mut swarm, content, mut todo) = pushing(50);
+    let (mut swarm, content, mut todo) = pushing(30);
     let (mut even, mut odd) = (Vec::new(), Vec::new());
     while let Some((to, piece)) = todo.pop_front() {
         match to == node(0) {
@@ -573,7 +573,7 @@ fn a_stripe_that_is_ahead_gives_way_to_the_other_for_a_while() {
     lands(&mut swarm, then, content, (node(1), odd[0]));
     assert!(sends(&mut swarm).len() == 2, "it has caught up with the other");
 
-    let (mut swarm, content, mut todo) = pushing(50);
+    let (mut swarm, content, mut todo) = pushing(30);
     let (mut now, mut even) = (NOW, 0);
     for _ in 0..20 {
         while let Some(send) = todo.pop_front().filter(|(to, _)| *to != node(1)) {
@@ -585,7 +585,19 @@ fn a_stripe_that_is_ahead_gives_way_to_the_other_for_a_while() {
         swarm.tick(now);
         todo.extend(sends(&mut swarm));
     }
-    assert!(even >= 25, "who takes nothing at all is not waited for: {even}");
+    assert!(even >= 15, "who takes nothing at all is not waited for: {even}");
+
+    // A root of a long content may be slow: it holds up nobody but itself.
+    let (mut swarm, content, mut todo) = pushing(50);
+    let mut even = 0;
+    while let Some((to, piece)) = todo.pop_front() {
+        if to != node(1) {
+            even += 1;
+            lands(&mut swarm, NOW, content, (to, piece));
+            todo.extend(sends(&mut swarm));
+        }
+    }
+    assert!(even >= 25, "{even} went out at once");
 }
 
 #[test]

@@ -141,7 +141,7 @@ fn verifying_names_every_sort_of_difference() {
             "etc/conf-3 is missing",
             "etc/conf-4 has mode 666, and should have 640",
             "nothing is a directory, and should be a file",
-            "sparse has other bytes (between 503862 and 700001)",
+            "sparse has other bytes (between 480645 and 700001)",
         ]
     );
     assert_eq!(differing, 7);
