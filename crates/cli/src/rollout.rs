@@ -150,7 +150,7 @@ impl Judge {
             }),
             _ if !node.up => self.unreachable(node, away),
             (None | Some(Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged), Some(why)) => {
-                Verdict::GivenUp(format!("the rollout halted: {why}"))
+                Verdict::GivenUp(format!("the rollout halted: {}", trouble.as_deref().unwrap_or(why)))
             }
             _ => self.waiting(trouble, still),
         }

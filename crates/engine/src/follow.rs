@@ -719,7 +719,8 @@ impl App {
 
     /// Why the order that is followed has failed here.
     fn failure(&self) -> Option<String> {
-        self.given_up.as_ref().filter(|_| self.has_given_up()).map(|(_, why)| why.clone())
+        let given_up = self.given_up.as_ref().filter(|_| self.has_given_up()).map(|(_, why)| why);
+        self.lost.as_ref().or(given_up).cloned()
     }
 
     /// Whether the order that is followed is not to run here any more.
@@ -830,6 +831,10 @@ impl App {
         }
         if falls_back && self.live != Some(focus) && self.intent.is_none() && self.live == self.confirmed {
             return Phase::FellBack;
+        }
+        if order.is_some() && self.has_given_up() {
+            // On its way back it is no nearer to the order than it was when it failed.
+            return Phase::Failed;
         }
         match work {
             Some(work) if work.failed.is_some() => Phase::Failed,

@@ -88,6 +88,40 @@ fn d16_a_release_that_is_not_well_reaches_its_first_wave_and_is_gone_a_second_af
     }
 }
 
+/// What an origin says of a node.
+fn standing(fleet: &mut Fleet, nr: usize, release: ReleaseId) -> Option<(Phase, Option<String>)> {
+    let client = 5000 + fleet.now;
+    fleet.request(ORIGIN, client, Request::Status);
+    let Some(Answer::Status(status)) = fleet.answer(ORIGIN, client) else { panic!("no status") };
+    let node = status.nodes.iter().find(|node| node.node == fleet.nodes[nr].id)?;
+    node.apps.iter().find(|app| app.release == release).map(|app| (app.phase, app.trouble.clone()))
+}
+
+#[test]
+fn who_failed_says_so_and_why_until_it_runs_what_it_ran_before() {
+    for seed in 0..5 {
+        let (mut fleet, first) = settled(4, seed);
+        let bad = id_of(&sign_release(&careful("v2")));
+        (1..=4).for_each(|nr| ails(&mut fleet, nr, bad, Ailing::Hook(Moment::After)));
+        order_in_waves(&mut fleet, &careful("v2"), 2, Some(first));
+        let reached = |fleet: &Fleet| fleet.agents().into_iter().find(|nr| ran(fleet, *nr, bad));
+        fleet.run_until("a switch", |fleet| reached(fleet).is_some());
+        let nr = reached(&fleet).expect("the first wave");
+        let mut said = Vec::new();
+        while said.last() != Some(&Phase::FellBack) {
+            fleet.run_for(Duration::from_micros(20));
+            let (phase, why) = standing(&mut fleet, nr, bad).expect("it has an order");
+            if said.last() != Some(&phase) {
+                said.push(phase);
+            }
+            let is_told = !said.contains(&Phase::Failed) || why.is_some_and(|why| why.contains("command"));
+            assert!(is_told, "seed {seed}: {phase:?} without a reason");
+        }
+        let failed = said.iter().position(|phase| *phase == Phase::Failed).expect("it failed");
+        assert_eq!(said[failed..], [Phase::Failed, Phase::FellBack], "seed {seed}: {said:?}");
+    }
+}
+
 #[test]
 fn a_command_before_the_switch_that_fails_changes_nothing_and_one_after_it_brings_back_what_was() {
     for (moment, switches) in [(Moment::Before, 0), (Moment::After, 2)] {
