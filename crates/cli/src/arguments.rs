@@ -1,6 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
-use crate::{deploy, direct, forget, join, limit, playground, rollback, running, status, stop, token, up, verify};
+use crate::{
+    deploy, direct, forget, history, join, limit, playground, rollback, running, status, stop, token, up, verify,
+};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -64,6 +66,10 @@ pub(crate) enum Command {
     Forget(forget::Forget),
     /// Bound how fast pieces move: on a node, on some, or of all together; while it runs
     Limit(limit::Limit),
+    /// Show who did what, when and why
+    History(history::History),
+    /// Find out whether the journals are what was written into them
+    Audit(history::Audit),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
     /// See it work: an origin and agents as real processes on this machine

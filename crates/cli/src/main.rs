@@ -12,6 +12,7 @@ mod failure;
 mod follow;
 mod forget;
 mod git;
+mod history;
 mod homes;
 mod join;
 mod limit;
@@ -84,6 +85,8 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Abort(directed) => directed.run(settings, Verb::Abort).await,
         Command::Forget(forget) => forget.run(settings).await,
         Command::Limit(limit) => limit.run(settings).await,
+        Command::History(history) => history.run(settings).await,
+        Command::Audit(audit) => audit.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

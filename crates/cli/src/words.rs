@@ -1,6 +1,7 @@
 //! Sizes, times and rates in words for people.
 
 use std::time::Duration;
+use time::OffsetDateTime;
 
 /// Bytes: `17 B`, `1.5 kB`, `128 MB`; powers of a thousand.
 pub(crate) fn size(bytes: u64) -> String {
@@ -41,6 +42,25 @@ pub(crate) fn duration(duration: Duration) -> String {
         100..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
         _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// A wall-clock time in seconds since 1970, in UTC: `2026-11-22 08:06:28`.
+pub(crate) fn moment(seconds: u64) -> String {
+    let known = i64::try_from(seconds).ok().and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok());
+    known.map_or_else(
+        || "-".to_owned(),
+        |at| {
+            let (date, time) = (at.date(), at.time());
+            let (month, day) = (u8::from(date.month()), date.day());
+            format!(
+                "{:04}-{month:02}-{day:02} {:02}:{:02}:{:02}",
+                date.year(),
+                time.hour(),
+                time.minute(),
+                time.second()
+            )
+        },
+    )
 }
 
 /// Microseconds as milliseconds with one digit, or a dash.

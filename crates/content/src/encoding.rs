@@ -72,6 +72,8 @@ pub enum Document {
     Directive = b'D' as isize,
     /// A fact of a journal.
     Fact = b'F' as isize,
+    /// What a journal notes beside a fact.
+    Stamp = b'J' as isize,
     /// The entries and pieces of a tree.
     Manifest = b'M' as isize,
     /// Which release shall run where.

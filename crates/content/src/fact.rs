@@ -21,6 +21,95 @@ pub struct Position {
     pub index: u64,
 }
 
+/// For whom, and when, something is written into a journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Noted {
+    /// The writer's clock.
+    pub written: UnixTime,
+    /// The member whose certificate asked for it; `None` for what an origin finds by itself.
+    pub by: Option<NodeId>,
+}
+
+impl Noted {
+    /// What is believed of a fact beside which nothing is noted: software of before stamps wrote it.
+    pub const NOTHING: Self = Self { written: UnixTime(0), by: None };
+}
+
+/// The digest of a fact, of what is noted beside it and of all that stands before it in its journal: who changes, takes out or
+/// puts in anything changes every chain from there on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Chain(pub Digest);
+
+impl Chain {
+    /// The chain of a journal without facts.
+    pub fn beginning(journal: &JournalName) -> Self {
+        let mut bytes = Encoder::new();
+        bytes.raw(b"tiding journal 1").value(journal);
+        Self(Digest::of(&bytes.finish()))
+    }
+
+    /// The chain after a fact that stands `at`.
+    #[must_use]
+    pub fn after(self, at: Position, noted: Noted, fact: &Fact) -> Self {
+        let mut bytes = Encoder::new();
+        bytes.value(&self.0).value(&at).value(&noted.written).option(noted.by.as_ref());
+        Self(Digest::of(&[bytes.finish(), fact.encode()].concat()))
+    }
+}
+
+/// What a journal notes beside a fact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// When, and for whom.
+    pub noted: Noted,
+    /// The chain after it.
+    pub chain: Chain,
+}
+
+impl Stamp {
+    /// The canonical bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        Encode::encode(self)
+    }
+
+    /// Reads canonical bytes, refusing anything else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
+        Encode::decode(bytes)
+    }
+}
+
+impl Encode for Stamp {
+    const WHAT: &'static str = "stamp of a fact";
+
+    fn put(&self, to: &mut Encoder) {
+        to.header(Document::Stamp).value(&self.noted.written).option(self.noted.by.as_ref()).value(&self.chain.0);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        from.header(Document::Stamp)?;
+        let noted = Noted { written: from.value()?, by: from.option()? };
+        Ok(Self { noted, chain: Chain(from.value()?) })
+    }
+}
+
+/// A fact as it stands in its journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Where.
+    pub at: Position,
+    /// What.
+    pub fact: Fact,
+    /// What is noted beside it; nothing where software of before stamps wrote it.
+    pub stamp: Option<Stamp>,
+}
+
+impl Entry {
+    /// When it was written, and for whom, as far as anyone noted it.
+    pub fn noted(&self) -> Noted {
+        self.stamp.map_or(Noted::NOTHING, |stamp| stamp.noted)
+    }
+}
+
 /// One durable statement in a journal.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fact {

@@ -61,6 +61,22 @@ pub(crate) enum Proposal {
     },
 }
 
+impl Proposal {
+    /// Who asked for it.
+    fn client(&self) -> Option<ClientId> {
+        match self {
+            Self::Order { client, .. } => *client,
+            Self::IssueToken { client, .. }
+            | Self::RevokeToken { client, .. }
+            | Self::Forget { client, .. }
+            | Self::Limit { client, .. }
+            | Self::Enrol { client, .. }
+            | Self::Direct { client, .. } => Some(*client),
+            Self::Progress { .. } => None,
+        }
+    }
+}
+
 /// A node that would like to join.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Enrolment {
@@ -82,7 +98,13 @@ pub(crate) struct Settled {
 /// What is to be done for the proposal in front.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Next {
-    Append(JournalName, Position, Vec<Fact>),
+    /// These facts, if the journal still stands there; and whose request that follows.
+    Append {
+        journal: JournalName,
+        expect: Position,
+        facts: Vec<Fact>,
+        client: Option<ClientId>,
+    },
     Settled(Box<Settled>),
 }
 
@@ -279,9 +301,9 @@ impl Catalog {
         Some(match self.prepare(&proposal) {
             Ok(facts) if !facts.is_empty() => {
                 let journal = self.journal_of(&facts[0]);
-                let expect = self.position(&journal);
+                let (expect, client) = (self.position(&journal), proposal.client());
                 self.under_way = Some((proposal, journal.clone(), facts.clone()));
-                Next::Append(journal, expect, facts)
+                Next::Append { journal, expect, facts, client }
             }
             outcome => Next::Settled(Box::new(Settled { proposal, outcome })),
         })
@@ -487,7 +509,7 @@ mod tests {
         while let Some(next) = catalog.next() {
             match next {
                 Next::Settled(settled) => outcomes.push(settled.outcome),
-                Next::Append(_, expect, facts) => {
+                Next::Append { expect, facts, .. } => {
                     assert_eq!(catalog.next(), None, "one append at a time");
                     let after = Position { index: expect.index + facts.len() as u64, ..expect };
                     outcomes.push(catalog.appended(Ok(after)).expect("it was under way").outcome);
@@ -542,10 +564,10 @@ mod tests {
     fn a_conflict_is_tried_again_at_the_new_position() {
         let mut catalog = catalog();
         catalog.propose(issue(1));
-        assert!(matches!(catalog.next(), Some(Next::Append(_, BEGINNING, _))));
+        assert!(matches!(catalog.next(), Some(Next::Append { expect: BEGINNING, .. })));
         let stands = Position { generation: 2, index: 7 };
         assert_eq!(catalog.appended(Err(AppendError::Conflict(stands))), None);
-        assert!(matches!(catalog.next(), Some(Next::Append(_, expect, _)) if expect == stands));
+        assert!(matches!(catalog.next(), Some(Next::Append { expect, .. }) if expect == stands));
         let settled =
             catalog.appended(Err(AppendError::Unavailable("disk full".to_owned()))).expect("it was under way");
         assert!(matches!(settled.outcome, Err(Refusal::Failed(why)) if why.contains("disk full")));

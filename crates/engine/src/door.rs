@@ -3,7 +3,7 @@
 //! This is vocabulary only. It holds no payload bytes, no paths, no file formats and no sockets: pieces are numbers,
 //! payloads are [`BufferId`]s that only the driver can resolve, and addresses are told, compared and passed on, never used.
 
-use content::fact::{JournalName, Position};
+use content::fact::{Entry, JournalName, Position};
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
     Rate, ReleaseId, Role, Scope, Selector, Signed, TokenId, UnixTime,
@@ -293,6 +293,8 @@ pub enum Output {
         expect: Position,
         /// What to append, all or nothing.
         facts: Vec<Fact>,
+        /// Whose request it follows, if anyone's: it is noted beside the facts who that is.
+        client: Option<ClientId>,
     },
     /// From now on pieces are sent and received at most so fast; messages are not held up.
     Limit(Allowed),
@@ -443,6 +445,15 @@ pub enum Job {
         /// Who, the oldest verdict first; [`SHUNNED`] of them at most.
         peers: Vec<NodeId>,
     },
+    /// Read facts of a journal as they stand there. Answered by [`JobDone::Journal`].
+    Journal {
+        /// Which.
+        journal: JournalName,
+        /// From where on.
+        from: Position,
+        /// How many at most.
+        most: u32,
+    },
 }
 
 /// When a command of a release runs.
@@ -510,6 +521,13 @@ pub enum JobDone {
     },
     /// Those peers are remembered, durably.
     Shunned,
+    /// Facts of a journal.
+    Journal {
+        /// In their order.
+        entries: Vec<Entry>,
+        /// Where the journal stands: the position of the next fact that it will hold.
+        stands: Position,
+    },
 }
 
 /// How a job failed, by what the engine can do about it. The words are for people: what, why and where.
@@ -911,6 +929,15 @@ pub enum Request {
     },
     /// Where everything stands.
     Status,
+    /// Origin: what stands in a journal, as it stands there.
+    Journal {
+        /// Which.
+        journal: JournalName,
+        /// From where on.
+        from: Position,
+        /// How many facts at most; it may be fewer.
+        most: u32,
+    },
     /// Origin: have every selected node read what is live again.
     Verify {
         /// The application.
@@ -975,6 +1002,13 @@ pub enum Answer {
     },
     /// To `Status`.
     Status(Box<FleetStatus>),
+    /// To `Journal`.
+    Journal {
+        /// In their order.
+        entries: Vec<Entry>,
+        /// Where the journal stands.
+        stands: Position,
+    },
     /// To `Verify`: what every node found.
     Verified {
         /// By node: its name, and what it found or why not.

@@ -130,6 +130,7 @@ enum Errand {
     Verify { request: u64, from: NodeId, release: ReleaseId },
     Collect,
     Shun,
+    Journal(ClientId),
 }
 
 /// What has its time, besides what the machines know of themselves.
@@ -564,6 +565,7 @@ impl Engine {
             }
             Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
             Errand::Verify { request, from, release } => self.verified(request, from, release, result),
+            Errand::Journal(client) => self.answer(client, journal_read(result)),
             Errand::Collect | Errand::Shun => {}
             errand => self.deployed(now, errand, result.map(drop)),
         }
@@ -579,6 +581,17 @@ impl Engine {
                 let why = "this node is an agent; ask the origin of its datacenter".to_owned();
                 self.refuse(client, Refusal::NotAllowed(why));
             }
+        }
+    }
+}
+
+/// What a client is answered that asked for a journal.
+fn journal_read(result: Result<JobDone, JobError>) -> Answer {
+    match result {
+        Ok(JobDone::Journal { entries, stands }) => Answer::Journal { entries, stands },
+        Ok(_) => Answer::Refused(Refusal::Failed("the journal cannot be read".to_owned())),
+        Err(error) => {
+            Answer::Refused(Refusal::Failed(error.words().unwrap_or("the journal cannot be read").to_owned()))
         }
     }
 }

@@ -347,6 +347,45 @@ pub struct Ordered {
     pub epoch: u64,
 }
 
+/// Part of a journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalPage {
+    /// The facts, in their order.
+    pub entries: Vec<JournalEntry>,
+    /// Where the journal stands: the position that its next fact will have.
+    pub stands: Position,
+}
+
+/// A fact as it stands in its journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JournalEntry {
+    /// Where.
+    pub at: Position,
+    /// The encoded fact, in base64.
+    pub fact: String,
+    /// The encoded stamp, in base64: when it was written, for whom, and the chain after it.
+    pub stamp: Option<String>,
+}
+
+impl From<fact::Entry> for JournalEntry {
+    fn from(entry: fact::Entry) -> Self {
+        let text = |bytes: Vec<u8>| data_encoding::BASE64.encode(&bytes);
+        let stamp = entry.stamp.map(|stamp| text(stamp.encode()));
+        Self { at: entry.at.into(), fact: text(entry.fact.encode()), stamp }
+    }
+}
+
+impl TryFrom<JournalEntry> for fact::Entry {
+    type Error = String;
+
+    fn try_from(entry: JournalEntry) -> Result<Self, String> {
+        let bytes = |text: &str| data_encoding::BASE64.decode(text.as_bytes()).map_err(|bad| bad.to_string());
+        let stamp = entry.stamp.map(|stamp| fact::Stamp::decode(&bytes(&stamp)?).map_err(|bad| bad.to_string()));
+        let fact = content::Fact::decode(&bytes(&entry.fact)?).map_err(|bad| bad.to_string())?;
+        Ok(Self { at: entry.at.into(), fact, stamp: stamp.transpose()? })
+    }
+}
+
 /// A join line to make.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -439,6 +478,12 @@ fn micros(duration: Duration) -> u64 {
 
 impl From<fact::Position> for Position {
     fn from(position: fact::Position) -> Self {
+        Self { generation: position.generation, index: position.index }
+    }
+}
+
+impl From<Position> for fact::Position {
+    fn from(position: Position) -> Self {
         Self { generation: position.generation, index: position.index }
     }
 }

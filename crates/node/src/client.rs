@@ -4,16 +4,18 @@
 //! whether to ask again.
 
 use crate::api::{
-    DirectiveRequest, FleetStatus, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued, TokenRequest,
-    Verification, labels_to_text,
+    self, DirectiveRequest, FleetStatus, JournalPage, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued,
+    TokenRequest, Verification, labels_to_text,
 };
+use crate::audit::{Head, Journals};
 use crate::founding;
 use crate::home::{self, FleetFile};
 use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
 use crate::life::Life;
 use crate::tls::{Door, Tls};
-use content::{AppName, FleetId, NodeId, Signed, TokenId};
+use content::fact::{Entry, JournalName};
+use content::{AppName, FleetId, Label, NodeId, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -111,6 +113,32 @@ impl Client {
     pub async fn verify(&self, app: &str) -> Result<Verification, ClientError> {
         let app = AppName::new(app).map_err(|bad| Refusal::Invalid { why: bad.to_string() })?;
         self.ask(Method::POST, &format!("/v1/verify/{app}"), None::<&()>, VERIFYING).await
+    }
+
+    /// All that stands in the journals of the fleet and of the origin's datacenter.
+    pub async fn journals(&self) -> Result<Journals, ClientError> {
+        let datacenter = Label::new(&self.status().await?.datacenter).map_err(protocol)?;
+        let here = self.journal("datacenter").await?;
+        // Last, so that every order is there which the other one names.
+        let fleet = self.journal("fleet").await?;
+        Ok(Journals { fleet, datacenter: Some((JournalName::Datacenter(datacenter), here)) })
+    }
+
+    async fn journal(&self, journal: &str) -> Result<Vec<Entry>, ClientError> {
+        let (mut entries, mut from) = (Vec::new(), api::Position { generation: 1, index: 0 });
+        loop {
+            let path = format!("/v1/journal/{journal}/{}/{}", from.generation, from.index);
+            let page: JournalPage = self.ask(Method::GET, &path, None::<&()>, self.patience).await?;
+            let Some(last) = page.entries.last().map(|entry| entry.at) else { return Ok(entries) };
+            from = api::Position { index: last.index + 1, ..last };
+            for entry in page.entries {
+                let newer = |why: String| protocol(format!("a fact of its journal: {why}"));
+                entries.push(entry.try_into().map_err(newer)?);
+            }
+            if from == page.stands {
+                return Ok(entries);
+            }
+        }
     }
 
     /// Brings a signed order for a release that is known already.
@@ -255,6 +283,21 @@ async fn read_lines(mut body: Incoming, to: &mpsc::Sender<Result<FleetStatus, Cl
             }
         }
     }
+}
+
+/// The fleet of an operator's home, and how far that operator has seen its journals.
+pub fn seen(operator_home: &Path) -> Result<(FleetId, Vec<Head>), ClientError> {
+    let bad = |error: home::FileError| ClientError::Home(error.to_string());
+    let (_, fleet, _) = founding::read_root(operator_home).map_err(bad)?;
+    let path = operator_home.join(home::AUDIT);
+    let heads = if path.exists() { home::read_json(&path).map_err(bad)? } else { Vec::new() };
+    Ok((fleet, heads))
+}
+
+/// Remembers how far an operator has seen the journals.
+pub fn remember(operator_home: &Path, heads: &[Head]) -> Result<(), ClientError> {
+    let path = operator_home.join(home::AUDIT);
+    home::replace(&path, &home::to_json(&heads)).map_err(|error| ClientError::Home(error.to_string()))
 }
 
 /// Everything in an operator's home but the signing keys, which are read when something is signed.

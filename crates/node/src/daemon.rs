@@ -15,8 +15,8 @@ use crate::life::{self, Life};
 use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
-use content::fact::{JournalName, Position};
-use content::{Fact, FleetId, Label, NodeId, Rate, Role, Signed};
+use content::fact::{JournalName, Noted, Position};
+use content::{Fact, FleetId, Label, NodeId, Rate, Role, Root, Signed};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -324,9 +324,10 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
         if rootless {
             store.set_root(&root).map_err(|error| bad_home(format!("{error:?}")))?;
         }
+        let noted = Noted { written: wall_clock(), by: None };
         for (journal, facts) in missing {
             let begin = Position { generation: 1, index: 0 };
-            store.append(journal, begin, facts).map_err(|error| bad_home(format!("{error:?}")))?;
+            store.append(journal, begin, facts, noted).map_err(|error| bad_home(format!("{error:?}")))?;
         }
         store.notes().iter().for_each(|note| tracing::warn!(note, "the store"));
         drop(store);
@@ -396,10 +397,16 @@ fn first_facts(home: &Home) -> Result<Vec<(JournalName, Vec<Fact>)>, StartError>
     };
     let members = vec![
         enrolled(home.identity.node, &home.node.name, Role::Origin),
-        enrolled(operator, "operator", Role::Operator),
+        enrolled(operator, first_operator(&home.root).as_deref().unwrap_or("operator"), Role::Operator),
     ];
     let rooted = Fact::Rooted { root: home.root.clone() };
     Ok(vec![(JournalName::Fleet, vec![rooted]), (JournalName::Datacenter(datacenter), members)])
+}
+
+/// The first operator, as the root names them.
+fn first_operator(root: &Signed) -> Option<String> {
+    let root = Root::decode(&root.payload).ok()?;
+    root.operators.into_iter().next().map(|operator| operator.name)
 }
 
 fn engine_config(home: &Home, address: SocketAddr, limit: Option<Rate>) -> Result<Config, StartError> {

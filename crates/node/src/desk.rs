@@ -4,7 +4,8 @@ use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest,
 use crate::driver::{Gone, Handle};
 use crate::identity::wall_clock;
 use crate::join::{JoinLine, JoinTerms};
-use content::{AppName, Digest, FleetId, NodeId, Rate, Role, Signed, TokenId};
+use content::fact::{JournalName, Position};
+use content::{AppName, Digest, FleetId, Label, NodeId, Rate, Role, Signed, TokenId};
 use engine::door::{Answer, Request};
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +13,11 @@ use std::time::Duration;
 /// The longest that a join line may be valid: a week.
 const MAX_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
 
+/// Facts of a journal in one answer.
+const PAGE: u32 = 500;
+
 /// Takes requests to the engine and brings back answers.
+#[derive(Clone)]
 pub(crate) struct Desk {
     /// The way to the engine.
     pub(crate) handle: Handle,
@@ -65,6 +70,29 @@ impl Desk {
             Answer::Verified { nodes } => Ok(Verification { nodes: nodes.into_iter().map(Into::into).collect() }),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Facts of a journal, from a position on.
+    pub(crate) async fn journal(&self, journal: &str, from: [&str; 2]) -> Result<api::JournalPage, Refusal> {
+        let journal = match journal {
+            "fleet" => JournalName::Fleet,
+            "datacenter" => JournalName::Datacenter(Label::new(&self.me.datacenter).map_err(invalid)?),
+            other => return Err(Refusal::Unknown { why: format!("there is no journal {other}") }),
+        };
+        let [generation, index] = from.map(|number| number.parse().map_err(invalid));
+        let from = Position { generation: generation?, index: index? };
+        match self.ask(Request::Journal { journal, from, most: PAGE }).await? {
+            Answer::Journal { entries, stands } => {
+                let entries = entries.into_iter().map(Into::into).collect();
+                Ok(api::JournalPage { entries, stands: stands.into() })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// This desk, for a member who asks with its certificate.
+    pub(crate) fn for_member(&self, node: NodeId) -> Self {
+        Self { handle: Handle { by: Some(node), ..self.handle.clone() }, ..self.clone() }
     }
 
     /// Takes a signed order.

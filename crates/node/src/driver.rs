@@ -11,12 +11,14 @@ mod shelf;
 mod throttle;
 mod writers;
 
-pub(crate) use host::{Host, StoreHost};
+pub(crate) use host::{Append, Host, StoreHost};
 pub(crate) use inbox::{INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;
 
+use crate::identity::wall_clock;
 use crate::tls::Tls;
+use content::fact::Noted;
 use content::{Digested, NodeId};
 use engine::Engine;
 use engine::door::{
@@ -54,13 +56,15 @@ pub(crate) struct Handle {
     pub(crate) events: broadcast::Sender<Event>,
     /// Payload bytes that were sent to anyone.
     pub(crate) sent: Arc<AtomicU64>,
+    /// For whom it asks; `None` for the node itself.
+    pub(crate) by: Option<NodeId>,
 }
 
 impl Handle {
     /// Asks the engine.
     pub(crate) async fn ask(&self, request: Request) -> Result<Answer, Gone> {
         let (answer, answered) = oneshot::channel();
-        self.inbox.send(Incoming::Ask { request, answer }).await.map_err(|_| Gone)?;
+        self.inbox.send(Incoming::Ask { request, by: self.by, answer }).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
     }
 }
@@ -83,6 +87,12 @@ pub(crate) struct Parts {
     pub(crate) inbox: (Inbox, mpsc::Receiver<Incoming>),
 }
 
+/// A client that waits for its answer.
+struct Waiting {
+    by: Option<NodeId>,
+    answer: oneshot::Sender<Answer>,
+}
+
 /// The task that owns an engine.
 pub(crate) struct Driver {
     me: NodeId,
@@ -100,7 +110,7 @@ pub(crate) struct Driver {
     next_link: u64,
     buffers: HashMap<BufferId, Digested>,
     next_buffer: u64,
-    clients: HashMap<ClientId, oneshot::Sender<Answer>>,
+    clients: HashMap<ClientId, Waiting>,
     next_client: u64,
     changed: watch::Sender<u64>,
     events: broadcast::Sender<Event>,
@@ -115,7 +125,8 @@ impl Driver {
         let sent = Arc::new(AtomicU64::new(0));
         let seed = u64::from_le_bytes(crate::identity::random());
         let (to_self, inbox) = parts.inbox;
-        let handle = Handle { inbox: to_self.clone(), changed: watched, events: events.clone(), sent: sent.clone() };
+        let handle =
+            Handle { inbox: to_self.clone(), changed: watched, events: events.clone(), sent: sent.clone(), by: None };
         let engine = Engine::new(parts.me, parts.config, parts.recovered, seed, Time(0));
         let driver = Self {
             me: parts.me,
@@ -203,10 +214,10 @@ impl Driver {
             Incoming::Inputs(inputs) => inputs.into_iter().for_each(|input| self.handle(input)),
             Incoming::Linked(new) => self.linked(*new),
             Incoming::From { link, peer, what } => self.link_says(link, peer, what),
-            Incoming::Ask { request, answer } => {
+            Incoming::Ask { request, by, answer } => {
                 let client = ClientId(self.next_client);
                 self.next_client += 1;
-                self.clients.insert(client, answer);
+                self.clients.insert(client, Waiting { by, answer });
                 self.handle(Input::Request { client, request });
             }
             Incoming::Stop => {}
@@ -311,10 +322,14 @@ impl Driver {
             Output::Answer { client, answer } => {
                 if let Some(waiting) = self.clients.remove(&client) {
                     // A client that has gone away needs no answer.
-                    waiting.send(answer).ok();
+                    waiting.answer.send(answer).ok();
                 }
             }
-            Output::Append { id, journal, expect, facts } => self.host.append(id, journal, expect, facts),
+            Output::Append { id, journal, expect, facts, client } => {
+                let by = client.and_then(|client| self.clients.get(&client)).and_then(|waiting| waiting.by);
+                let append = Append { id, journal, expect, facts, noted: Noted { written: wall_clock(), by } };
+                self.host.append(append);
+            }
             Output::Limit(allowed) => {
                 tracing::debug!(?allowed, "limits");
                 self.throttles.sending.set(allowed.sending);

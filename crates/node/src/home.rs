@@ -23,6 +23,8 @@ pub(crate) const ROOT: &str = "root.signed";
 pub(crate) const NODE: &str = "node.json";
 /// What an operator knows of the fleet, JSON.
 pub(crate) const FLEET: &str = "fleet.json";
+/// How far an operator has seen the journals, JSON.
+pub(crate) const AUDIT: &str = "audit.json";
 /// The operator's signing key: 64 hexadecimal digits.
 pub(crate) const OPERATOR_KEY: &str = "operator.key";
 /// The fleet's root key: 64 hexadecimal digits.

@@ -7,6 +7,7 @@
 //! | `GET /v1/events` | [`crate::api::EventLine`]s as they happen |
 //! | `POST /v1/orders` | takes a [`crate::api::OrderRequest`], answers [`crate::api::Ordered`] |
 //! | `POST /v1/directives` | takes a [`crate::api::DirectiveRequest`], answers nothing |
+//! | `GET /v1/journal/fleet/GENERATION/INDEX`, `.../datacenter/...` | [`crate::api::JournalPage`] |
 //! | `POST /v1/verify/APP` | [`crate::api::Verification`] |
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
@@ -52,6 +53,7 @@ type Answer = Response<BoxBody<Bytes, Infallible>>;
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(desk: Arc<Desk>, peer: Peer, stream: Stream) {
+    let desk = Arc::new(desk.for_member(peer.node));
     let service = service_fn(move |request| {
         let desk = desk.clone();
         async move { Ok::<_, Infallible>(answer(&desk, peer, request).await) }
@@ -83,6 +85,9 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::GET, ["v1", "status"]) => Ok(json(&desk.status().await?)),
         (&Method::GET, ["v1", "watch"]) => Ok(watch(desk.clone())),
         (&Method::GET, ["v1", "events"]) => Ok(events(desk)),
+        (&Method::GET, ["v1", "journal", journal, generation, index]) => {
+            Ok(json(&desk.journal(journal, [generation, index]).await?))
+        }
         (&Method::POST, ["v1", "orders"]) => Ok(json(&desk.order(&body(request).await?).await?)),
         (&Method::POST, ["v1", "verify", app]) => Ok(json(&desk.verify(app).await?)),
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),

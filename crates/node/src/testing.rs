@@ -82,12 +82,12 @@ pub(crate) fn answering(mut answer: impl FnMut(Request) -> Answer + Send + 'stat
     let (touch, changed) = watch::channel(0);
     tokio::spawn(async move {
         while let Some(incoming) = asked.recv().await {
-            if let Incoming::Ask { request, answer: to } = incoming {
+            if let Incoming::Ask { request, answer: to, .. } = incoming {
                 to.send(answer(request)).ok();
             }
         }
     });
-    (Handle { inbox, changed, events: broadcast::channel(8).0, sent: Arc::default() }, touch)
+    (Handle { inbox, changed, events: broadcast::channel(8).0, sent: Arc::default(), by: None }, touch)
 }
 
 /// A desk before such an engine.

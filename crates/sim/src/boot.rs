@@ -9,7 +9,7 @@ use crate::net::Nr;
 use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, World, nanos};
-use content::fact::{JournalName, Position};
+use content::fact::{JournalName, Noted, Position};
 use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role};
 use engine::Engine;
 use engine::door::{Config, DownReason, Held, Input, Recovered, Time};
@@ -110,7 +110,7 @@ impl World {
 
     fn append_first(&mut self, store: &mut Store<SimDisk>, journal: &JournalName, facts: &[Fact]) -> io::Result<()> {
         let first = Position { generation: 1, index: 0 };
-        store.append(journal, first, facts).map_err(|why| io::Error::other(format!("{why:?}")))?;
+        store.append(journal, first, facts, Noted::NOTHING).map_err(|why| io::Error::other(format!("{why:?}")))?;
         self.durability.appends(ORIGIN, journal, facts);
         self.durability.appended(ORIGIN, journal, facts, true);
         Ok(())

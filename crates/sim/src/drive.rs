@@ -11,7 +11,8 @@ use crate::plan::{Illness, ORIGIN};
 use crate::strikes::Strike;
 use crate::truth::Truth;
 use crate::world::{Happening, Leaving, Parcel, Worked, World, nanos};
-use content::{ContentId, Digested, Fact, NodeId, OrderId, PieceNo, ReleaseId, Role, Signed};
+use content::fact::Noted;
+use content::{ContentId, Digested, Fact, NodeId, OrderId, PieceNo, ReleaseId, Role, Signed, UnixTime};
 use engine::door::{
     AppendError, CloseReason, DownReason, Event, Input, Job, JobDone, JobError, JobId, Message, Moment, Output, Time,
 };
@@ -95,8 +96,9 @@ impl World {
                 self.start_writes(nr);
             }
             Output::Job { id, job } => self.queue_work(nr, Work::Job(id, job)),
-            Output::Append { id, journal, expect, facts } => {
-                self.queue_work(nr, Work::Append { id, journal, expect, facts });
+            Output::Append { id, journal, expect, facts, client: _ } => {
+                let noted = Noted { written: UnixTime(self.now / 1_000_000_000), by: None };
+                self.queue_work(nr, Work::Append { id, journal, expect, facts, noted });
             }
             Output::Answer { client, answer } => self.answered(nr, client, answer),
             Output::Limit(allowed) => {
@@ -436,12 +438,12 @@ impl World {
         run.working = true;
         let worked = match work {
             Work::Job(id, job) => self.work_job(nr, id, &job),
-            Work::Append { id, journal, expect, facts } => {
+            Work::Append { id, journal, expect, facts, noted } => {
                 self.durability.appends(nr, &journal, &facts);
                 let run = self.hosts[nr].run.as_mut();
                 let store = run.and_then(|run| run.store.as_mut());
                 let outcome = match store {
-                    Some(store) => store.append(&journal, expect, &facts),
+                    Some(store) => store.append(&journal, expect, &facts, noted),
                     None => Err(AppendError::Unavailable("a publisher has no journal".to_owned())),
                 };
                 if !self.hosts[nr].platter.is_on() {

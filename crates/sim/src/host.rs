@@ -3,7 +3,7 @@
 //! It holds what a driver holds (payloads that wait for a write, jobs that wait for their turn) and nothing that decides.
 
 use crate::disk::{Platter, SimDisk};
-use content::fact::{JournalName, Position};
+use content::fact::{JournalName, Noted, Position};
 use content::{ContentId, Fact, Labels, NodeId, PieceNo, Role};
 use engine::Engine;
 use engine::door::{AppendId, BufferId, Job, JobId};
@@ -75,7 +75,7 @@ pub(crate) struct Run {
 #[derive(Debug, Clone)]
 pub(crate) enum Work {
     Job(JobId, Job),
-    Append { id: AppendId, journal: JournalName, expect: Position, facts: Vec<Fact> },
+    Append { id: AppendId, journal: JournalName, expect: Position, facts: Vec<Fact>, noted: Noted },
     Checkpoint,
 }
 

@@ -3,9 +3,14 @@
 use crate::Store;
 use crate::disk::Disk;
 use crate::record::Change;
+use crate::record::Records;
 use content::Fact;
-use content::fact::{JournalName, Position};
-use engine::door::{AppendError, JobError};
+use content::fact::{Chain, JournalName, Noted, Position, Stamp};
+use engine::door::{AppendError, JobDone, JobError};
+use std::collections::BTreeMap;
+
+/// How many facts are read at once at most.
+const MOST: u32 = 1000;
 
 /// Where a journal without facts stands.
 const BEGINNING: Position = Position { generation: 1, index: 0 };
@@ -16,20 +21,55 @@ impl<D: Disk> Store<D> {
         journal: &JournalName,
         expect: Position,
         facts: &[Fact],
+        noted: Noted,
     ) -> Result<Position, AppendError> {
         let stands = self.positions.get(journal).copied().unwrap_or(BEGINNING);
         if stands != expect {
             return Err(AppendError::Conflict(stands));
         }
         let at = |nth: usize| Position { index: stands.index + nth as u64, ..stands };
-        let mut changes: Vec<Change> =
-            facts.iter().enumerate().map(|(nth, fact)| Change::fact(journal, at(nth), fact)).collect();
+        let mut chain = self.chains.get(journal).copied().unwrap_or_else(|| Chain::beginning(journal));
+        let mut changes = Vec::with_capacity(2 * facts.len() + 1);
+        for (nth, fact) in facts.iter().enumerate() {
+            chain = chain.after(at(nth), noted, fact);
+            changes.push(Change::fact(journal, at(nth), fact));
+            changes.push(Change::stamp(journal, at(nth), &Stamp { noted, chain }));
+        }
         let next = at(facts.len());
         changes.push(Change::position(journal, next));
         self.commit(&changes).map_err(|error| AppendError::Unavailable(in_words(error)))?;
         self.positions.insert(journal.clone(), next);
+        self.chains.insert(journal.clone(), chain);
         Ok(next)
     }
+
+    /// Facts of a journal as they stand there, in their order, at most so many from a position on.
+    pub(crate) fn read_journal(
+        &mut self,
+        journal: &JournalName,
+        from: Position,
+        most: u32,
+    ) -> Result<JobDone, JobError> {
+        let disk = |error: std::io::Error| JobError::Disk { why: format!("the journal cannot be read: {error}") };
+        let stands = self.positions.get(journal).copied().unwrap_or(BEGINNING);
+        let mut entries = self.state.entries(journal, from, most.min(MOST)).map_err(disk)?;
+        // What nobody was told of is not there.
+        entries.retain(|entry| entry.at < stands);
+        Ok(JobDone::Journal { entries, stands })
+    }
+}
+
+/// The chains that journals have after their last facts. What is noted beside the last one is believed; whoever wants to know whether
+/// it follows from all the others computes them again.
+pub(crate) fn chains(records: &Records) -> BTreeMap<JournalName, Chain> {
+    let mut chains = BTreeMap::new();
+    for (journal, at, fact) in &records.facts {
+        let before = chains.get(journal).copied().unwrap_or_else(|| Chain::beginning(journal));
+        let noted = records.stamps.get(&(journal.clone(), *at));
+        let chain = noted.map_or_else(|| before.after(*at, Noted::NOTHING, fact), |stamp| stamp.chain);
+        chains.insert(journal.clone(), chain);
+    }
+    chains
 }
 
 /// What people are told of a job that failed for want of a disk.

@@ -51,7 +51,7 @@ pub mod words;
 pub use disk::Disk;
 pub use target::laid_out_at;
 
-use content::fact::{JournalName, Position};
+use content::fact::{Chain, JournalName, Noted, Position};
 use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
@@ -142,6 +142,7 @@ pub struct Store<D: Disk> {
     /// The releases that are laid out.
     releases: BTreeMap<ReleaseId, Signed>,
     positions: BTreeMap<JournalName, Position>,
+    chains: BTreeMap<JournalName, Chain>,
     notes: Vec<String>,
     /// That a state was lost, until someone has dealt with it.
     lost: Option<String>,
@@ -194,14 +195,22 @@ impl<D: Disk> Store<D> {
             Job::Verify { app } => self.verify(app),
             Job::Collect { contents, releases } => self.collect(contents, releases),
             Job::Shun { peers } => self.shun(peers),
+            Job::Journal { journal, from, most } => self.read_journal(journal, *from, *most),
         }
     }
 
     /// Appends facts to a journal if it still stands at `expect`, durably, all or nothing. What could not be appended is
     /// taken back at once, or, while the disk does not even take that, before anything else is written; only a process
     /// that dies in between may find it there.
-    pub fn append(&mut self, journal: &JournalName, expect: Position, facts: &[Fact]) -> Result<Position, AppendError> {
-        self.append_facts(journal, expect, facts)
+    /// Beside each stands when it was written, and for whom.
+    pub fn append(
+        &mut self,
+        journal: &JournalName,
+        expect: Position,
+        facts: &[Fact],
+        noted: Noted,
+    ) -> Result<Position, AppendError> {
+        self.append_facts(journal, expect, facts, noted)
     }
 
     /// Makes the progress of every content that is under way durable. The driver calls this whenever

@@ -9,10 +9,11 @@
 //! s                                         the peers that are not to be dealt with
 //! f journal name, generation, index         a fact (numbers big-endian, so that keys rise with them)
 //! V                                         the version; stands there only once everything else does
+//! n journal name, generation, index         what is noted beside that fact; in a table of its own, which older software does not open
 //! ```
 
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
-use content::fact::{JournalName, Position};
+use content::fact::{Entry, JournalName, Position, Stamp};
 use content::{AppName, Bitmap, ContentId, ContentSpec, Fact, NodeId, OrderId, ReleaseId, Signed};
 use engine::door::{AppRecord, SHUNNED};
 use std::collections::BTreeMap;
@@ -138,10 +139,13 @@ pub(crate) struct Records {
     pub(crate) releases: BTreeMap<ReleaseId, Signed>,
     pub(crate) positions: BTreeMap<JournalName, Position>,
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
+    pub(crate) stamps: BTreeMap<(JournalName, Position), Stamp>,
     pub(crate) shunned: Vec<NodeId>,
 }
 
 const WHAT: &str = "key of the state file";
+/// The letter of what is noted beside facts.
+pub(crate) const STAMP: u8 = b'n';
 
 impl Records {
     /// Takes in one key and its value.
@@ -164,6 +168,9 @@ impl Records {
                 let (journal, position) = fact_key(id)?;
                 self.facts.push((journal, position, Fact::decode(value)?));
             }
+            STAMP => {
+                self.stamps.insert(fact_key(id)?, Stamp::decode(value)?);
+            }
             b's' => self.shunned = shunned(value)?,
             b'V' => {}
             other => return Err(Malformed::new(WHAT, format!("there is no sort of record {other}"))),
@@ -179,8 +186,18 @@ impl Records {
         let (ghosts, facts) = std::mem::take(&mut self.facts).into_iter().partition(is_ghost);
         self.facts = facts;
         let ghosts: Vec<(JournalName, Position, Fact)> = ghosts;
-        ghosts.iter().map(|(journal, at, _)| Change::no_fact(journal, *at)).collect()
+        let gone = |(journal, at, _): &(JournalName, Position, Fact)| {
+            self.stamps.remove(&(journal.clone(), *at));
+            [Change::no_fact(journal, *at), Change::no_stamp(journal, *at)]
+        };
+        ghosts.iter().flat_map(gone).collect()
     }
+}
+
+/// An entry of a journal, from its key, the fact and what is noted beside it.
+pub(crate) fn entry(key: &[u8], fact: &[u8], stamp: Option<&[u8]>) -> Result<Entry, Malformed> {
+    let (_, at) = fact_key(key.get(1..).unwrap_or_default())?;
+    Ok(Entry { at, fact: Fact::decode(fact)?, stamp: stamp.map(Stamp::decode).transpose()? })
 }
 
 fn fact_key(id: &[u8]) -> Result<(JournalName, Position), Malformed> {
@@ -236,6 +253,14 @@ impl Change {
         Self { value: Some(fact.encode()), ..Self::no_fact(journal, at) }
     }
 
+    pub(crate) fn stamp(journal: &JournalName, at: Position, stamp: &Stamp) -> Self {
+        Self { value: Some(stamp.encode()), ..Self::no_stamp(journal, at) }
+    }
+
+    pub(crate) fn no_stamp(journal: &JournalName, at: Position) -> Self {
+        Self { key: placed(STAMP, journal, at), value: None }
+    }
+
     pub(crate) fn shunned(peers: &[NodeId]) -> Self {
         let mut value = Encoder::new();
         value.list(peers.iter());
@@ -243,11 +268,16 @@ impl Change {
     }
 
     pub(crate) fn no_fact(journal: &JournalName, at: Position) -> Self {
-        let mut key = key(b'f', journal);
-        key.extend_from_slice(&at.generation.to_be_bytes());
-        key.extend_from_slice(&at.index.to_be_bytes());
-        Self { key, value: None }
+        Self { key: placed(b'f', journal, at), value: None }
     }
+}
+
+/// The key of a fact, and of what is noted beside it.
+pub(crate) fn placed(letter: u8, journal: &JournalName, at: Position) -> Vec<u8> {
+    let mut key = key(letter, journal);
+    key.extend_from_slice(&at.generation.to_be_bytes());
+    key.extend_from_slice(&at.index.to_be_bytes());
+    key
 }
 
 fn key(letter: u8, id: &impl Encode) -> Vec<u8> {

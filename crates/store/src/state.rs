@@ -9,13 +9,18 @@
 use crate::backend::{Backend, Fault};
 use crate::disk::{Disk, Name};
 use crate::ground::{if_there, ours};
-use crate::record::{Change, Records};
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use crate::record::{Change, Records, STAMP, entry, placed};
+use content::fact::{Entry, JournalName, Position};
+use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 
+type ReadOnlyTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding");
+/// What is noted beside facts: software of before does not open it, and goes on with what it knows.
+const STAMPS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding stamps");
 /// Memory for redb's cache, in bytes: its default is larger than an agent should be.
 const CACHE: usize = 1 << 20;
 /// A commit that has begun is rewritten from a copy in parts of this length, in bytes.
@@ -123,6 +128,16 @@ impl<D: Disk> State<D> {
         Err(error)
     }
 
+    /// Facts of a journal in their order, at most so many from a position on.
+    pub(crate) fn entries(&mut self, journal: &JournalName, from: Position, most: u32) -> io::Result<Vec<Entry>> {
+        let fault = self.fault.clone();
+        let database = self.believed()?;
+        read_entries(database, journal, from, most).map_err(|error| match error {
+            Unreadable::Database(error) => plain(&error, &fault),
+            other => io::Error::other(other.to_string()),
+        })
+    }
+
     /// The database, once it holds what was reported to stand, and nothing else.
     fn believed(&mut self) -> io::Result<&Database> {
         if self.database.is_none() {
@@ -151,6 +166,12 @@ impl<D: Disk> State<D> {
             records.add(key.value(), value.value())?;
         }
         drop(table);
+        if let Some(stamps) = open_stamps(&database)? {
+            for stamp in stamps.iter().map_err(redb::Error::from)? {
+                let (key, value) = stamp.map_err(redb::Error::from)?;
+                records.add(key.value(), value.value())?;
+            }
+        }
         self.database = Some(database);
         if ready { Ok(records) } else { Err(Unreadable::Unfinished) }
     }
@@ -215,6 +236,39 @@ fn open_database<D: Disk>(backend: Backend<D>, fault: &Mutex<Fault>) -> io::Resu
     opened.map_err(|error| plain(&error.into(), fault))
 }
 
+/// What is noted beside facts, where anything is.
+fn open_stamps(database: &Database) -> Result<Option<ReadOnlyTable>, redb::Error> {
+    match database.begin_read()?.open_table(STAMPS) {
+        Ok(stamps) => Ok(Some(stamps)),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn read_entries(
+    database: &Database,
+    journal: &JournalName,
+    from: Position,
+    most: u32,
+) -> Result<Vec<Entry>, Unreadable> {
+    let last = Position { generation: u64::MAX, index: u64::MAX };
+    let (first, last) = (placed(b'f', journal, from), placed(b'f', journal, last));
+    let table = database.begin_read().map_err(redb::Error::from)?.open_table(TABLE).map_err(redb::Error::from)?;
+    let stamps = open_stamps(database)?;
+    let facts = table.range(first.as_slice()..=last.as_slice()).map_err(redb::Error::from)?;
+    let mut entries = Vec::new();
+    for found in facts.take(most as usize) {
+        let (key, fact) = found.map_err(redb::Error::from)?;
+        let mut beside = key.value().to_vec();
+        beside[0] = STAMP;
+        let stamp =
+            stamps.as_ref().map(|stamps| stamps.get(beside.as_slice())).transpose().map_err(redb::Error::from)?;
+        let stamp = stamp.flatten();
+        entries.push(entry(key.value(), fact.value(), stamp.as_ref().map(|stamp| stamp.value()))?);
+    }
+    Ok(entries)
+}
+
 /// Writes changes as one commit. Whoever is told that it failed is told what takes it back, too.
 fn write(database: &Database, changes: &[Change]) -> Result<(), (redb::Error, Vec<Change>)> {
     let (batch, undo) = begin(database, changes).map_err(|error| (error, Vec::new()))?;
@@ -226,8 +280,9 @@ fn begin(database: &Database, changes: &[Change]) -> Result<(WriteTransaction, V
     let batch = database.begin_write()?;
     let mut undo = Vec::with_capacity(changes.len());
     {
-        let mut table = batch.open_table(TABLE)?;
+        let (mut table, mut stamps) = (batch.open_table(TABLE)?, batch.open_table(STAMPS)?);
         for Change { key, value } in changes {
+            let table = if key.first() == Some(&STAMP) { &mut stamps } else { &mut table };
             let before = match value {
                 Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                 None => table.remove(key.as_slice())?,

@@ -562,9 +562,9 @@ impl Engine {
 
     pub(crate) fn catalog_next(&mut self, now: Time, next: Next) {
         match next {
-            Next::Append(journal, expect, facts) => {
+            Next::Append { journal, expect, facts, client } => {
                 let id = self.append_id();
-                self.out.push_back(Output::Append { id, journal, expect, facts });
+                self.out.push_back(Output::Append { id, journal, expect, facts, client });
             }
             Next::Settled(settled) => self.settled(now, *settled),
         }
@@ -801,6 +801,9 @@ impl Engine {
                 self.answer(client, Answer::Status(Box::new(status)));
             }
             Request::Verify { app } => self.audit(now, client, &app),
+            Request::Journal { journal, from, most } => {
+                self.job(Errand::Journal(client), Job::Journal { journal, from, most });
+            }
             Request::IssueToken { token, secret, uses, expires, role, labels } => {
                 let fact = Fact::TokenIssued { token, secret, uses, expires, role, labels };
                 self.propose(Proposal::IssueToken { client, fact });

@@ -9,7 +9,7 @@ use super::shelf::Shelf;
 use super::writers::{Write, Writers};
 use crate::disk::RealDisk;
 use crate::runner::Runner;
-use content::fact::{JournalName, Position};
+use content::fact::{JournalName, Noted, Position};
 use content::{ContentId, Fact, PieceNo};
 use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -22,9 +22,20 @@ use tokio::task::JoinSet;
 /// Something for the store's thread.
 enum Work {
     Job(JobId, Job),
-    Append(AppendId, JournalName, Position, Vec<Fact>),
+    Append(Append),
     /// Make progress durable, so that a kill loses little.
     Checkpoint,
+}
+
+/// Facts on their way into a journal.
+pub(crate) struct Append {
+    pub(crate) id: AppendId,
+    pub(crate) journal: JournalName,
+    /// Where it must still stand.
+    pub(crate) expect: Position,
+    pub(crate) facts: Vec<Fact>,
+    /// What stands beside them.
+    pub(crate) noted: Noted,
 }
 
 /// The doer of jobs.
@@ -70,16 +81,16 @@ impl Host {
     }
 
     /// Begins an append; `Appended` follows.
-    pub(crate) fn append(&self, id: AppendId, journal: JournalName, expect: Position, facts: Vec<Fact>) {
+    pub(crate) fn append(&self, append: Append) {
         match self {
             Self::Store(host) => {
                 // At an origin this is the end of the rush (a release was ordered): see `run`.
                 host.shelf.forget();
-                host.give(Work::Append(id, journal, expect, facts));
+                host.give(Work::Append(append));
             }
             Self::Publisher(inbox) => {
                 let outcome = Err(AppendError::Unavailable("a publisher has no journal".to_owned()));
-                answer(inbox.clone(), Input::Appended { append: id, outcome });
+                answer(inbox.clone(), Input::Appended { append: append.id, outcome });
             }
         }
     }
@@ -209,8 +220,8 @@ fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &I
     for work in queue {
         match work {
             Work::Job(id, job) => tell(Input::Done { job: id, result: run(store, &job) }),
-            Work::Append(id, journal, expect, facts) => {
-                tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts) });
+            Work::Append(Append { id, journal, expect, facts, noted }) => {
+                tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts, noted) });
             }
             Work::Checkpoint => {
                 brake.begun();

@@ -42,6 +42,8 @@ pub(crate) enum Incoming {
     Ask {
         /// What.
         request: Request,
+        /// Whose certificate asks, if anyone's.
+        by: Option<NodeId>,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
     },

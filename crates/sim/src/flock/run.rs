@@ -831,7 +831,7 @@ impl<'a> Flock<'a> {
             Job::Collect { .. } => (model.job, 0, How::Collected),
             Job::Shun { .. } => (model.job, 1, How::Shunned),
             // The releases of a flock have no commands and no probes.
-            Job::Verify { .. } | Job::Hook { .. } | Job::Probe { .. } | Job::GiveUp { .. } => {
+            Job::Verify { .. } | Job::Hook { .. } | Job::Probe { .. } | Job::GiveUp { .. } | Job::Journal { .. } => {
                 (model.job, 0, How::Refused)
             }
         };

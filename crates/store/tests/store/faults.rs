@@ -3,7 +3,7 @@
 use crate::memory::{Bad, Crash, Memory, name};
 use crate::world::*;
 use content::PieceNo;
-use content::fact::{JournalName, Position};
+use content::fact::{Chain, JournalName, Noted, Position, Stamp};
 use content::{Digest, Fact, NodeId};
 use engine::door::{AppendError, Recovered};
 use engine::door::{Job, JobDone, JobError};
@@ -250,7 +250,7 @@ fn an_error_of_any_call_while_the_store_opens_costs_nothing() {
     const NUMBERS: [(&str, i32); 5] = [("EIO", 5), ("ENOMEM", 12), ("EACCES", 13), ("ENFILE", 23), ("EMFILE", 24)];
     let [old, _] = releases();
     let start = running(&old);
-    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)]).expect("a good day");
+    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)], NOTED).expect("a good day");
     let start = start.crash(Crash::Forget);
     let mut refusals = 0;
     for (which, number) in NUMBERS {
@@ -315,14 +315,14 @@ fn a_lost_state_is_told_at_every_start_until_someone_dealt_with_it() {
 #[test]
 fn an_append_that_was_reported_failed_never_comes_back() {
     let start = new_disk();
-    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1)]).expect("a good day");
+    opened(&start).append(&JournalName::Fleet, at(0), &[fact(1)], NOTED).expect("a good day");
     let start = start.crash(Crash::Forget);
     let mut strikes = 0;
     for (sync, nth) in [true, false].into_iter().flat_map(|sync| (0..).map(move |nth| (sync, nth)).take(60)) {
         let disk = start.copy();
         let mut store = opened(&disk);
         disk.plan(nth, if sync { Bad::Sync } else { Bad::Error(5) });
-        let outcome = store.append(&JournalName::Fleet, at(1), &[fact(2), fact(3)]);
+        let outcome = store.append(&JournalName::Fleet, at(1), &[fact(2), fact(3)], NOTED);
         if !disk.relieve() {
             continue;
         }
@@ -337,16 +337,17 @@ fn an_append_that_was_reported_failed_never_comes_back() {
             assert_eq!(told(&recovered), [fact(1)], "call {nth}, sync {sync}, {crash:?}");
             assert_eq!(store.notes(), [""; 0]);
         }
-        assert_eq!(store.append(&JournalName::Fleet, at(1), &[fact(4)]), Ok(at(2)), "call {nth}");
+        assert_eq!(store.append(&JournalName::Fleet, at(1), &[fact(4)], NOTED), Ok(at(2)), "call {nth}");
         for crash in [Crash::Keep, Crash::Forget] {
             let (mut store, recovered) = open(&disk.crash(crash)).expect("the store opens");
             assert_eq!(told(&recovered), [fact(1), fact(4)], "call {nth}, sync {sync}, {crash:?}");
-            assert_eq!(store.append(&JournalName::Fleet, at(2), &[fact(5)]), Ok(at(3)));
+            assert_eq!(store.append(&JournalName::Fleet, at(2), &[fact(5)], NOTED), Ok(at(3)));
         }
     }
     assert!(strikes > 5, "only {strikes} appends failed");
 }
 
+const STAMPS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding stamps");
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding");
 
 /// A state file outside of any disk.
@@ -384,23 +385,55 @@ fn last_fact(database: &redb::Database) -> (Vec<u8>, Vec<u8>) {
 
 /// Writes the last fact a second time, one place further, and leaves the journal where it stood.
 fn add_ghost(file: &mut Vec<u8>) {
+    rewrite(file, |database| {
+        let (mut key, value) = last_fact(database);
+        *key.last_mut().expect("an index") += 1;
+        let batch = database.begin_write().expect("memory");
+        batch.open_table(TABLE).expect("memory").insert(key.as_slice(), value.as_slice()).expect("memory");
+        batch.commit().expect("memory");
+    });
+}
+
+/// Takes out what is noted beside facts, as software of before noted nothing.
+fn forget_stamps(file: &mut Vec<u8>) {
+    rewrite(file, |database| {
+        let batch = database.begin_write().expect("memory");
+        assert!(batch.delete_table(STAMPS).expect("memory"), "there were some");
+        batch.commit().expect("memory");
+    });
+}
+
+/// Does something to a state file as a database.
+fn rewrite(file: &mut Vec<u8>, with: impl FnOnce(&redb::Database)) {
     let bytes = Bytes(Arc::new(redb::backends::InMemoryBackend::new()));
     bytes.set_len(file.len() as u64).and_then(|()| bytes.write(0, file)).expect("memory");
     let database = redb::Database::builder().create_with_backend(bytes.clone()).expect("a state file");
-    let (mut key, value) = last_fact(&database);
-    *key.last_mut().expect("an index") += 1;
-    let batch = database.begin_write().expect("memory");
-    batch.open_table(TABLE).expect("memory").insert(key.as_slice(), value.as_slice()).expect("memory");
-    batch.commit().expect("memory");
+    with(&database);
     drop(database);
     file.resize(bytes.len().expect("memory") as usize, 0);
     bytes.read(0, file).expect("memory");
 }
 
 #[test]
+fn a_journal_that_software_of_before_has_written_goes_on() {
+    let disk = new_disk();
+    opened(&disk).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)], NOTED).expect("a good day");
+    disk.rot(&disk.dir("home"), &name("state.redb"), forget_stamps);
+    let (mut store, recovered) = open(&disk).expect("the store opens");
+    assert_eq!((store.notes(), told(&recovered)), (&[][..], vec![fact(1), fact(2)]));
+    assert_eq!(store.append(&JournalName::Fleet, at(2), &[fact(3)], NOTED), Ok(at(3)));
+    let job = Job::Journal { journal: JournalName::Fleet, from: at(0), most: 9 };
+    let Ok(JobDone::Journal { entries, .. }) = store.run(&job) else { panic!("it is read") };
+    let chain = Chain::beginning(&JournalName::Fleet);
+    let chain = chain.after(at(0), Noted::NOTHING, &fact(1)).after(at(1), Noted::NOTHING, &fact(2));
+    let stamps: Vec<Option<Stamp>> = entries.iter().map(|entry| entry.stamp).collect();
+    assert_eq!(stamps, [None, None, Some(Stamp { noted: NOTED, chain: chain.after(at(2), NOTED, &fact(3)) })]);
+}
+
+#[test]
 fn facts_beyond_where_their_journal_stands_are_forgotten() {
     let disk = new_disk();
-    opened(&disk).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)]).expect("a good day");
+    opened(&disk).append(&JournalName::Fleet, at(0), &[fact(1), fact(2)], NOTED).expect("a good day");
     disk.rot(&disk.dir("home"), &name("state.redb"), add_ghost);
     assert_eq!(facts_in(&disk), 3);
     let (store, recovered) = open(&disk).expect("the store opens");

@@ -1,12 +1,12 @@
 //! Whole trips that go well.
 
-use crate::memory::{Crash, name};
+use crate::memory::{Crash, Memory, name};
 use crate::world::*;
-use content::fact::{JournalName, Position};
-use content::{Digest, Digested, Fact, NodeId, PieceNo};
+use content::fact::{Chain, Entry, JournalName, Noted, Position, Stamp};
+use content::{Digest, Digested, Fact, NodeId, PieceNo, UnixTime};
 use engine::door::{AppendError, Job, JobDone, JobError, SHUNNED};
 use store::disk::{Disk, FileKind};
-use store::{OpenError, PieceSource, ReadError};
+use store::{OpenError, PieceSource, ReadError, Store};
 
 #[test]
 fn a_tree_comes_out_as_it_went_in() {
@@ -154,19 +154,61 @@ fn journals_grow_only_where_they_stand_and_come_back() {
     let fact = |nth: u8| Fact::Revoked { node: NodeId(Digest::of(&[nth])) };
     let at = |index| Position { generation: 1, index };
     let fleet = JournalName::Fleet;
-    assert_eq!(store.append(&fleet, at(0), &[fact(1), fact(2)]), Ok(at(2)));
-    assert_eq!(store.append(&fleet, at(0), &[fact(3)]), Err(AppendError::Conflict(at(2))));
+    assert_eq!(store.append(&fleet, at(0), &[fact(1), fact(2)], NOTED), Ok(at(2)));
+    assert_eq!(store.append(&fleet, at(0), &[fact(3)], NOTED), Err(AppendError::Conflict(at(2))));
     let other = JournalName::Datacenter(content::Label::new("west").expect("a good label"));
-    assert_eq!(store.append(&other, at(0), &[fact(4)]), Ok(at(1)));
+    assert_eq!(store.append(&other, at(0), &[fact(4)], NOTED), Ok(at(1)));
     let numbers: Vec<Fact> = (0..200).map(|nth| fact(nth as u8)).collect();
-    assert_eq!(store.append(&fleet, at(2), &numbers), Ok(at(202)));
+    assert_eq!(store.append(&fleet, at(2), &numbers, NOTED), Ok(at(202)));
     let disk = disk.crash(Crash::Forget);
     let (mut store, recovered) = open(&disk).expect("the store opens");
     let of_fleet: Vec<_> = recovered.facts.iter().filter(|(journal, ..)| *journal == fleet).collect();
     assert_eq!(of_fleet.len(), 202);
     assert!(of_fleet.iter().zip(0..).all(|((_, position, _), index)| *position == at(index)));
     assert_eq!(of_fleet[1].2, fact(2));
-    assert_eq!(store.append(&other, at(1), &[fact(5)]), Ok(at(2)));
+    assert_eq!(store.append(&other, at(1), &[fact(5)], NOTED), Ok(at(2)));
+}
+
+/// A journal as it is read back, whole.
+fn read(store: &mut Store<Memory>, journal: &JournalName) -> Vec<Entry> {
+    let (mut entries, mut from) = (Vec::new(), Position { generation: 1, index: 0 });
+    loop {
+        let job = Job::Journal { journal: journal.clone(), from, most: 7 };
+        let Ok(JobDone::Journal { entries: page, stands }) = store.run(&job) else { panic!("it is read") };
+        assert!(page.len() <= 7, "no more than was asked for");
+        from.index += page.len() as u64;
+        entries.extend(page);
+        if from == stands {
+            return entries;
+        }
+    }
+}
+
+#[test]
+fn a_journal_tells_when_and_for_whom_each_fact_was_written_and_chains_them() {
+    let disk = new_disk();
+    let fact = |nth: u8| Fact::Revoked { node: NodeId(Digest::of(&[nth])) };
+    let at = |index| Position { generation: 1, index };
+    let here = JournalName::Datacenter(content::Label::new("west").expect("a good label"));
+    let mut store = opened(&disk);
+    assert_eq!(store.append(&here, at(0), &[fact(1)], NOTED), Ok(at(1)));
+    let bob = Noted { written: UnixTime(1234), by: Some(NodeId(Digest::of(b"bob"))) };
+    drop(store);
+    // The chain goes on where it was, over a restart.
+    let mut store = opened(&disk);
+    assert_eq!(store.append(&here, at(1), &(2..20).map(fact).collect::<Vec<_>>(), bob), Ok(at(19)));
+    assert_eq!(store.append(&JournalName::Fleet, at(0), &[fact(50)], bob), Ok(at(1)), "another journal, another chain");
+    let entries = read(&mut store, &here);
+    let mut chain = Chain::beginning(&here);
+    for (entry, nth) in entries.iter().zip(0..) {
+        let noted = if nth == 0 { NOTED } else { bob };
+        chain = chain.after(at(nth), noted, &fact(nth as u8 + 1));
+        assert_eq!(*entry, Entry { at: at(nth), fact: fact(nth as u8 + 1), stamp: Some(Stamp { noted, chain }) });
+    }
+    assert_eq!(entries.len(), 19);
+    let crashed = opened(&disk.crash(Crash::Forget)).run(&Job::Journal { journal: here, from: at(18), most: 9 });
+    let Ok(JobDone::Journal { entries: last, stands }) = crashed else { panic!("it is read") };
+    assert_eq!((last, stands), (entries[18..].to_vec(), at(19)), "from anywhere, and after a crash");
 }
 
 #[test]

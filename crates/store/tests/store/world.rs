@@ -1,6 +1,7 @@
 //! A publisher and a node without an engine: the jobs of a deploy in the order in which an engine gives them.
 
 use crate::memory::{Dir, Memory, name};
+use content::fact::Noted;
 use content::release::Instructions;
 use content::{
     AppName, ContentSpec, Digest, Digested, FleetId, Order, OrderId, PayloadKind, PieceNo, Release, ReleaseId, Signed,
@@ -15,6 +16,9 @@ use store::{OpenError, Options, PieceSource, Pieces, Store};
 
 /// A tree somewhere: by path, what stands there.
 pub(crate) type Listing = BTreeMap<String, String>;
+
+/// What is noted beside facts where nobody cares.
+pub(crate) const NOTED: Noted = Noted { written: UnixTime(1000), by: None };
 
 pub(crate) fn app() -> AppName {
     AppName::new("shop").expect("a good name")
