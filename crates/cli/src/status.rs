@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::words::{self, by_number};
 use clap::Args;
 use content::Selector;
-use node::api::{FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
+use node::api::{Ahead, FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
 use node::client::Client;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -85,6 +85,7 @@ fn lines(status: &FleetStatus) -> Vec<String> {
         escape(&status.datacenter),
         words::count(agents.len(), "agent")
     )];
+    lines.extend(status.ahead.iter().map(ahead_line));
     for rollout in &status.apps {
         lines.push(String::new());
         lines.extend(rollout_lines(rollout));
@@ -94,6 +95,18 @@ fn lines(status: &FleetStatus) -> Vec<String> {
     lines.extend(node_lines(status));
     lines.extend(crate::limit::lines(status));
     lines
+}
+
+/// That an origin knows less than its agents.
+fn ahead_line(ahead: &Ahead) -> String {
+    let agents = words::count(ahead.agents as usize, "agent");
+    format!(
+        "WARNING: {agents} had accepted epoch {} of {}, which this origin does not know: its state was lost, or an old copy was put \
+         back. They run what they ran, and follow nothing older; deploy {} again, and all follow that",
+        ahead.epoch,
+        escape(&ahead.app),
+        escape(&ahead.app)
+    )
 }
 
 fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {

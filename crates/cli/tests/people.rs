@@ -5,8 +5,8 @@ mod lab;
 #[path = "support/said.rs"]
 mod said;
 
-use lab::Lab;
-use said::{deploy, expect, text};
+use lab::{Lab, until};
+use said::{deploy, expect, live, text};
 use std::fs;
 
 fn history(lab: &Lab, more: &[&str]) -> Vec<serde_json::Value> {
@@ -33,7 +33,6 @@ fn history_tells_who_did_what_and_why_and_an_old_copy_of_it_is_noticed() {
     expect(&deploy(&lab, &source, &["-m", "the second"]), 0, "confirmed on 2 of 2 nodes");
     expect(&lab.operator(&["rollback", "-m", "it was too slow"]), 0, "confirmed on 2 of 2 nodes");
     expect(&lab.operator(&["token", "--label", "role=web"]), 0, "tiding1.");
-    drop(agents);
 
     let told = history(&lab, &[]);
     let of = |kind: &str, field: &str| -> Vec<String> {
@@ -56,4 +55,11 @@ fn history_tells_who_did_what_and_why_and_an_old_copy_of_it_is_noticed() {
     fs::write(&state, old).expect("a state file");
     lab.restart_origin();
     expect(&lab.operator(&["audit", "verify"]), 3, "not what you have seen here before");
+    until("both agents are back", || text(&lab.operator(&["status"]).stdout).contains("2 of 2 agents up"));
+    expect(&lab.operator(&["status"]), 0, "WARNING: 2 agents had accepted epoch 3 of app");
+    assert!(agents.iter().all(|agent| !live(agent).join("new").exists()), "nobody went anywhere");
+    // Whoever deploys again is above what the fleet has behind it.
+    expect(&deploy(&lab, &source, &["-m", "after the accident"]), 0, "confirmed on 2 of 2 nodes (epoch 4)");
+    assert!(agents.iter().all(|agent| live(agent).join("new").exists()));
+    assert!(!text(&lab.operator(&["status"]).stdout).contains("WARNING"));
 }

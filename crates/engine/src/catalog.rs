@@ -14,6 +14,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 /// How many scopes may have a limit: each is looked at for each node.
 const MAX_LIMITS: usize = 256;
 
+/// Of how many applications it is noted that a node has accepted orders which are not known here.
+const MAX_UNKNOWN: usize = 64;
+
 /// A journal that has no facts.
 const BEGINNING: Position = Position { generation: 1, index: 0 };
 
@@ -257,6 +260,19 @@ impl Catalog {
 
     pub(crate) fn newest(&self, app: &AppName) -> Option<&Newest> {
         self.orders.get(app)
+    }
+
+    /// Those of these epochs, of some applications, that are above the newest known and may come next; of a few, as each is a word of a peer.
+    pub(crate) fn unknown_epochs<'a>(
+        &self,
+        epochs: impl IntoIterator<Item = (&'a AppName, &'a u64)>,
+    ) -> BTreeMap<AppName, u64> {
+        let newest = |app: &AppName| self.orders.get(app).map_or(0, |newest| newest.order.epoch);
+        let is_next = |(app, epoch): &(&AppName, &u64)| {
+            **epoch > newest(app) && **epoch < newest(app).saturating_add(Order::MAX_EPOCH_STEP)
+        };
+        let unknown = epochs.into_iter().filter(is_next).take(MAX_UNKNOWN);
+        unknown.map(|(app, epoch)| (app.clone(), *epoch)).collect()
     }
 
     pub(crate) fn orders(&self) -> impl Iterator<Item = &Newest> {
@@ -572,5 +588,21 @@ mod tests {
             catalog.appended(Err(AppendError::Unavailable("disk full".to_owned()))).expect("it was under way");
         assert!(matches!(settled.outcome, Err(Refusal::Failed(why)) if why.contains("disk full")));
         assert_eq!(catalog.proposals(), 0);
+    }
+
+    #[test]
+    fn d3_words_of_peers_about_epochs_are_few_and_cannot_use_epochs_up() {
+        let catalog = Catalog::new(Label::new("here").expect("a plain label"));
+        let said = |said: &[(&str, u64)]| {
+            let said: Vec<(AppName, u64)> =
+                said.iter().map(|(app, epoch)| (AppName::new(app).expect("a plain name"), *epoch)).collect();
+            catalog.unknown_epochs(said.iter().map(|(app, epoch)| (app, epoch))).into_values().collect::<Vec<_>>()
+        };
+        assert_eq!(said(&[("web", 0), ("db", 7)]), [7]);
+        assert_eq!(said(&[("web", u64::MAX), ("db", Order::MAX_EPOCH_STEP)]), [] as [u64; 0]);
+        let many: Vec<(AppName, u64)> =
+            (0..1000).map(|nr| (AppName::new(&format!("app-{nr}")).expect("a plain name"), 1)).collect();
+        let noted = catalog.unknown_epochs(many.iter().map(|(app, epoch)| (app, epoch)));
+        assert_eq!(noted.len(), MAX_UNKNOWN);
     }
 }

@@ -1040,6 +1040,19 @@ pub struct FleetStatus {
     pub position: Option<Position>,
     /// How fast pieces may move.
     pub limits: LimitStatus,
+    /// Applications of which agents have accepted newer orders than stand in the origin's journal: its state was lost, or is an old copy.
+    pub ahead: Vec<Ahead>,
+}
+
+/// Orders that agents have accepted and the origin does not know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// Of which application.
+    pub app: AppName,
+    /// The highest epoch that any of them has accepted, as far as it may come next: a new order needs a higher one.
+    pub epoch: u64,
+    /// How many agents say so.
+    pub agents: u32,
 }
 
 /// How fast pieces may move in a fleet.

@@ -43,6 +43,32 @@ fn has_finished(fleet: &Fleet) -> bool {
 }
 
 #[test]
+fn d3_an_old_copy_of_an_origins_state_takes_nobody_back_and_says_how_far_the_fleet_is() {
+    for seed in 0..5 {
+        let mut fleet = Fleet::new(4, seed);
+        let first = settle(&mut fleet, "v1", 1, None);
+        let old = fleet.nodes[ORIGIN].disk.clone();
+        let second = settle(&mut fleet, "v2", 2, Some(id_of(&first)));
+        let third = settle(&mut fleet, "v3", 3, Some(id_of(&second)));
+        fleet.stop(ORIGIN);
+        fleet.nodes[ORIGIN].disk = old;
+        fleet.start(ORIGIN);
+        fleet.run_for(Duration::from_secs(20));
+        let live = |fleet: &Fleet, nr: usize| fleet.nodes[nr].disk.apps[&app()].live;
+        assert!(fleet.agents().into_iter().all(|nr| live(&fleet, nr) == Some(id_of(&third))), "seed {seed}");
+        let known = status(&mut fleet);
+        assert_eq!(known.ahead, [Ahead { app: app(), epoch: 3, agents: 4 }], "seed {seed}");
+        // An epoch that the fleet has behind it moves nobody; one above all of them everyone.
+        let again = sign_order(&order(2, &first, None));
+        fleet.request(ORIGIN, 77, Request::Order { order: again });
+        fleet.run_for(Duration::from_secs(5));
+        assert!(fleet.agents().into_iter().all(|nr| live(&fleet, nr) == Some(id_of(&third))), "seed {seed}");
+        settle(&mut fleet, "v4", 4, Some(id_of(&first)));
+        assert_eq!(status(&mut fleet).ahead, [], "seed {seed}");
+    }
+}
+
+#[test]
 fn a_second_deploy_a_rollback_and_its_rollback() {
     let mut fleet = Fleet::new(5, 1);
     let first = settle(&mut fleet, "v1", 1, None);

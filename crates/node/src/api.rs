@@ -32,6 +32,29 @@ pub struct FleetStatus {
     /// How fast pieces may move.
     #[serde(default)]
     pub limits: Limits,
+    /// Applications of which agents have accepted newer orders than this origin knows: its state was lost, or is an old copy.
+    #[serde(default)]
+    pub ahead: Vec<Ahead>,
+}
+
+/// Orders that agents have accepted and the origin does not know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ahead {
+    /// Of which application.
+    pub app: String,
+    /// The highest epoch that any of them has accepted.
+    pub epoch: u64,
+    /// How many agents have.
+    pub agents: u32,
+}
+
+impl FleetStatus {
+    /// The highest epoch of an application that anyone is known to have accepted; a new order needs a higher one.
+    pub fn epoch_of(&self, app: &str) -> u64 {
+        let ordered = self.apps.iter().filter(|rollout| rollout.app == app).map(|rollout| rollout.epoch);
+        let ahead = self.ahead.iter().filter(|ahead| ahead.app == app).map(|ahead| ahead.epoch);
+        ordered.chain(ahead).max().unwrap_or(0)
+    }
 }
 
 /// How fast pieces may move in a fleet, in bytes per second.
@@ -602,7 +625,9 @@ impl FleetStatus {
             release.runs = live.contains(&release.release);
         }
         let limits = status.limits.into();
-        Self { apps, nodes, position: status.position.map(Into::into), limits, ..me.clone() }
+        let ahead = |door::Ahead { app, epoch, agents }| Ahead { app: app.to_string(), epoch, agents };
+        let ahead = status.ahead.into_iter().map(ahead).collect();
+        Self { apps, nodes, position: status.position.map(Into::into), limits, ahead, ..me.clone() }
     }
 }
 

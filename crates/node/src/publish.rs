@@ -362,7 +362,7 @@ pub async fn rollback(
     let order = Order {
         fleet: keys.id,
         app: name,
-        epoch: rollout.epoch + 1,
+        epoch: status.epoch_of(app) + 1,
         release,
         fallback: None,
         // It goes back where it went, and nowhere else.
@@ -468,7 +468,8 @@ fn rollout_of<'a>(status: &'a FleetStatus, app: &AppName) -> Option<&'a RolloutS
 
 /// The newest epoch, and the release that most nodes have confirmed: what a failing rollout goes back to.
 fn standing_of(status: &FleetStatus, app: &AppName) -> Result<Standing, ClientError> {
-    let Some(rollout) = rollout_of(status, app) else { return Ok(Standing { epoch: 0, fallback: None }) };
+    let epoch = status.epoch_of(app.as_str());
+    let Some(rollout) = rollout_of(status, app) else { return Ok(Standing { epoch, fallback: None }) };
     let mut confirmed: BTreeMap<&str, usize> = BTreeMap::new();
     let of_app = status.nodes.iter().flat_map(|node| &node.apps).filter(|on| on.app == app.as_str());
     for release in of_app.filter_map(|on| on.confirmed.as_deref()) {
@@ -477,7 +478,7 @@ fn standing_of(status: &FleetStatus, app: &AppName) -> Result<Standing, ClientEr
     let named = |release: &str| rollout.releases.iter().any(|known| known.release == release);
     let most = confirmed.into_iter().filter(|(release, _)| named(release)).max_by_key(|(_, nodes)| *nodes);
     let fallback = most.map(|(release, _)| parsed(release)).transpose()?;
-    Ok(Standing { epoch: rollout.epoch, fallback })
+    Ok(Standing { epoch, fallback })
 }
 
 fn signing_key(home: &Path) -> Result<SigningKey, DeployError> {

@@ -4,7 +4,7 @@ use super::contents_of;
 use super::pace::Paces;
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
-    Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
+    Ahead, Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
     NodeStatus, Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::limits::{cap, lowest};
@@ -78,6 +78,8 @@ pub(super) struct Known {
     /// How long it was told to collect its news.
     pub(super) pace: Duration,
     apps: BTreeMap<AppName, AppStatus>,
+    /// Epochs that it had accepted when it came and that this origin did not know.
+    ahead: BTreeMap<AppName, u64>,
 }
 
 /// A `Verify` request that waits for its nodes.
@@ -104,6 +106,18 @@ impl OriginSide {
             clock: UnixTime(0),
             proven: BTreeSet::new(),
         }
+    }
+
+    /// Of which applications agents that are here have accepted newer orders than are known.
+    fn ahead(&self) -> Vec<Ahead> {
+        let mut all: BTreeMap<AppName, (u64, u32)> = BTreeMap::new();
+        for known in self.nodes.values().filter(|known| known.is_up) {
+            for (app, epoch) in self.catalog.unknown_epochs(&known.ahead) {
+                let (highest, agents) = all.entry(app).or_default();
+                (*highest, *agents) = (epoch.max(*highest), *agents + 1);
+            }
+        }
+        all.into_iter().map(|(app, (epoch, agents))| Ahead { app, epoch, agents }).collect()
     }
 
     fn learn(&mut self, fact: &Fact) {
@@ -215,6 +229,7 @@ impl Known {
             allotted: None,
             pace: Duration::ZERO,
             apps: BTreeMap::new(),
+            ahead: BTreeMap::new(),
         }
     }
 }
@@ -263,6 +278,7 @@ impl Engine {
         let known = origin.nodes.entry(peer).or_insert_with(|| Known::new(role, now));
         (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
         (known.is_sending, known.allotted, known.pace) = (false, None, Duration::ZERO);
+        known.ahead = origin.catalog.unknown_epochs(hello.floors.iter().map(|(app, epoch)| (app, epoch)));
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
         let changes = match (hello.listen, seen) {
@@ -897,6 +913,7 @@ impl Engine {
             nodes: origin.nodes.iter().map(|(node, known)| self.node_status(now, origin, *node, known)).collect(),
             position: Some(origin.catalog.position(&JournalName::Fleet)),
             limits: self.limit_status(),
+            ahead: origin.ahead(),
         }
     }
 
