@@ -1,7 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    deploy, direct, forget, history, join, limit, playground, rollback, running, status, stop, token, up, verify,
+    backup, deploy, direct, forget, history, join, limit, playground, rollback, running, status, stop, token, up,
+    verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -70,6 +71,10 @@ pub(crate) enum Command {
     History(history::History),
     /// Find out whether the journals are what was written into them
     Audit(history::Audit),
+    /// Write down all that it takes to be this origin again
+    Backup(backup::Backup),
+    /// Be the origin again of which there is a backup
+    Restore(backup::Restore),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
     /// See it work: an origin and agents as real processes on this machine

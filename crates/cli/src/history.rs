@@ -88,6 +88,9 @@ enum AuditVerb {
     The origin writes the journals; what it cannot do is sign for an operator, or change what you have verified once: how far \
     that is, and its chain, is kept beside your keys. Verify now and then, and from more than one operator's machine.")]
 struct Verify {
+    /// Remember what is there now, whatever was seen before: after a restore from a backup, once you have looked at the findings
+    #[arg(long)]
+    accept: bool,
     /// As JSON
     #[arg(long)]
     json: bool,
@@ -112,7 +115,7 @@ impl Verify {
         let (fleet, heads) = client::seen(&operator_home).map_err(asking)?;
         let client = Client::open(&operator_home).map_err(asking)?;
         let report = client.journals().await.map_err(asking)?.check(fleet, &heads);
-        if report.findings.is_empty() {
+        if report.findings.is_empty() || self.accept {
             client::remember(&operator_home, &report.heads).map_err(asking)?;
         }
         match self.json {
@@ -121,6 +124,10 @@ impl Verify {
         }
         match report.findings.len() {
             0 => Ok(()),
+            _ if self.accept => {
+                speak::note("what is there now is remembered; the findings above will not be told again where they are of before");
+                Ok(())
+            }
             found => Err(Failure::new(Kind::Refused, "the journals are not what was written into them")
                 .because(format!("{} above", words::count(found, "finding")))
                 .next(

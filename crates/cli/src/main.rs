@@ -4,6 +4,7 @@
 //! fleets here. Only this crate prints, and what came over the network is escaped before it is printed.
 
 mod arguments;
+mod backup;
 mod care;
 mod deploy;
 mod direct;
@@ -87,6 +88,8 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Limit(limit) => limit.run(settings).await,
         Command::History(history) => history.run(settings).await,
         Command::Audit(audit) => audit.run(settings).await,
+        Command::Backup(backup) => backup.run(settings).await,
+        Command::Restore(restore) => restore.run(settings),
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

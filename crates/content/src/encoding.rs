@@ -68,6 +68,8 @@ pub trait Encode: Sized {
 pub enum Document {
     /// Times and owners of a tree's entries.
     Attributes = b'A' as isize,
+    /// What an origin needs to be itself again.
+    Backup = b'B' as isize,
     /// What is to be done with a rollout.
     Directive = b'D' as isize,
     /// A fact of a journal.

@@ -13,6 +13,7 @@
 //! * a **content** is what a swarm moves: a blob, and the pieces that it names if it is a manifest ([`ContentSpec`]).
 
 pub mod attributes;
+pub mod backup;
 pub mod blob;
 pub mod care;
 pub mod cut;
@@ -30,6 +31,7 @@ pub mod selector;
 pub mod sign;
 mod spec;
 
+pub use backup::Backup;
 pub use blob::BlobRef;
 pub use digest::{Digest, Digested, Hasher};
 pub use directive::Directive;

@@ -97,6 +97,12 @@ impl Journals {
         std::iter::once((&JournalName::Fleet, self.fleet.as_slice())).chain(here)
     }
 
+    /// Whether they are of this fleet at all.
+    pub fn is_of(&self, fleet: FleetId) -> bool {
+        let first = self.fleet.first().map(|entry| &entry.fact);
+        matches!(first, Some(Fact::Rooted { root }) if FleetId(root.payload_digest()) == fleet)
+    }
+
     /// Everything in the order in which it was written.
     pub fn tell(&self) -> Vec<Told> {
         let names = Names::of(self);

@@ -357,6 +357,12 @@ struct Opened {
     targets: Dir,
 }
 
+/// Opens an empty store in a home that is being made.
+pub(crate) fn new_store(home: &Path) -> Result<Store<RealDisk>, StartError> {
+    let opened = open_directories(&home::store(home), Path::new("/"))?;
+    Ok(open_once(&opened, home)?.0)
+}
+
 fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
     let disk = Arc::new(RealDisk::new());
     let named = |path: &Path, error: std::io::Error| bad_home(format!("{}: {error}", path.display()));

@@ -5,7 +5,7 @@ use crate::disk::Disk;
 use crate::record::Change;
 use crate::record::Records;
 use content::Fact;
-use content::fact::{Chain, JournalName, Noted, Position, Stamp};
+use content::fact::{Chain, Entry, JournalName, Noted, Position, Stamp};
 use engine::door::{AppendError, JobDone, JobError};
 use std::collections::BTreeMap;
 
@@ -41,6 +41,27 @@ impl<D: Disk> Store<D> {
         self.positions.insert(journal.clone(), next);
         self.chains.insert(journal.clone(), chain);
         Ok(next)
+    }
+
+    pub(crate) fn take_over_facts(&mut self, journal: &JournalName, entries: &[Entry]) -> Result<(), AppendError> {
+        if let Some(stands) = self.positions.get(journal) {
+            return Err(AppendError::Conflict(*stands));
+        }
+        let Some(last) = entries.last() else { return Ok(()) };
+        // What was written after the backup was made is written by another generation: no position is used twice.
+        let next = Position { generation: last.at.generation + 1, index: last.at.index + 1 };
+        let mut chain = Chain::beginning(journal);
+        let mut changes = Vec::with_capacity(2 * entries.len() + 1);
+        for Entry { at, fact, stamp } in entries {
+            chain = stamp.map_or_else(|| chain.after(*at, Noted::NOTHING, fact), |stamp| stamp.chain);
+            changes.push(Change::fact(journal, *at, fact));
+            changes.extend(stamp.map(|stamp| Change::stamp(journal, *at, &stamp)));
+        }
+        changes.push(Change::position(journal, next));
+        self.commit(&changes).map_err(|error| AppendError::Unavailable(in_words(error)))?;
+        self.positions.insert(journal.clone(), next);
+        self.chains.insert(journal.clone(), chain);
+        Ok(())
     }
 
     /// Facts of a journal as they stand there, in their order, at most so many from a position on.

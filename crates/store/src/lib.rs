@@ -51,7 +51,7 @@ pub mod words;
 pub use disk::Disk;
 pub use target::laid_out_at;
 
-use content::fact::{Chain, JournalName, Noted, Position};
+use content::fact::{Chain, Entry, JournalName, Noted, Position};
 use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
@@ -211,6 +211,12 @@ impl<D: Disk> Store<D> {
         noted: Noted,
     ) -> Result<Position, AppendError> {
         self.append_facts(journal, expect, facts, noted)
+    }
+
+    /// Takes over a journal that stands nowhere here, with what is noted beside its facts, from a backup: durably, all or
+    /// nothing. From then on another generation writes it.
+    pub fn restore_journal(&mut self, journal: &JournalName, entries: &[Entry]) -> Result<(), AppendError> {
+        self.take_over_facts(journal, entries)
     }
 
     /// Makes the progress of every content that is under way durable. The driver calls this whenever

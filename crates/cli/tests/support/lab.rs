@@ -170,6 +170,11 @@ impl Lab {
         command
     }
 
+    /// Runs a command that needs no operator's home to its end.
+    pub fn operator_less(&self, words: &[&str]) -> Output {
+        program(&self.on).args(words).output().expect("the binary runs")
+    }
+
     /// Runs a command of the operator to its end.
     pub fn operator(&self, words: &[&str]) -> Output {
         self.operator_command(words).output().expect("the binary runs")

@@ -161,24 +161,25 @@ impl OriginSide {
             .collect()
     }
 
-    /// The contents that stay here: of what is being brought, and of every application its newest order's release and
-    /// fallback, and the last releases, as many as nodes keep besides the live one.
+    /// The contents that stay here.
     fn roots(&self) -> BTreeSet<ContentId> {
-        let mut roots: BTreeSet<ContentId> = self
-            .spreads
-            .values()
-            .flat_map(|spread| contents_of(&spread.release.release))
-            .map(|spec| spec.id())
-            .collect();
+        self.kept().iter().map(ContentSpec::id).collect()
+    }
+
+    /// What must be here: of what is being brought, and of every application its newest order's release and fallback, and the last
+    /// releases, as many as nodes keep besides the live one.
+    fn kept(&self) -> Vec<ContentSpec> {
+        let mut kept: Vec<ContentSpec> =
+            self.spreads.values().flat_map(|spread| contents_of(&spread.release.release)).collect();
         for newest in self.catalog.orders() {
             let ordered = [Some(newest.order.release), newest.order.fallback];
             let named = ordered.into_iter().flatten().filter_map(|id| self.catalog.release(id));
             let all: Vec<&Published> = self.catalog.releases_of(&newest.order.app).map(|(_, one)| one).collect();
             let keep = all.last().map_or(0, |last| usize::from(last.release.instructions.keep)) + 1;
             let last = all.iter().rev().take(keep).copied();
-            roots.extend(named.chain(last).flat_map(|one| contents_of(&one.release)).map(|spec| spec.id()));
+            kept.extend(named.chain(last).flat_map(|one| contents_of(&one.release)));
         }
-        roots
+        kept
     }
 
     fn labels(&self, node: NodeId) -> &Labels {
@@ -263,7 +264,10 @@ impl Engine {
         let Some(origin) = self.origin() else { return };
         origin.nodes.values_mut().for_each(|known| known.since = now);
         let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
+        let kept = origin.kept();
         apps.into_iter().for_each(|app| self.conduct_soon(now, app));
+        // Whoever begins anew with its journals alone gets back from the fleet what new machines, and a way back, need.
+        kept.into_iter().for_each(|content| self.swarm.want(now, content));
     }
 
     // Who is here.
