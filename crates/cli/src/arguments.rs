@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, direct, forget, history, join, limit, playground, rollback, running, status, stop, token, up,
-    verify,
+    backup, deploy, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop, token,
+    up, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -77,6 +77,10 @@ pub(crate) enum Command {
     Restore(backup::Restore),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
+    /// Print what a shell needs to complete commands and flags
+    Completions(manual::Completions),
+    /// Write the manual, a page for each command
+    Man(manual::Man),
     /// See it work: an origin and agents as real processes on this machine
     Playground(playground::Playground),
 }

@@ -18,6 +18,7 @@ mod homes;
 mod join;
 mod limit;
 mod logging;
+mod manual;
 mod parse;
 mod playground;
 mod publishing;
@@ -90,6 +91,8 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Audit(audit) => audit.run(settings).await,
         Command::Backup(backup) => backup.run(settings).await,
         Command::Restore(restore) => restore.run(settings),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(man) => man.run(),
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }
