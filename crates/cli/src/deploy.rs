@@ -5,12 +5,13 @@ use crate::escape::{escape, escape_lines};
 use crate::failure::{Failure, Kind};
 use crate::git::{self, Revision};
 use crate::parse;
-use crate::publishing::{Publishing, cannot_deploy, check_target};
+use crate::publishing::{Publishing, cannot_deploy, check_target, lines_left_out};
 use crate::settings::Settings;
 use crate::{speak, words};
 use clap::{Args, ValueEnum};
-use node::publish::{self, DeployOptions, Rehearsal};
+use node::publish::{self, DeployOptions, Patterns, Rehearsal};
 use node::selection::WhenAway;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ use std::time::Duration;
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
+    What the patterns in files called .tidingignore name (the syntax is that of .gitignore) is left out, and so are these \
+    files.\n\n\
     Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar.")]
 pub(crate) struct Deploy {
     /// The directory or file, or git:REV for a revision of the repository here, as it was committed
@@ -62,6 +65,9 @@ pub(crate) struct Deploy {
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
+    /// Publish everything, whatever the files .tidingignore in DIR say, and these files as well
+    #[arg(long)]
+    no_ignore: bool,
     /// Say what would be done, with all that would be refused, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -121,7 +127,7 @@ impl Deploy {
     async fn rehearse(&self, operator_home: &Path, source: &Path, options: &DeployOptions) -> Result<(), Failure> {
         let what = format!("cannot deploy {}", self.source.display());
         let rehearsed = publish::rehearse(operator_home, source, options, |_| {}).await;
-        let Rehearsal { selection, entries, bytes, notes, busy, waves, fallback } =
+        let Rehearsal { selection, entries, bytes, notes, left_out, busy, waves, fallback } =
             rehearsed.map_err(|error| cannot_deploy(&what, &error))?;
         if self.json {
             speak::json(&serde_json::json!({
@@ -131,6 +137,7 @@ impl Deploy {
                 "entries": entries,
                 "bytes": bytes,
                 "not_carried": notes,
+                "left_out": left_out.iter().map(|one| (&one.by, one.entries)).collect::<BTreeMap<_, _>>(),
                 "busy": busy,
                 "waves": waves,
                 "fallback": fallback,
@@ -141,6 +148,7 @@ impl Deploy {
         let mut lines =
             vec![format!("to         {selection}"), format!("read       {entries} entries, {}", words::size(bytes))];
         lines.extend(notes.iter().map(|note| format!("           not carried: {}", escape_lines(note))));
+        lines.extend(lines_left_out(&left_out));
         lines.push(format!("waves      {} of {}", waves.join(", "), words::count(selection.chosen, "agent")));
         lines.push(match fallback {
             Some(version) => format!("if it fails, they go back to {}", escape(&version)),
@@ -167,6 +175,7 @@ impl Deploy {
             is_sure: self.yes,
             is_resized: self.yes_size,
             limit: settings.limit(self.limit)?,
+            patterns: if self.no_ignore { Patterns::Overlooked } else { Patterns::Honoured },
             ..DeployOptions::new(&app, &self.to)
         });
         let makes_no_sense = |why| Failure::new(Kind::Usage, "this cannot be deployed").because(why);

@@ -9,7 +9,7 @@ use crate::screen::Screen;
 use crate::watching::{Seen, Watching};
 use crate::words;
 use node::client::Client;
-use node::publish::{self, DeployError, DeployOptions, Deployed, Progress};
+use node::publish::{self, DeployError, DeployOptions, Deployed, ImportError, LeftOut, Progress};
 use node::selection::{BadSelection, WhenAway};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -111,7 +111,10 @@ impl Scene {
                 self.screen.update(format!("reading    {}, {rate}", words::size(bytes)));
             }
             Progress::Selected(selection) => self.screen.keep(format!("to         {selection}")),
-            Progress::Found { entries, bytes, notes } => self.found(entries as usize, bytes, &notes),
+            Progress::Found { entries, bytes, notes, left_out } => {
+                self.found(entries as usize, bytes, &notes);
+                lines_left_out(&left_out).into_iter().for_each(|line| self.screen.keep(line));
+            }
             Progress::Submitted { release, version } => {
                 self.judge.goal.release = release.to_string();
                 self.stage = Stage::Submitted;
@@ -221,6 +224,9 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
     match error {
         DeployError::Invalid(why) => Failure::new(Kind::Usage, what).because_and_next(why),
         DeployError::Client(error) => Failure::asking(what, error),
+        DeployError::Import(error @ ImportError::Empty(_)) => Failure::new(Kind::Refused, what)
+            .because(error)
+            .next("correct the patterns there, or say --no-ignore to publish everything; nothing was published"),
         DeployError::Import(error) => {
             let changed = error.to_string().ends_with("changed while it was read");
             let next = match changed {
@@ -237,6 +243,15 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }
+}
+
+/// What was left out, and by which file of patterns: a line for each.
+pub(crate) fn lines_left_out(left_out: &[LeftOut]) -> Vec<String> {
+    let line = |LeftOut { by, entries }: &LeftOut| {
+        let entries = format!("{entries} {}", if *entries == 1 { "entry" } else { "entries" });
+        format!("left out   {entries} by {}", escape_lines(by))
+    };
+    left_out.iter().map(line).collect()
 }
 
 /// Refuses a path that no release may have, before anything is read.

@@ -33,6 +33,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use store::disk::Name;
 use store::import::{Found, Source};
+pub use store::import::{ImportError, LeftOut, Patterns};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -69,6 +70,8 @@ pub struct DeployOptions {
     pub is_resized: bool,
     /// How many bytes of pieces are sent in a second at most.
     pub limit: Option<Rate>,
+    /// Whether the tree's own patterns are honoured.
+    pub patterns: Patterns,
 }
 
 impl DeployOptions {
@@ -90,6 +93,7 @@ impl DeployOptions {
             is_sure: false,
             is_resized: false,
             limit: None,
+            patterns: Patterns::Honoured,
         }
     }
 }
@@ -137,6 +141,8 @@ pub enum Progress {
         bytes: u64,
         /// Things that are not carried and that people may want to know.
         notes: Vec<String>,
+        /// What the tree's own patterns left out.
+        left_out: Vec<LeftOut>,
     },
     /// Signed; the origin is being dialled.
     Submitted {
@@ -186,7 +192,7 @@ pub enum DeployError {
     Invalid(String),
     /// The tree cannot be published.
     #[error(transparent)]
-    Import(#[from] store::import::ImportError),
+    Import(#[from] ImportError),
     /// The origin could not be asked, or refused.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -233,9 +239,9 @@ pub async fn deploy(
     let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
     let began = Instant::now();
     let (status, selection, found, tree) = look(&client, source, &app, options, &mut progress).await?;
-    let (entries, bytes, notes) = (found.entries, found.size, found.notes.clone());
+    let (entries, bytes, notes, left_out) = (found.entries, found.size, found.notes.clone(), found.left_out.clone());
     progress(Progress::Selected(selection));
-    progress(Progress::Found { entries, bytes, notes });
+    progress(Progress::Found { entries, bytes, notes, left_out });
     // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier. And who is
     // there may have changed as well.
     let status = match began.elapsed() < FRESH {
@@ -267,6 +273,8 @@ pub struct Rehearsal {
     pub bytes: u64,
     /// Things that are not carried and that people may want to know.
     pub notes: Vec<String>,
+    /// What the tree's own patterns left out.
+    pub left_out: Vec<LeftOut>,
     /// What the origin would refuse it for now.
     pub busy: Option<String>,
     /// For how many agents each wave opens, those of earlier waves included.
@@ -299,6 +307,7 @@ pub async fn rehearse(
         entries: found.entries,
         bytes: found.size,
         notes: found.notes,
+        left_out: found.left_out,
         busy,
         waves: options.waves.iter().map(|wave| wave.of(chosen).min(chosen)).collect(),
         fallback: fallback.map(version),
@@ -315,8 +324,10 @@ async fn look(
     options: &DeployOptions,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
-    let (status, (found, tree)) =
-        tokio::try_join!(async { client.status().await.map_err(DeployError::from) }, read_tree(source, progress))?;
+    let (status, (found, tree)) = tokio::try_join!(
+        async { client.status().await.map_err(DeployError::from) },
+        read_tree(source, options.patterns, progress)
+    )?;
     let selection = make_sense(&status, app, options, &found)?;
     Ok((status, selection, found, tree))
 }
@@ -509,7 +520,11 @@ fn lock(home: &Path, app: &AppName, operator: &str) -> Result<File, DeployError>
 type Tree = Source<RealDisk>;
 
 /// Reads, cuts and hashes on threads of their own.
-async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result<(Found, Tree), DeployError> {
+async fn read_tree(
+    source: &Path,
+    patterns: Patterns,
+    progress: &mut impl FnMut(Progress),
+) -> Result<(Found, Tree), DeployError> {
     let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
     let path = std::fs::canonicalize(source).map_err(bad)?;
     let whole = || DeployError::Invalid("the root directory cannot be published as a whole".to_owned());
@@ -519,7 +534,7 @@ async fn read_tree(source: &Path, progress: &mut impl FnMut(Progress)) -> Result
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
     let (tell, mut told) = watch::channel(0);
     let reading = tokio::task::spawn_blocking(move || {
-        store::import::import_by(&Threads::all(), disk, parent, &name, &mut |bytes| {
+        store::import::import_by(&Threads::all(), patterns, disk, parent, &name, &mut |bytes| {
             tell.send_replace(bytes);
         })
     });

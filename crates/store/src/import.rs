@@ -6,11 +6,13 @@
 
 mod cutter;
 mod cutting;
+mod ignoring;
 mod judge;
 mod reading;
 mod source;
 mod walk;
 
+pub use ignoring::{IGNORE_FILE, LeftOut, Patterns};
 pub use source::Source;
 
 use crate::disk::{Disk, Name};
@@ -31,6 +33,8 @@ pub struct Found {
     pub size: u64,
     /// Things that are not carried and that people may want to know, escaped (an extended attribute, say).
     pub notes: Vec<String>,
+    /// What the tree's own patterns left out.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// Why a tree is not published. Every entry that is refused is named, not only the first.
@@ -39,6 +43,9 @@ pub enum ImportError {
     /// These entries may not be published; nothing was.
     #[error("{} cannot be published:\n{}", counted(.0.len()), .0.join("\n"))]
     Refused(Vec<String>),
+    /// There is something, and all of it is left out by these files of patterns.
+    #[error("all that is in it is left out, by {}", .0.join(", "))]
+    Empty(Vec<String>),
     /// The tree changed while it was read.
     #[error("{0} changed while it was read")]
     Changed(String),
@@ -62,25 +69,26 @@ fn counted(entries: usize) -> String {
 }
 
 /// Reads the file or directory `name` in `parent`: cuts, hashes, and keeps only where each piece stands. `progress` is
-/// called with the bytes read so far.
+/// called with the bytes read so far. The tree's own patterns are honoured.
 pub fn import<D: Disk>(
     disk: Arc<D>,
     parent: D::Dir,
     name: &Name,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    import_by(&OneHand, disk, parent, name, progress)
+    import_by(&OneHand, Patterns::Honoured, disk, parent, name, progress)
 }
 
 /// The same by several hands: what is found does not depend on how many they are.
 pub fn import_by<D: Disk>(
     hands: &dyn Hands,
+    patterns: Patterns,
     disk: Arc<D>,
     parent: D::Dir,
     name: &Name,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), hands);
+    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), hands, patterns);
     walk.read_tree(progress)?;
     walk.look_again()?;
     let read = walk.finish()?;

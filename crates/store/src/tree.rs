@@ -54,7 +54,7 @@ impl<D: Disk> Tree<D> {
 }
 
 /// Whether `path` is `above` or stands below it.
-fn holds(above: &[u8], path: &[u8]) -> bool {
+pub(crate) fn holds(above: &[u8], path: &[u8]) -> bool {
     match path.strip_prefix(above) {
         Some(rest) => above.is_empty() || rest.is_empty() || rest[0] == b'/',
         None => false,

@@ -1,6 +1,6 @@
 //! Serving what was published, from the tree itself, verified every time.
 
-use super::Found;
+use super::{Found, LeftOut};
 use crate::disk::{Disk, Name};
 use crate::tree::Tree;
 use crate::{PieceSource, ReadError};
@@ -30,6 +30,7 @@ pub(super) struct Read {
     /// The paths of the entries.
     pub(super) paths: Vec<Box<[u8]>>,
     pub(super) notes: Vec<String>,
+    pub(super) left_out: Vec<LeftOut>,
 }
 
 /// A tree that was read, and from which its pieces are served.
@@ -50,7 +51,7 @@ pub struct Source<D: Disk> {
 }
 
 pub(super) fn make<D: Disk>(disk: Arc<D>, parent: D::Dir, name: Name, read: Read) -> (Found, Source<D>) {
-    let Read { manifest, attributes, mut spots, paths, notes } = read;
+    let Read { manifest, attributes, mut spots, paths, notes, left_out } = read;
     let (blob, manifest_pages) = blob::build(&manifest.encode());
     let (attributes, attribute_pages) = blob::build(&attributes.encode());
     let (content, totals) = (manifest.spec(blob), manifest.totals());
@@ -58,7 +59,7 @@ pub(super) fn make<D: Disk>(disk: Arc<D>, parent: D::Dir, name: Name, read: Read
     let mut spot =
         |piece: &Piece| spots.remove(&piece.digest).expect("every piece was cut from somewhere, and stands once");
     let pieces = manifest.pieces.iter().map(|piece| (*piece, spot(piece))).collect();
-    let found = Found { content, attributes, entries: totals.entries, size: totals.size, notes };
+    let found = Found { content, attributes, entries: totals.entries, size: totals.size, notes, left_out };
     let source = Source {
         disk,
         parent,

@@ -1,11 +1,13 @@
 //! Walking a tree that is to be published, in path order, through handles, and once more to see that it stayed.
 
-use super::ImportError;
 use super::cutting::Cutting;
+use super::ignoring::Ignoring;
 use super::judge::{self, shown};
 use super::reading::{Bytes, Looked, Reader};
 use super::source::Read;
+use super::{IGNORE_FILE, ImportError, Patterns};
 use crate::disk::{Disk, FileKind, Meta, Name};
+use crate::ground::ours;
 use crate::hands::{Hands, each};
 use crate::tree::Tree;
 use content::attributes::{Attribute, Attributes};
@@ -53,13 +55,14 @@ pub(super) struct Walk<'a, D: Disk> {
     /// What may not be published, by path.
     refused: Vec<(Vec<u8>, String)>,
     noted: judge::Attributes,
+    ignoring: Ignoring,
     cutting: Cutting,
     /// The first entry of each file that has more than one name.
     linked: BTreeMap<(u64, u64), u32>,
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
-    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, hands: &'a dyn Hands) -> Self {
+    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, hands: &'a dyn Hands, patterns: Patterns) -> Self {
         let tree = Tree::new(disk.clone(), parent.clone(), name.clone());
         Self {
             disk,
@@ -70,6 +73,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             seen: Vec::new(),
             refused: Vec::new(),
             noted: judge::Attributes::default(),
+            ignoring: Ignoring::new(patterns),
             cutting: Cutting::new(Grain::of(0)),
             linked: BTreeMap::new(),
         }
@@ -84,7 +88,7 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
         self.read_files(progress)?;
         match self.refused.is_empty() {
-            true => Ok(()),
+            true => self.refuse_empty(),
             false => {
                 let mut refused = std::mem::take(&mut self.refused);
                 refused.sort_by(|(a, _), (b, _)| compare_paths(a, b));
@@ -93,18 +97,29 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
     }
 
+    /// A tree that its own patterns leave nothing of is a mistake in them.
+    fn refuse_empty(&self) -> Result<(), ImportError> {
+        let left_out = self.ignoring.left_out();
+        match self.seen.len() == 1 && !left_out.is_empty() {
+            true => Err(ImportError::Empty(left_out.into_iter().map(|one| one.by).collect())),
+            false => Ok(()),
+        }
+    }
+
     /// Takes in one entry; returns the paths in it if it is a directory.
     fn enter(&mut self, path: Vec<u8>) -> Result<Vec<Vec<u8>>, ImportError> {
         let (dir, name) = self.tree.place(&path).map_err(failed(&path))?;
         let meta = self.disk.metadata(&dir, &name).map_err(vanished(&path))?;
-        if !self.judge(&dir, &name, &path, &meta)? {
+        let is_left_out = !path.is_empty() && self.ignoring.leaves_out(&path, meta.kind == FileKind::Directory);
+        if is_left_out || !self.judge(&dir, &name, &path, &meta)? {
             return Ok(Vec::new());
         }
         let mut children = Vec::new();
         let sort = match meta.kind {
             FileKind::Directory => {
-                children = self.children(&path)?;
-                Sort::Directory(children.len() as u32)
+                let names;
+                (children, names) = self.children(&path)?;
+                Sort::Directory(names)
             }
             FileKind::Symlink => Sort::Symlink(self.disk.read_link(&dir, &name).map_err(vanished(&path))?),
             _ => self.file(&meta),
@@ -218,14 +233,27 @@ impl<'a, D: Disk> Walk<'a, D> {
         }
     }
 
-    fn children(&mut self, path: &[u8]) -> Result<Vec<Vec<u8>>, ImportError> {
+    /// The paths in a directory that may be published, and how many names it has.
+    fn children(&mut self, path: &[u8]) -> Result<(Vec<Vec<u8>>, u32), ImportError> {
         if path.split(|&byte| byte == b'/').count() > MAX_DEPTH {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), 0));
         }
         let listed = self.tree.directory(path).and_then(|dir| self.disk.list(&dir));
-        let names = self.readable(path, listed)?.unwrap_or_default();
+        let mut names = self.readable(path, listed)?.unwrap_or_default();
+        let count = names.len() as u32;
+        if let Some(patterns) = names.iter().position(|name| self.ignoring.is_patterns(name.as_bytes())) {
+            names.remove(patterns);
+            self.read_patterns(path)?;
+        }
         let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-        Ok(names.iter().map(|name| [path, slash, name.as_bytes()].concat()).collect())
+        Ok((names.iter().map(|name| [path, slash, name.as_bytes()].concat()).collect(), count))
+    }
+
+    fn read_patterns(&mut self, path: &[u8]) -> Result<(), ImportError> {
+        if let Err(wrong) = self.ignoring.enter(&*self.disk, &mut self.tree, path).map_err(vanished(path))? {
+            self.refused.extend(wrong.into_iter().map(|why| (path.to_vec(), why)));
+        }
+        Ok(())
     }
 
     /// Looks at every entry once more: the tree must be what it was when its first byte was read.
@@ -235,7 +263,21 @@ impl<'a, D: Disk> Walk<'a, D> {
             let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
             parts[part].iter().try_for_each(|seen| look_again(&*self.disk, &mut tree, seen))
         });
-        looked.into_iter().collect()
+        looked.into_iter().collect::<Result<(), _>>()?;
+        self.look_at_patterns_again()
+    }
+
+    /// What the patterns left out was left out by what they still say.
+    fn look_at_patterns_again(&self) -> Result<(), ImportError> {
+        let mut tree = Tree::new(self.disk.clone(), self.parent.clone(), self.name.clone());
+        for (directory, meta) in self.ignoring.read() {
+            let dir = tree.directory(directory).map_err(vanished(directory))?;
+            let now = self.disk.metadata(&dir, &ours(IGNORE_FILE)).map_err(vanished(directory))?;
+            if !unchanged(meta, &now) {
+                return Err(ImportError::Changed(shown(directory)));
+            }
+        }
+        Ok(())
     }
 
     /// What was read, for serving it.
@@ -246,7 +288,14 @@ impl<'a, D: Disk> Walk<'a, D> {
             |seen: &Seen| Attribute::nearest(seen.meta.mtime, seen.meta.mtime_nanos, seen.meta.uid, seen.meta.gid);
         let attributes = Attributes(self.seen.iter().map(attribute).collect());
         let paths = self.seen.into_iter().map(|seen| seen.path.into_boxed_slice()).collect();
-        Ok(Read { manifest, attributes, spots: self.cutting.spots, paths, notes: self.noted.notes() })
+        Ok(Read {
+            manifest,
+            attributes,
+            spots: self.cutting.spots,
+            paths,
+            notes: self.noted.notes(),
+            left_out: self.ignoring.left_out(),
+        })
     }
 }
 

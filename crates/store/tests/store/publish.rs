@@ -5,7 +5,8 @@ use crate::world::*;
 use content::PieceNo;
 use std::sync::Arc;
 use store::disk::Disk;
-use store::import::{ImportError, import};
+use store::hands::OneHand;
+use store::import::{Found, ImportError, Patterns, import, import_by};
 use store::{PieceSource, ReadError};
 
 fn publish_tree(fill: impl FnOnce(&Memory, &Dir)) -> (Memory, Result<(), ImportError>) {
@@ -196,4 +197,98 @@ fn what_is_published_does_not_depend_on_where_or_when() {
     });
     assert_eq!(one.found.content, later.found.content, "a fresh checkout is not a new content");
     assert_ne!(one.found.attributes, later.found.attributes);
+}
+
+fn found(disk: &Memory, patterns: Patterns) -> Result<Found, ImportError> {
+    import_by(&OneHand, patterns, Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {})
+        .map(|(found, _)| found)
+}
+
+/// A tree with things that nobody wants on a server.
+fn littered() -> Memory {
+    let disk = Memory::new();
+    let tree = disk.dir("tree");
+    disk.write_file(&tree, &name("app"), 0o755, &noise(1, 1000));
+    disk.write_file(&tree, &name(".tidingignore"), 0o644, b"/cache/\n*.log\n!keep.log\n\xe2\x98\x83*\n");
+    disk.write_file(&tree, &name("keep.log"), 0o644, b"kept");
+    disk.write_file(&tree, &name("a.log"), 0o644, b"left out");
+    disk.write_file(&disk.dir("tree/web"), &name("page"), 0o644, b"page");
+    disk.write_file(&disk.dir("tree/web"), &name(".tidingignore"), 0o644, b"tmp*\n");
+    disk.write_file(&disk.dir("tree/web"), &name([b"tmp".as_slice(), b"\xff"].concat()), 0o644, b"no text");
+    disk.write_file(&disk.dir("tree/cache"), &name("back\\slash"), 0o4755, b"");
+    disk.write_other(&disk.dir("tree/cache"), &name("talk"), "socket");
+    disk
+}
+
+#[test]
+fn what_patterns_name_is_left_out_and_neither_looked_into_nor_judged() {
+    let disk = littered();
+    disk.take_log();
+    let published = found(&disk, Patterns::Honoured).expect("what is left is a good tree");
+    assert_eq!(published.entries, 5, "the root, app, keep.log, web, web/page");
+    let told: Vec<String> = published.left_out.iter().map(|one| format!("{} {}", one.entries, one.by)).collect();
+    assert_eq!(told, ["2 .tidingignore", "1 web/.tidingignore"]);
+    // As if nothing of it had ever been there.
+    let clean = Memory::new();
+    clean.write_file(&clean.dir("tree"), &name("app"), 0o755, &noise(1, 1000));
+    clean.write_file(&clean.dir("tree"), &name("keep.log"), 0o644, b"kept");
+    clean.write_file(&clean.dir("tree/web"), &name("page"), 0o644, b"page");
+    assert_eq!(published.content, found(&clean, Patterns::Honoured).expect("a good tree").content);
+    let Err(ImportError::Refused(all)) = found(&disk, Patterns::Overlooked) else {
+        panic!("what is in cache is judged")
+    };
+    assert_eq!(all.len(), 2, "{all:?}");
+}
+
+#[test]
+fn without_patterns_everything_is_published_and_their_files_too() {
+    let disk = littered();
+    disk.remove_file(&disk.dir("tree/cache"), &name("back\\slash")).expect("a test's disk");
+    disk.remove_file(&disk.dir("tree/cache"), &name("talk")).expect("a test's disk");
+    let all = found(&disk, Patterns::Overlooked).expect("a good tree");
+    assert_eq!((all.entries, all.left_out.len()), (10, 0));
+}
+
+#[test]
+fn patterns_that_make_no_sense_are_all_named_and_nothing_is_published() {
+    let all = refusals(|disk, tree| {
+        disk.write_file(tree, &name("app"), 0o755, b"app");
+        disk.write_file(tree, &name(".tidingignore"), 0o644, b"fine\n[a\n{b,c}\n");
+        disk.write_file(&disk.dir("tree/long"), &name(".tidingignore"), 0o644, &vec![b'a'; 10 << 20]);
+        disk.symlink(&disk.dir("tree/odd"), &name(".tidingignore"), b"/etc/passwd").expect("a test's disk");
+        disk.write_file(&disk.dir("tree/raw"), &name(".tidingignore"), 0o644, b"\xff\n");
+    });
+    let begins = [
+        ".tidingignore: line 2, \"[a\": unclosed character class",
+        ".tidingignore: line 3, \"{b,c}\": braces",
+        "long/.tidingignore: has 10.0 MiB, and patterns have 64.0 KiB at most",
+        "odd/.tidingignore: is no file",
+        "raw/.tidingignore: line 1, \"\\xff\": it is not UTF-8",
+    ];
+    assert_eq!(all.len(), begins.len(), "{all:#?}");
+    assert!(all.iter().zip(begins).all(|(found, begin)| found.starts_with(begin)), "{all:#?}");
+}
+
+#[test]
+fn a_tree_of_which_all_is_left_out_is_refused() {
+    let (_, result) = publish_tree(|disk, tree| {
+        disk.write_file(tree, &name("app"), 0o755, b"app");
+        disk.write_file(tree, &name(".tidingignore"), 0o644, b"*\n");
+    });
+    assert!(matches!(&result, Err(ImportError::Empty(by)) if by == &[".tidingignore"]), "{result:?}");
+    let (_, empty) = publish_tree(|_, _| {});
+    assert!(empty.is_ok(), "a directory that is empty by itself is one");
+}
+
+#[test]
+fn patterns_that_change_while_a_tree_is_read_are_noticed() {
+    let disk = littered();
+    let change = disk.clone();
+    let mut progress = |_| {
+        let tree = change.dir("tree");
+        let file = change.open_write(&tree, &name(".tidingignore")).expect("a test's disk");
+        change.write_at(&file, b"/app", 0).expect("a test's disk");
+    };
+    let read = import(Arc::new(disk.clone()), disk.root(), &name("tree"), &mut progress).map(drop);
+    assert!(matches!(read, Err(ImportError::Changed(_))), "{read:?}");
 }
