@@ -1,7 +1,7 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop, token,
+    backup, deploy, diff, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop, token,
     up, verify,
 };
 use clap::{Parser, Subcommand};
@@ -47,6 +47,8 @@ pub(crate) enum Command {
     Run(running::Run),
     /// Put a directory or a file at a path on every node
     Deploy(Box<deploy::Deploy>),
+    /// Show what a deploy of a directory or a file would change
+    Diff(diff::Diff),
     /// Show where every node stands
     Status(status::Status),
     /// Order an application back to a release that was published before

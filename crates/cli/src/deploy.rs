@@ -7,7 +7,7 @@ use crate::git::{self, Revision};
 use crate::parse;
 use crate::publishing::{Publishing, cannot_deploy, check_target, lines_left_out};
 use crate::settings::Settings;
-use crate::{speak, words};
+use crate::{diff, speak, words};
 use clap::{Args, ValueEnum};
 use node::publish::{self, DeployOptions, Patterns, Rehearsal};
 use node::selection::WhenAway;
@@ -127,7 +127,7 @@ impl Deploy {
     async fn rehearse(&self, operator_home: &Path, source: &Path, options: &DeployOptions) -> Result<(), Failure> {
         let what = format!("cannot deploy {}", self.source.display());
         let rehearsed = publish::rehearse(operator_home, source, options, |_| {}).await;
-        let Rehearsal { selection, entries, bytes, notes, left_out, busy, waves, fallback } =
+        let Rehearsal { selection, entries, bytes, notes, left_out, busy, waves, fallback, changes } =
             rehearsed.map_err(|error| cannot_deploy(&what, &error))?;
         if self.json {
             speak::json(&serde_json::json!({
@@ -141,6 +141,8 @@ impl Deploy {
                 "busy": busy,
                 "waves": waves,
                 "fallback": fallback,
+                "would_send": changes.as_ref().ok().map(|changes| changes.would_send),
+                "changes": changes.as_ref().ok().map(|changes| changes.changes.len()),
             }));
             return Ok(());
         }
@@ -149,6 +151,10 @@ impl Deploy {
             vec![format!("to         {selection}"), format!("read       {entries} entries, {}", words::size(bytes))];
         lines.extend(notes.iter().map(|note| format!("           not carried: {}", escape_lines(note))));
         lines.extend(lines_left_out(&left_out));
+        lines.push(match &changes {
+            Ok(changes) => format!("changes    {}", diff::summary(changes)),
+            Err(why) => format!("changes    {}", escape(why)),
+        });
         lines.push(format!("waves      {} of {}", waves.join(", "), words::count(selection.chosen, "agent")));
         lines.push(match fallback {
             Some(version) => format!("if it fails, they go back to {}", escape(&version)),

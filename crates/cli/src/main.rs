@@ -7,6 +7,7 @@ mod arguments;
 mod backup;
 mod care;
 mod deploy;
+mod diff;
 mod direct;
 mod escape;
 mod failure;
@@ -77,6 +78,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Join(join) => join.run(settings).await,
         Command::Run(run) => run.run(settings).await,
         Command::Deploy(deploy) => deploy.run(settings).await,
+        Command::Diff(diff) => diff.run(settings).await,
         Command::Status(status) => status.run(settings).await,
         Command::Rollback(rollback) => rollback.run(settings).await,
         Command::Verify(verify) => verify.run(settings).await,

@@ -1,4 +1,4 @@
-//! Files as applications need them: what is left out of a tree.
+//! Files as applications need them: what is left out of a tree, and what a deploy of it would change.
 
 #[path = "support/lab.rs"]
 mod lab;
@@ -7,7 +7,9 @@ mod said;
 
 use lab::Lab;
 use said::{deploy, expect, live};
+use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn what_tidingignore_names_stays_here_and_its_mistakes_are_named() {
@@ -31,4 +33,44 @@ fn what_tidingignore_names_stays_here_and_its_mistakes_are_named() {
     assert!(agent.shows(&source), "everything, the patterns too");
     fs::write(source.join(".tidingignore"), "*\n").expect("a file");
     expect(&deploy(&lab, &source, &[]), 3, "all that is in it is left out, by .tidingignore");
+}
+
+#[test]
+fn what_a_deploy_would_change_is_named_beforehand() {
+    let lab = Lab::new();
+    let _agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 3 << 20, 1);
+    let diff = |more: &[&str]| lab.operator(&[&["diff", &source.to_string_lossy()], more].concat());
+    expect(&diff(&[]), 3, "nothing was deployed yet");
+    expect(&deploy(&lab, &source, &["--dry-run"]), 0, "changes    nothing of app was deployed before");
+    expect(&deploy(&lab, &source, &["--version", "1"]), 0, "confirmed");
+    expect(&diff(&["--exit-code"]), 0, "nothing differs from 1");
+
+    // One of twenty small files that share pieces; the rest is as it was.
+    fs::write(source.join("sub/small-3"), vec![7; 2100]).expect("a file");
+    fs::remove_file(source.join("link")).expect("a file");
+    fs::write(source.join("sub/new"), "new").expect("a file");
+    fs::set_permissions(source.join("sub/small-4"), fs::Permissions::from_mode(0o600)).expect("a mode");
+    let compared = diff(&["--json"]);
+    expect(&compared, 0, "");
+    let compared: Value = serde_json::from_slice(&compared.stdout).expect("JSON");
+    let changes = compared["changes"].as_array().expect("a list");
+    let told: Vec<String> =
+        changes.iter().map(|one| format!("{} {} {}", one["change"], one["path"], one["what"])).collect();
+    let expected = [
+        r#""removed" "link" []"#,
+        r#""added" "sub/new" []"#,
+        r#""changed" "sub/small-3" ["content"]"#,
+        r#""changed" "sub/small-4" ["mode"]"#,
+    ];
+    assert_eq!(told, expected);
+    let (send, all) =
+        (compared["would_send"].as_u64().expect("a number"), compared["bytes"].as_u64().expect("a number"));
+    assert!(send > 0 && send < all / 4 && all > 3 << 20, "{send} of {all}");
+    expect(&diff(&["--exit-code"]), 1, "2 changed, 1 added, 1 removed since 1; about ");
+    expect(&deploy(&lab, &source, &["--dry-run"]), 0, "changes    2 changed, 1 added, 1 removed since 1; about ");
+    expect(&deploy(&lab, &source, &["--version", "2"]), 0, "confirmed");
+    expect(&diff(&[]), 0, "nothing differs from 2");
+    expect(&diff(&["--release", "1"]), 0, "2 changed, 1 added, 1 removed since 1");
 }

@@ -16,6 +16,7 @@ pub mod attributes;
 pub mod backup;
 pub mod blob;
 pub mod care;
+pub mod compare;
 pub mod cut;
 mod digest;
 pub mod directive;

@@ -938,6 +938,11 @@ pub enum Request {
         /// How many facts at most; it may be fewer.
         most: u32,
     },
+    /// Origin: a signed release that was published here.
+    Release {
+        /// Which.
+        release: ReleaseId,
+    },
     /// Origin: have every selected node read what is live again.
     Verify {
         /// The application.
@@ -1009,6 +1014,8 @@ pub enum Answer {
         /// Where the journal stands.
         stands: Position,
     },
+    /// To `Release`: as it was signed.
+    Release(Signed),
     /// To `Verify`: what every node found.
     Verified {
         /// By node: its name, and what it found or why not.

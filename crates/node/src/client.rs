@@ -14,8 +14,10 @@ use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
 use crate::life::Life;
 use crate::tls::{Door, Tls};
+use content::blob::PAGE;
+use content::cut::MAX_PIECE;
 use content::fact::{Entry, JournalName};
-use content::{AppName, FleetId, Label, NodeId, Signed, TokenId};
+use content::{AppName, ContentId, FleetId, Label, NodeId, PieceNo, ReleaseId, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -49,6 +51,8 @@ pub enum ClientError {
 
 /// The longest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 256 << 20;
+/// The longest signed release that is taken, in bytes.
+const MAX_RELEASE: usize = 1 << 20;
 /// How long an origin may take to answer; verifying reads everything that is live, and may take longer.
 const PATIENCE: Duration = Duration::from_secs(60);
 const VERIFYING: Duration = Duration::from_secs(3600);
@@ -107,6 +111,12 @@ impl Client {
         let mut connection = self.connect().await?;
         let answered = send(&mut connection, Method::GET, "/v1/watch", Bytes::new()).await?;
         Ok((connection, accepted(answered).await?.into_body()))
+    }
+
+    /// A connection over which pieces are read, one after another.
+    pub(crate) async fn reader(&self) -> Result<Reader, ClientError> {
+        let connection = within(self.patience, self.connect()).await?;
+        Ok(Reader { connection, patience: self.patience })
     }
 
     /// Has every node read again what is live.
@@ -218,6 +228,34 @@ impl Client {
             }
         }
         Err(ClientError::Unreachable(failed))
+    }
+}
+
+/// Reads releases and pieces from an origin. Nothing that it gives is verified.
+pub(crate) struct Reader {
+    connection: Connection,
+    patience: Duration,
+}
+
+impl Reader {
+    /// A signed release.
+    pub(crate) async fn release(&mut self, release: ReleaseId) -> Result<Signed, ClientError> {
+        let bytes = self.get(&format!("/v1/releases/{release}"), MAX_RELEASE).await?;
+        Signed::decode(&bytes).map_err(protocol)
+    }
+
+    /// A page or a piece.
+    pub(crate) async fn piece(&mut self, content: ContentId, piece: PieceNo) -> Result<Bytes, ClientError> {
+        self.get(&format!("/v1/contents/{content}/{}", piece.0), MAX_PIECE.max(PAGE)).await
+    }
+
+    async fn get(&mut self, path: &str, most: usize) -> Result<Bytes, ClientError> {
+        let asked = async {
+            self.connection.ready().await.map_err(|error| ClientError::Unreachable(error.to_string()))?;
+            let answer = accepted(send(&mut self.connection, Method::GET, path, Bytes::new()).await?).await?;
+            Ok(Limited::new(answer.into_body(), most).collect().await.map_err(protocol)?.to_bytes())
+        };
+        within(self.patience, asked).await
     }
 }
 

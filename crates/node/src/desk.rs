@@ -5,10 +5,12 @@ use crate::driver::{Gone, Handle};
 use crate::identity::wall_clock;
 use crate::join::{JoinLine, JoinTerms};
 use content::fact::{JournalName, Position};
-use content::{AppName, Digest, FleetId, Label, NodeId, Rate, Role, Signed, TokenId};
+use content::{AppName, ContentId, Digest, FleetId, Label, NodeId, PieceNo, Rate, ReleaseId, Role, Signed, TokenId};
 use engine::door::{Answer, Request};
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use store::ReadError;
 
 /// The longest that a join line may be valid: a week.
 const MAX_VALID: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -61,6 +63,27 @@ impl Desk {
             Answer::Status(status) => Ok(FleetStatus::of(*status, &self.me)),
             _ => Err(unexpected()),
         }
+    }
+
+    /// A signed release that was published here.
+    pub(crate) async fn release(&self, release: &str) -> Result<Signed, Refusal> {
+        let release: ReleaseId = release.parse().map_err(invalid)?;
+        match self.ask(Request::Release { release }).await? {
+            Answer::Release(signed) => Ok(signed),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A page or a piece of a content that this node holds.
+    pub(crate) async fn piece(&self, content: &str, piece: &str) -> Result<Arc<Vec<u8>>, Refusal> {
+        let (content, piece): (ContentId, u32) =
+            (content.parse().map_err(invalid)?, piece.parse().map_err(|_| invalid("a piece has a number"))?);
+        self.handle.read(content, PieceNo(piece)).await?.map_err(|error| match error {
+            ReadError::Missing => {
+                Refusal::Unknown { why: format!("piece {piece} of content {content} is not held here") }
+            }
+            other => Refusal::Failed { why: other.to_string() },
+        })
     }
 
     /// Has every node read again what is live.

@@ -5,6 +5,8 @@
 //! | `GET /v1/status` | [`crate::api::FleetStatus`] |
 //! | `GET /v1/watch` | the same, a line now and one whenever it changed, at most each 100 ms |
 //! | `GET /v1/events` | [`crate::api::EventLine`]s as they happen |
+//! | `GET /v1/releases/ID` | the signed release, as its bytes |
+//! | `GET /v1/contents/ID/N` | the bytes of a page or piece that this node holds; whoever asks verifies them |
 //! | `POST /v1/orders` | takes a [`crate::api::OrderRequest`], answers [`crate::api::Ordered`] |
 //! | `POST /v1/directives` | takes a [`crate::api::DirectiveRequest`], answers nothing |
 //! | `GET /v1/journal/fleet/GENERATION/INDEX`, `.../datacenter/...` | [`crate::api::JournalPage`] |
@@ -88,6 +90,8 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::GET, ["v1", "journal", journal, generation, index]) => {
             Ok(json(&desk.journal(journal, [generation, index]).await?))
         }
+        (&Method::GET, ["v1", "releases", id]) => Ok(octets(desk.release(id).await?.encode())),
+        (&Method::GET, ["v1", "contents", id, piece]) => Ok(octets(desk.piece(id, piece).await?.to_vec())),
         (&Method::POST, ["v1", "orders"]) => Ok(json(&desk.order(&body(request).await?).await?)),
         (&Method::POST, ["v1", "verify", app]) => Ok(json(&desk.verify(app).await?)),
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
@@ -122,6 +126,10 @@ async fn body<T: for<'a> Deserialize<'a>>(request: Request<Incoming>) -> Result<
 
 fn json(value: &impl Serialize) -> Answer {
     respond(StatusCode::OK, to_line(value).into())
+}
+
+fn octets(bytes: Vec<u8>) -> Answer {
+    with_body(StatusCode::OK, "application/octet-stream", BoxBody::new(Full::new(bytes.into())))
 }
 
 /// A value as a line of JSON.

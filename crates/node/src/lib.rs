@@ -15,6 +15,7 @@ pub mod backup;
 pub mod client;
 pub mod daemon;
 mod desk;
+pub mod difference;
 pub mod disk;
 mod driver;
 pub mod founding;

@@ -4,7 +4,8 @@
 //! pieces and no store. Whatever happens to it before the order stands in the journal, nothing has been deployed.
 
 use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutState, RolloutStatus};
-use crate::client::{Client, ClientError, OperatorKeys};
+use crate::client::{Client, ClientError, OperatorKeys, Reader};
+use crate::difference::{self, Changes, Pieces};
 use crate::disk::RealDisk;
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Parts, Shelf};
 use crate::founding;
@@ -18,8 +19,8 @@ use content::encoding::Malformed;
 use content::order::{Unreachable, Wave};
 use content::release::Instructions;
 use content::{
-    AppName, Bitmap, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, Rate, Release, ReleaseId,
-    Role, Selector, Signed, SigningKey, UnixTime,
+    AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo, Rate,
+    Release, ReleaseId, Role, Root, Selector, Signed, SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -31,6 +32,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
+use store::PieceSource;
 use store::disk::Name;
 use store::import::{Found, Source};
 pub use store::import::{ImportError, LeftOut, Patterns};
@@ -281,6 +283,8 @@ pub struct Rehearsal {
     pub waves: Vec<usize>,
     /// The version that agents would go back to.
     pub fallback: Option<String>,
+    /// What it would change of the release that is ordered now; why that is not known, otherwise.
+    pub changes: Result<Changes, String>,
 }
 
 /// Finds out what a deploy would do, with all that it refuses, and does nothing of it.
@@ -292,7 +296,7 @@ pub async fn rehearse(
 ) -> Result<Rehearsal, DeployError> {
     let app = checked(options)?;
     let client = Client::open(operator_home)?;
-    let (status, selection, found, _) = look(&client, source, &app, options, &mut progress).await?;
+    let (status, selection, found, mut tree) = look(&client, source, &app, options, &mut progress).await?;
     let standing = standing_of(&status, &app)?;
     // Signed as it would be, so that what no order may say is found now, and dropped.
     let keys = OperatorKeys::read(operator_home)?;
@@ -303,7 +307,13 @@ pub async fn rehearse(
     let known = rollout_of(&status, &app).map(|rollout| rollout.releases.as_slice()).unwrap_or_default();
     let version = |id: String| known.iter().find(|of| of.release == id).map_or(id.clone(), |of| of.version.clone());
     let chosen = selection.chosen;
+    let changes = match rollout_of(&status, &app).map(ordered) {
+        Some(Ok(release)) => changes(&client, &keys, release, &found, &mut tree).await.map_err(|why| why.to_string()),
+        Some(Err(why)) => Err(why.to_string()),
+        None => Err(format!("nothing of {app} was deployed before")),
+    };
     Ok(Rehearsal {
+        changes,
         entries: found.entries,
         bytes: found.size,
         notes: found.notes,
@@ -313,6 +323,68 @@ pub async fn rehearse(
         fallback: fallback.map(version),
         selection,
     })
+}
+
+/// What to compare a tree with.
+#[derive(Debug, Clone)]
+pub struct DiffOptions {
+    /// The application.
+    pub app: String,
+    /// A version or a release id; the one that is ordered now when absent.
+    pub release: Option<String>,
+    /// Whether the tree's own patterns are honoured.
+    pub patterns: Patterns,
+}
+
+/// Finds out what a deploy of `source` would change, and does nothing of it.
+pub async fn diff(operator_home: &Path, source: &Path, options: &DiffOptions) -> Result<Changes, DeployError> {
+    let app = AppName::new(&options.app)
+        .map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let status = client.status().await?;
+    let rollout = rollout_of(&status, &app).ok_or_else(|| unknown(format!("no application {app} was deployed")))?;
+    let release = match &options.release {
+        Some(asked) => choose(rollout, Some(asked))?,
+        None => ordered(rollout)?,
+    };
+    let (found, mut tree) = read_tree(source, options.patterns, &mut |_| {}).await?;
+    Ok(changes(&client, &keys, release, &found, &mut tree).await?)
+}
+
+/// The release that is ordered now.
+fn ordered(rollout: &RolloutStatus) -> Result<&ReleaseStatus, ClientError> {
+    let is_it =
+        |release: &&ReleaseStatus| release.release == rollout.release && rollout.state != RolloutState::Spreading;
+    rollout.releases.iter().find(is_it).ok_or_else(|| {
+        let why = "a deploy is under way that is not ordered yet; wait for it, or name a release";
+        ClientError::Refused(Refusal::Failed { why: why.to_owned() })
+    })
+}
+
+/// What a tree that was read would change of a release.
+async fn changes(
+    client: &Client,
+    keys: &OperatorKeys,
+    release: &ReleaseStatus,
+    found: &Found,
+    tree: &mut Tree,
+) -> Result<Changes, ClientError> {
+    let (fleet, root) = Root::verify_first(&keys.root).map_err(|bad| ClientError::Home(bad.to_string()))?;
+    let (id, mut reader): (ReleaseId, Reader) = (parsed(&release.release)?, client.reader().await?);
+    let old = difference::signed_release(&mut reader, (&root, fleet), id).await?;
+    let before = difference::known(&mut reader, &old.content, old.attributes.as_ref()).await?;
+    let after = difference::known(tree, &found.content, Some(&found.attributes)).await?;
+    let (changes, would_send) = difference::compare((&before, &mut reader), (&after, tree)).await?;
+    let bytes = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
+    Ok(Changes { release: id, version: old.version, changes, would_send, bytes })
+}
+
+/// The tree itself gives its pieces as a publisher serves them.
+impl Pieces for Tree {
+    async fn read(&mut self, content: ContentId, piece: PieceNo) -> Result<Vec<u8>, ClientError> {
+        let changed = |_| ClientError::Protocol("the tree changed while it was compared; try again".to_owned());
+        PieceSource::read(self, content, piece).map_err(changed)
+    }
 }
 
 /// Reads the tree, asks the origin meanwhile, so that one that is away is known at once, and looks whether all of it makes sense together.

@@ -808,6 +808,14 @@ impl Engine {
 
     // Clients.
 
+    fn release_asked(&mut self, client: ClientId, release: ReleaseId) {
+        let known = self.origin().and_then(|origin| origin.catalog.release(release)).map(|known| known.signed.clone());
+        match known {
+            Some(signed) => self.answer(client, Answer::Release(signed)),
+            None => self.refuse(client, Refusal::Unknown(format!("release {release} was never published here"))),
+        }
+    }
+
     pub(crate) fn request_of_origin(&mut self, now: Time, client: ClientId, request: Request) {
         match request {
             Request::Deploy { .. } => {
@@ -820,6 +828,7 @@ impl Engine {
                 let status = self.status(now);
                 self.answer(client, Answer::Status(Box::new(status)));
             }
+            Request::Release { release } => self.release_asked(client, release),
             Request::Verify { app } => self.audit(now, client, &app),
             Request::Journal { journal, from, most } => {
                 self.job(Errand::Journal(client), Job::Journal { journal, from, most });

@@ -6,6 +6,7 @@ use engine::door::{Answer, DownReason, Input, Message, Request};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
+use store::ReadError;
 use tokio::sync::{mpsc, oneshot};
 
 /// The way in. It is bounded: whoever reads from a socket waits here when the engine is behind.
@@ -46,6 +47,15 @@ pub(crate) enum Incoming {
         by: Option<NodeId>,
         /// Where the answer goes.
         answer: oneshot::Sender<Answer>,
+    },
+    /// A client wants to read a page or a piece.
+    Read {
+        /// Of which content.
+        content: ContentId,
+        /// Which.
+        piece: PieceNo,
+        /// Where it goes.
+        bytes: oneshot::Sender<Result<Payload, ReadError>>,
     },
     /// Close everything, in order.
     Stop,
