@@ -4,6 +4,7 @@ use crate::care::Care;
 use crate::escape::{escape, escape_lines};
 use crate::failure::{Failure, Kind};
 use crate::git::{self, Revision};
+use crate::keeping::Keeping;
 use crate::parse;
 use crate::publishing::{Publishing, cannot_deploy, check_target, lines_left_out};
 use crate::settings::Settings;
@@ -21,6 +22,7 @@ use std::time::Duration;
     tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --waves 1,10%,100% \\\n    \
     --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
     tiding deploy git:v2.1 --to /srv/app --dry-run\n  \
+    tiding deploy ./build --to /srv/app --keep-path uploads,mode=770,owner=33:33 --keep-file config/secrets.env\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
@@ -76,6 +78,8 @@ pub(crate) struct Deploy {
     json: bool,
     #[command(flatten)]
     care: Care,
+    #[command(flatten)]
+    keeping: Keeping,
 }
 
 /// What is done about agents that are not connected.
@@ -184,6 +188,7 @@ impl Deploy {
             patterns: if self.no_ignore { Patterns::Overlooked } else { Patterns::Honoured },
             ..DeployOptions::new(&app, &self.to)
         });
+        let options = self.keeping.say(options);
         let makes_no_sense = |why| Failure::new(Kind::Usage, "this cannot be deployed").because(why);
         options.check().map_err(makes_no_sense)?;
         Ok(options)

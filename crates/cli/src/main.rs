@@ -17,6 +17,7 @@ mod git;
 mod history;
 mod homes;
 mod join;
+mod keeping;
 mod limit;
 mod logging;
 mod manual;

@@ -1,4 +1,5 @@
-//! Files as applications need them: what is left out of a tree, and what a deploy of it would change.
+//! Files as applications need them: what is left out of a tree, what a deploy of it would change, and what
+//! outlives releases.
 
 #[path = "support/lab.rs"]
 mod lab;
@@ -73,4 +74,52 @@ fn what_a_deploy_would_change_is_named_beforehand() {
     expect(&deploy(&lab, &source, &["--version", "2"]), 0, "confirmed");
     expect(&diff(&[]), 0, "nothing differs from 2");
     expect(&diff(&["--release", "1"]), 0, "2 changed, 1 added, 1 removed since 1");
+}
+
+#[test]
+fn uploads_outlive_releases_and_rollbacks() {
+    let lab = Lab::new();
+    let agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    let keep = ["--keep-path", "uploads,mode=700", "--keep-path", "sub/log", "--keep-file", "secrets/key"];
+    let deploy = |more: &[&str]| deploy(&lab, &source, &[&keep[..], more].concat());
+    fs::create_dir(source.join("uploads")).expect("a directory");
+    expect(&deploy(&[]), 3, "uploads: is to outlive releases, and the tree has something there");
+    fs::remove_dir(source.join("uploads")).expect("a directory");
+    expect(&deploy(&["--keep-path", "sub/log/deeper"]), 2, "is, or stands below, \"sub/log\"");
+    expect(&deploy(&["--keep-path", "../x"]), 2, "`..` component");
+    expect(&deploy(&["--version", "1"]), 0, "confirmed");
+
+    let at = |path: &str| live(&agent).join(path);
+    fs::write(at("uploads/cat.jpg"), "a cat").expect("a directory");
+    fs::write(at("sub/log/today"), "started").expect("a directory");
+    fs::write(at("secrets/key"), "secret").expect("the directory above it is there");
+    let mode = fs::metadata(at("uploads")).expect("a directory").permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    fs::write(source.join("new"), "x").expect("a file");
+    expect(&lab.operator(&["diff", &source.to_string_lossy()]), 0, "0 changed, 1 added, 0 removed since 1");
+    expect(&deploy(&["--version", "2"]), 0, "confirmed");
+    let kept = || ["uploads/cat.jpg", "sub/log/today", "secrets/key"].map(|path| fs::read_to_string(at(path)).ok());
+    let all = ["a cat", "started", "secret"].map(|text| Some(text.to_owned()));
+    assert!(at("new").exists());
+    assert_eq!(kept(), all);
+    expect(&lab.operator(&["verify"]), 0, "as published");
+    expect(&lab.operator(&["rollback"]), 0, "confirmed");
+    assert!(!at("new").exists());
+    assert_eq!(kept(), all);
+
+    // Whoever can write there as root may lead us elsewhere, and is not followed.
+    let beside = agent.root.join("srv/.app.tiding/kept/uploads");
+    fs::rename(&beside, lab.dir().join("aside")).expect("a directory");
+    let outside = lab.dir().join("outside");
+    fs::create_dir(&outside).expect("a directory");
+    std::os::unix::fs::symlink(&outside, &beside).expect("a link");
+    let refused = deploy(&["--version", "3"]);
+    expect(&refused, 5, "/srv/.app.tiding/kept/uploads is a symbolic link, which is not followed");
+    assert_eq!(fs::read_dir(&outside).expect("a directory").count(), 0);
+    fs::remove_file(&beside).expect("a link");
+    fs::rename(lab.dir().join("aside"), &beside).expect("a directory");
+    expect(&deploy(&["--version", "4"]), 0, "confirmed");
+    assert_eq!(kept(), all);
 }

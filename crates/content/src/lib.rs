@@ -23,6 +23,7 @@ pub mod directive;
 pub mod encoding;
 pub mod fact;
 mod id;
+pub mod kept;
 mod limit;
 pub mod manifest;
 pub mod order;

@@ -2,12 +2,14 @@
 
 use crate::care::{Health, Hooks};
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
+use crate::kept::{self, KeptPath};
 use crate::manifest;
 use crate::{AppName, ContentSpec, FleetId, UnixTime};
 
-/// The version that has no hooks and no probes, which older programs read, and the newest.
+/// The version that has no hooks, probes or paths to keep, which the oldest programs read; the one that has no paths; and the newest.
 const PLAIN: u8 = 1;
-const NEWEST: u8 = 2;
+const CAREFUL: u8 = 2;
+const NEWEST: u8 = 3;
 
 /// The payload of a signed release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +47,8 @@ pub struct Instructions {
     pub hooks: Hooks,
     /// How it finds out whether the release is well.
     pub health: Health,
+    /// What outlives the release, rising by path: each a link in its tree.
+    pub kept: Vec<KeptPath>,
 }
 
 impl Release {
@@ -82,10 +86,10 @@ impl Release {
 impl Instructions {
     /// The longest target path, in bytes.
     pub const MAX_PATH: usize = 1024;
-    /// A path and nothing else: no hooks, no probes.
+    /// A path and nothing else: no hooks, no probes, nothing that outlives it.
     pub fn plain(path: &[u8], health_window_ms: u32, keep: u8) -> Self {
         let (hooks, health) = (Hooks::default(), Health::default());
-        Self { path: path.to_vec(), health_window_ms, keep, hooks, health }
+        Self { path: path.to_vec(), health_window_ms, keep, hooks, health, kept: Vec::new() }
     }
 
     /// The longest health window, in milliseconds: a day.
@@ -101,38 +105,49 @@ impl Instructions {
         rule(self.health_window_ms <= Self::MAX_HEALTH_WINDOW_MS, "the health window is longer than a day")?;
         rule(self.keep <= Self::MAX_KEEP, "more than 100 releases are to be kept")?;
         self.hooks.check()?;
-        self.health.check()
+        self.health.check()?;
+        kept::check(&self.kept)
     }
 
-    /// Whether the first version of a release's encoding can say all of it.
-    fn is_plain(&self) -> bool {
-        self.hooks.is_empty() && self.health.is_empty()
+    /// The first version of a release's encoding that can say all of it.
+    fn version(&self) -> u8 {
+        match (self.hooks.is_empty() && self.health.is_empty(), self.kept.is_empty()) {
+            (true, true) => PLAIN,
+            (false, true) => CAREFUL,
+            (_, false) => NEWEST,
+        }
     }
 
     fn put(&self, to: &mut Encoder) {
         to.bytes(&self.path).number(self.health_window_ms).byte(self.keep);
-        if !self.is_plain() {
+        let version = self.version();
+        if version >= CAREFUL {
             to.value(&self.hooks).value(&self.health);
+        }
+        if version >= NEWEST {
+            to.list(self.kept.iter());
         }
     }
 
     fn take(from: &mut Decoder<'_>, version: u8) -> Result<Self, Malformed> {
-        let plain = Self {
+        let mut read = Self {
             path: from.bytes("the target path", Self::MAX_PATH)?.to_vec(),
             health_window_ms: from.number32("the health window")?,
             keep: from.byte()?,
             hooks: Hooks::default(),
             health: Health::default(),
+            kept: Vec::new(),
         };
-        match version {
-            PLAIN => Ok(plain),
-            _ => {
-                let full = Self { hooks: from.value()?, health: from.value()?, ..plain };
-                // One release has one encoding.
-                require(!full.is_plain(), Release::WHAT, "it says no more than version 1 can, and is in version 2")?;
-                Ok(full)
-            }
+        if version >= CAREFUL {
+            (read.hooks, read.health) = (from.value()?, from.value()?);
         }
+        if version >= NEWEST {
+            read.kept = from.list("the number of paths to keep", KeptPath::MOST, 3)?;
+        }
+        // One release has one encoding.
+        let is_shortest = version == read.version();
+        require(is_shortest, Release::WHAT, "it says no more than an older version can, and is in a newer one")?;
+        Ok(read)
     }
 }
 
@@ -179,7 +194,7 @@ impl Encode for Release {
     const WHAT: &'static str = "release";
 
     fn put(&self, to: &mut Encoder) {
-        to.header_in(Document::Release, if self.instructions.is_plain() { PLAIN } else { NEWEST });
+        to.header_in(Document::Release, self.instructions.version());
         to.value(&self.fleet).value(&self.app).text(&self.version).value(&self.created);
         to.value(&self.content).option(self.attributes.as_ref()).number(self.entries).number(self.size);
         self.instructions.put(to);
@@ -254,6 +269,34 @@ mod tests {
         refused("not absolute", &|r| r.instructions.path = b"srv/app".to_vec());
         refused("longer than a day", &|r| r.instructions.health_window_ms = 86_400_001);
         refused("more than 100", &|r| r.instructions.keep = 101);
+    }
+
+    #[test]
+    fn d20_what_keeps_nothing_is_encoded_as_before_and_what_does_is_of_version_3() {
+        use crate::kept::KeptKind;
+        let version = |release: &Release| release.encode()[Document::HEADER_LEN - 1];
+        let mut changed = release();
+        assert_eq!(version(&changed), 1);
+        changed.instructions.kept = vec![KeptPath {
+            path: b"up/loads".to_vec(),
+            kind: KeptKind::Directory { mode: 0o750, owner: Some((1, 2)) },
+        }];
+        assert_eq!(version(&changed), 3);
+        assert_eq!(Release::decode(&changed.encode()), Ok(changed.clone()));
+        // It must be in no newer version than it needs.
+        let mut padded = changed.encode();
+        let count_and_path = 1 + changed.instructions.kept[0].encode().len();
+        padded.truncate(padded.len() - count_and_path);
+        padded.push(0);
+        assert!(Release::decode(&padded).expect_err("nothing is kept").to_string().contains("older version"));
+        let newer = |version| {
+            let mut bytes = changed.encode();
+            bytes[Document::HEADER_LEN - 1] = version;
+            Release::decode(&bytes).expect_err("of another version")
+        };
+        assert!(newer(4).is_newer && !newer(1).is_newer);
+        changed.instructions.kept[0].path = b"../x".to_vec();
+        assert!(changed.check().is_err() && Release::decode(&changed.encode()).is_err());
     }
 
     #[test]

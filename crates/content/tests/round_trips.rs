@@ -9,6 +9,7 @@ use content::attributes::{Attribute, Attributes};
 use content::care::{Health, Hook, Hooks, Probe};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
+use content::kept::{KeptKind, KeptPath};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
 use content::order::{Unreachable, Wave};
 use content::release::Instructions;
@@ -179,11 +180,27 @@ fn health() -> impl Strategy<Value = Health> {
     })
 }
 
+fn kept() -> impl Strategy<Value = Vec<KeptPath>> {
+    let owner = option::of((0..u32::MAX, 0..u32::MAX));
+    let directory = (0..=0o777u16, owner).prop_map(|(mode, owner)| KeptKind::Directory { mode, owner });
+    // Under names of their own, none stands below another.
+    btree_map("[a-z]{1,6}", prop_oneof![Just(KeptKind::File), directory], 0..5).prop_map(|paths| {
+        let kept = |(name, kind): (String, KeptKind)| KeptPath { path: format!("{name}/x").into_bytes(), kind };
+        paths.into_iter().map(kept).collect()
+    })
+}
+
 fn release() -> impl Strategy<Value = Release> {
     let path = "(/[a-z.]{0,9}[a-z ]){1,5}".prop_map(String::into_bytes);
     let plain = (path, 0..=86_400_000u32, 0..=100u8);
-    let instructions = (plain, hooks(), health()).prop_map(|((path, health_window_ms, keep), hooks, health)| {
-        Instructions { path, health_window_ms, keep, hooks, health }
+    let instructions = (plain, hooks(), health(), kept());
+    let instructions = instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept)| Instructions {
+        path,
+        health_window_ms,
+        keep,
+        hooks,
+        health,
+        kept,
     });
     let sums = (1..=1u32 << 24, 0..=1u64 << 60);
     let parts = (digest(), app(), name(), time(), spec(), option::of(plain_spec()), sums, instructions);

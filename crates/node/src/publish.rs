@@ -16,6 +16,7 @@ use crate::selection::{BadSelection, Selection, WhenAway};
 use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
+use content::kept::KeptPath;
 use content::order::{Unreachable, Wave};
 use content::release::Instructions;
 use content::{
@@ -34,7 +35,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use store::PieceSource;
 use store::disk::Name;
-use store::import::{Found, Source};
+use store::import::{Found, Source, Terms};
 pub use store::import::{ImportError, LeftOut, Patterns};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -74,6 +75,8 @@ pub struct DeployOptions {
     pub limit: Option<Rate>,
     /// Whether the tree's own patterns are honoured.
     pub patterns: Patterns,
+    /// What outlives releases, rising by path.
+    pub kept: Vec<KeptPath>,
 }
 
 impl DeployOptions {
@@ -96,6 +99,7 @@ impl DeployOptions {
             is_resized: false,
             limit: None,
             patterns: Patterns::Honoured,
+            kept: Vec::new(),
         }
     }
 }
@@ -114,6 +118,7 @@ impl DeployOptions {
             keep: self.keep,
             hooks: self.hooks.clone(),
             health: self.health.clone(),
+            kept: self.kept.clone(),
         }
     }
 
@@ -308,7 +313,10 @@ pub async fn rehearse(
     let version = |id: String| known.iter().find(|of| of.release == id).map_or(id.clone(), |of| of.version.clone());
     let chosen = selection.chosen;
     let changes = match rollout_of(&status, &app).map(ordered) {
-        Some(Ok(release)) => changes(&client, &keys, release, &found, &mut tree).await.map_err(|why| why.to_string()),
+        Some(Ok(release)) => match Old::ask(&client, &keys, release).await {
+            Ok(mut old) => old.changes(&found, &mut tree).await.map_err(|why| why.to_string()),
+            Err(why) => Err(why.to_string()),
+        },
         Some(Err(why)) => Err(why.to_string()),
         None => Err(format!("nothing of {app} was deployed before")),
     };
@@ -347,8 +355,11 @@ pub async fn diff(operator_home: &Path, source: &Path, options: &DiffOptions) ->
         Some(asked) => choose(rollout, Some(asked))?,
         None => ordered(rollout)?,
     };
-    let (found, mut tree) = read_tree(source, options.patterns, &mut |_| {}).await?;
-    Ok(changes(&client, &keys, release, &found, &mut tree).await?)
+    let mut old = Old::ask(&client, &keys, release).await?;
+    // Nobody has said that this one should keep anything else than that release does.
+    let kept = old.release.instructions.kept.clone();
+    let (found, mut tree) = read_tree(source, (options.patterns, &kept), &mut |_| {}).await?;
+    Ok(old.changes(&found, &mut tree).await?)
 }
 
 /// The release that is ordered now.
@@ -361,22 +372,30 @@ fn ordered(rollout: &RolloutStatus) -> Result<&ReleaseStatus, ClientError> {
     })
 }
 
-/// What a tree that was read would change of a release.
-async fn changes(
-    client: &Client,
-    keys: &OperatorKeys,
-    release: &ReleaseStatus,
-    found: &Found,
-    tree: &mut Tree,
-) -> Result<Changes, ClientError> {
-    let (fleet, root) = Root::verify_first(&keys.root).map_err(|bad| ClientError::Home(bad.to_string()))?;
-    let (id, mut reader): (ReleaseId, Reader) = (parsed(&release.release)?, client.reader().await?);
-    let old = difference::signed_release(&mut reader, (&root, fleet), id).await?;
-    let before = difference::known(&mut reader, &old.content, old.attributes.as_ref()).await?;
-    let after = difference::known(tree, &found.content, Some(&found.attributes)).await?;
-    let (changes, would_send) = difference::compare((&before, &mut reader), (&after, tree)).await?;
-    let bytes = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
-    Ok(Changes { release: id, version: old.version, changes, would_send, bytes })
+/// A release that an origin holds, and the way to its pieces.
+struct Old {
+    id: ReleaseId,
+    release: Release,
+    reader: Reader,
+}
+
+impl Old {
+    async fn ask(client: &Client, keys: &OperatorKeys, release: &ReleaseStatus) -> Result<Self, ClientError> {
+        let (fleet, root) = Root::verify_first(&keys.root).map_err(|bad| ClientError::Home(bad.to_string()))?;
+        let (id, mut reader): (ReleaseId, Reader) = (parsed(&release.release)?, client.reader().await?);
+        let release = difference::signed_release(&mut reader, (&root, fleet), id).await?;
+        Ok(Self { id, release, reader })
+    }
+
+    /// What a tree that was read would change of it.
+    async fn changes(&mut self, found: &Found, tree: &mut Tree) -> Result<Changes, ClientError> {
+        let Self { id, release, reader } = self;
+        let before = difference::known(reader, &release.content, release.attributes.as_ref()).await?;
+        let after = difference::known(tree, &found.content, Some(&found.attributes)).await?;
+        let (changes, would_send) = difference::compare((&before, reader), (&after, tree)).await?;
+        let bytes = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
+        Ok(Changes { release: *id, version: release.version.clone(), changes, would_send, bytes })
+    }
 }
 
 /// The tree itself gives its pieces as a publisher serves them.
@@ -398,7 +417,7 @@ async fn look(
 ) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
     let (status, (found, tree)) = tokio::try_join!(
         async { client.status().await.map_err(DeployError::from) },
-        read_tree(source, options.patterns, progress)
+        read_tree(source, (options.patterns, &options.kept), progress)
     )?;
     let selection = make_sense(&status, app, options, &found)?;
     Ok((status, selection, found, tree))
@@ -594,7 +613,7 @@ type Tree = Source<RealDisk>;
 /// Reads, cuts and hashes on threads of their own.
 async fn read_tree(
     source: &Path,
-    patterns: Patterns,
+    (patterns, kept): (Patterns, &[KeptPath]),
     progress: &mut impl FnMut(Progress),
 ) -> Result<(Found, Tree), DeployError> {
     let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
@@ -605,8 +624,10 @@ async fn read_tree(
     let parent = disk.open_path(parent).map_err(bad)?;
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
     let (tell, mut told) = watch::channel(0);
+    let kept = kept.to_vec();
     let reading = tokio::task::spawn_blocking(move || {
-        store::import::import_by(&Threads::all(), patterns, disk, parent, &name, &mut |bytes| {
+        let terms = Terms { patterns, kept: &kept };
+        store::import::import_by(&Threads::all(), &terms, disk, parent, &name, &mut |bytes| {
             tell.send_replace(bytes);
         })
     });

@@ -6,6 +6,7 @@ use crate::alike::Live;
 use crate::disk::{Disk, Name};
 use crate::ground::{Ground, Need, if_there, ours};
 use crate::keep::{decode_release, no_manifest, refused, unread};
+use crate::kept::check_links;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::record::Change;
@@ -23,11 +24,13 @@ impl<D: Disk> Store<D> {
         let id = ReleaseId(signed.payload_digest());
         let release = decode_release(signed)?;
         let plan = self.plan(&release)?;
+        check_links(&plan.manifest, &release.instructions.kept)?;
         self.refuse_vanished(&release.instructions.path)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Make)?;
         let target = target.expect("what lacked was made");
         target.ours()?;
         let side = target.claim(&release, self.uid)?;
+        self.ready_kept(&side, &release)?;
         if !self.stands_already(&side, &target, id, &plan)? {
             self.lay_out(&side, id, &plan, self.live(&target, &side, &plan)?)?;
         }

@@ -8,6 +8,7 @@ mod cutter;
 mod cutting;
 mod ignoring;
 mod judge;
+mod keeping;
 mod reading;
 mod source;
 mod walk;
@@ -18,6 +19,7 @@ pub use source::Source;
 use crate::disk::{Disk, Name};
 use crate::hands::{Hands, OneHand};
 use content::ContentSpec;
+use content::kept::KeptPath;
 use std::sync::Arc;
 
 /// What was found when a tree was read: everything a release says of its content.
@@ -35,6 +37,15 @@ pub struct Found {
     pub notes: Vec<String>,
     /// What the tree's own patterns left out.
     pub left_out: Vec<LeftOut>,
+}
+
+/// What is published of a tree, and what besides.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Terms<'a> {
+    /// Whether its own patterns are honoured.
+    pub patterns: Patterns,
+    /// What outlives the release: each becomes a link in the tree. Checked, and rising by path.
+    pub kept: &'a [KeptPath],
 }
 
 /// Why a tree is not published. Every entry that is refused is named, not only the first.
@@ -76,19 +87,19 @@ pub fn import<D: Disk>(
     name: &Name,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    import_by(&OneHand, Patterns::Honoured, disk, parent, name, progress)
+    import_by(&OneHand, &Terms::default(), disk, parent, name, progress)
 }
 
 /// The same by several hands: what is found does not depend on how many they are.
 pub fn import_by<D: Disk>(
     hands: &dyn Hands,
-    patterns: Patterns,
+    terms: &Terms<'_>,
     disk: Arc<D>,
     parent: D::Dir,
     name: &Name,
     progress: &mut dyn FnMut(u64),
 ) -> Result<(Found, Source<D>), ImportError> {
-    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), hands, patterns);
+    let mut walk = walk::Walk::new(disk.clone(), parent.clone(), name.clone(), hands, terms);
     walk.read_tree(progress)?;
     walk.look_again()?;
     let read = walk.finish()?;

@@ -34,6 +34,7 @@ mod holding;
 pub mod import;
 mod journal;
 mod keep;
+mod kept;
 mod layout;
 mod places;
 mod plan;

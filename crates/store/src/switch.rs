@@ -10,7 +10,7 @@ use crate::ground::{if_there, ours};
 use crate::keep::{decode_release, refused};
 use crate::record::{AppState, Change, GivenUp};
 use crate::target::{Target, Way, without_side};
-use content::{AppName, Order, OrderId, PayloadKind, ReleaseId, Signed};
+use content::{AppName, Order, OrderId, PayloadKind, Release, ReleaseId, Signed};
 use engine::door::{JobDone, JobError};
 use std::io;
 
@@ -39,8 +39,10 @@ impl<D: Disk> Store<D> {
 
     /// Swings the path of an application to a laid-out release.
     pub(crate) fn switch(&mut self, app: &AppName, release: ReleaseId) -> Result<JobDone, JobError> {
-        let target = self.target_of(app, release)?;
+        let (target, laid_out) = self.target_of(app, release)?;
         let previous = target.ours()?;
+        // What outlives releases may have been removed, or replaced, since this one was laid out.
+        self.ready_kept(&target.beside()?, &laid_out)?;
         self.update(app, |state| {
             let is_again = state.intent == Some(release);
             (state.intent, state.begun) = (Some(release), if is_again { state.begun.saturating_add(1) } else { 1 });
@@ -64,13 +66,13 @@ impl<D: Disk> Store<D> {
         disk.sync_dir(&side)
     }
 
-    fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<Target<D>, JobError> {
+    fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<(Target<D>, Release), JobError> {
         let laid_out = self.releases.get(&release).map(decode_release).transpose()?.filter(|found| found.app == *app);
         let laid_out = laid_out.ok_or_else(|| refused(format!("release {release} of {app} is not laid out here")))?;
         let target = Target::find(&self.shelves.disk, &self.targets, &laid_out.instructions.path, Way::Find)?;
         let target = target.ok_or_else(|| without_side(&laid_out.instructions.path))?;
         target.refuse_without_side()?;
-        Ok(target)
+        Ok((target, laid_out))
     }
 
     /// Remembers that the live release is healthy, durably, and ends the intent.

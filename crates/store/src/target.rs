@@ -6,6 +6,7 @@
 //! app -> .app.tiding/3f0c...        the symlink that is swung
 //! .app.tiding/                      ours; 0755, so that services can pass through
 //!     owner                         which application of which fleet, as text
+//!     kept/                         what outlives releases, by its path in them; never removed
 //!     3f0c...                       a laid-out release, by its id
 //!     staging-3f0c...               one that is being laid out; 0700
 //!     removing-3f0c...              one that is being removed
@@ -131,8 +132,14 @@ impl<D: Disk> Target<D> {
 
     /// Fails when the directory of laid-out releases, which records say was there, is not.
     pub(crate) fn refuse_without_side(&self) -> Result<(), JobError> {
+        self.beside().map(drop)
+    }
+
+    /// The directory of laid-out releases, which records say was there.
+    pub(crate) fn beside(&self) -> Result<Ground<D>, JobError> {
         let side = self.side().map_err(self.parent.failed(format_args!("opening {}", self.side_path()), 0))?;
-        side.map(drop).ok_or_else(|| vanished(&self.side_path()))
+        let side = side.ok_or_else(|| vanished(&self.side_path()))?;
+        Ok(Ground::new(self.disk.clone(), side, self.side_path()))
     }
 
     /// The directory of laid-out releases of this application; made, durably, when it is not there, and refused when it

@@ -3,11 +3,12 @@
 use super::cutting::Cutting;
 use super::ignoring::Ignoring;
 use super::judge::{self, shown};
+use super::keeping::{Keeping, Place};
 use super::reading::{Bytes, Looked, Reader};
 use super::source::Read;
-use super::{IGNORE_FILE, ImportError, Patterns};
+use super::{IGNORE_FILE, ImportError, Terms};
 use crate::disk::{Disk, FileKind, Meta, Name};
-use crate::ground::ours;
+use crate::ground::{if_there, ours};
 use crate::hands::{Hands, each};
 use crate::tree::Tree;
 use content::attributes::{Attribute, Attributes};
@@ -35,9 +36,18 @@ pub(super) enum Sort {
     File,
     /// Another name of the file with this index.
     HardLink(u32),
+    /// A directory that is not in the tree, and leads to what outlives the release.
+    Made,
+    /// A link to what outlives the release, and its target.
+    Kept(Vec<u8>),
 }
 
 impl Seen {
+    /// Whether it stands in the tree that is read.
+    fn is_in_tree(&self) -> bool {
+        !matches!(self.sort, Sort::Made | Sort::Kept(_))
+    }
+
     /// How many bytes there are to read.
     pub(super) fn len(&self) -> u64 {
         if matches!(self.sort, Sort::File) { self.meta.len } else { 0 }
@@ -56,13 +66,14 @@ pub(super) struct Walk<'a, D: Disk> {
     refused: Vec<(Vec<u8>, String)>,
     noted: judge::Attributes,
     ignoring: Ignoring,
+    keeping: Keeping<'a>,
     cutting: Cutting,
     /// The first entry of each file that has more than one name.
     linked: BTreeMap<(u64, u64), u32>,
 }
 
 impl<'a, D: Disk> Walk<'a, D> {
-    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, hands: &'a dyn Hands, patterns: Patterns) -> Self {
+    pub(super) fn new(disk: Arc<D>, parent: D::Dir, name: Name, hands: &'a dyn Hands, terms: &Terms<'a>) -> Self {
         let tree = Tree::new(disk.clone(), parent.clone(), name.clone());
         Self {
             disk,
@@ -73,7 +84,8 @@ impl<'a, D: Disk> Walk<'a, D> {
             seen: Vec::new(),
             refused: Vec::new(),
             noted: judge::Attributes::default(),
-            ignoring: Ignoring::new(patterns),
+            ignoring: Ignoring::new(terms.patterns),
+            keeping: Keeping::new(terms.kept),
             cutting: Cutting::new(Grain::of(0)),
             linked: BTreeMap::new(),
         }
@@ -100,7 +112,8 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// A tree that its own patterns leave nothing of is a mistake in them.
     fn refuse_empty(&self) -> Result<(), ImportError> {
         let left_out = self.ignoring.left_out();
-        match self.seen.len() == 1 && !left_out.is_empty() {
+        let real = self.seen.iter().filter(|seen| seen.is_in_tree()).count();
+        match real == 1 && !left_out.is_empty() {
             true => Err(ImportError::Empty(left_out.into_iter().map(|one| one.by).collect())),
             false => Ok(()),
         }
@@ -108,9 +121,16 @@ impl<'a, D: Disk> Walk<'a, D> {
 
     /// Takes in one entry; returns the paths in it if it is a directory.
     fn enter(&mut self, path: Vec<u8>) -> Result<Vec<Vec<u8>>, ImportError> {
+        let place = self.keeping.place(&path);
+        if place != Place::Elsewhere
+            && let Some(children) = self.keep(&path, place.clone())?
+        {
+            return Ok(children);
+        }
         let (dir, name) = self.tree.place(&path).map_err(failed(&path))?;
         let meta = self.disk.metadata(&dir, &name).map_err(vanished(&path))?;
-        let is_left_out = !path.is_empty() && self.ignoring.leaves_out(&path, meta.kind == FileKind::Directory);
+        // What leads to what is kept was asked for already.
+        let is_left_out = place == Place::Elsewhere && self.leaves_out(&path, &meta);
         if is_left_out || !self.judge(&dir, &name, &path, &meta)? {
             return Ok(Vec::new());
         }
@@ -126,6 +146,44 @@ impl<'a, D: Disk> Walk<'a, D> {
         };
         self.seen.push(Seen { path, meta, sort });
         Ok(children)
+    }
+
+    fn leaves_out(&mut self, path: &[u8], meta: &Meta) -> bool {
+        !path.is_empty() && self.ignoring.leaves_out(path, meta.kind == FileKind::Directory)
+    }
+
+    /// Takes in what outlives the release, and directories that are made to lead there; returns the paths in it. `None` for a directory
+    /// of the tree, which is read like any other.
+    fn keep(&mut self, path: &[u8], place: Place) -> Result<Option<Vec<Vec<u8>>>, ImportError> {
+        let sort = match (place, self.standing(path)?) {
+            (Place::Above, Some(FileKind::Directory)) => return Ok(None),
+            (Place::Above, None) => Sort::Made,
+            (Place::Kept(link), None) => Sort::Kept(link),
+            (Place::Kept(_), Some(_)) => {
+                self.refuse(path, "is to outlive releases, and the tree has something there: name it in .tidingignore");
+                return Ok(Some(Vec::new()));
+            }
+            (_, Some(_)) => {
+                self.refuse(path, "is no directory, and something below it is to outlive releases");
+                return Ok(Some(Vec::new()));
+            }
+            (Place::Elsewhere, None) => return Ok(Some(Vec::new())),
+        };
+        let is_directory = matches!(sort, Sort::Made);
+        let root = self.seen.first().map(|root| root.meta);
+        let meta = root.ok_or_else(|| ImportError::Changed(shown(path)))?;
+        self.seen.push(Seen { path: path.to_vec(), meta, sort });
+        Ok(Some(if is_directory { self.keeping.made(path) } else { Vec::new() }))
+    }
+
+    /// What the tree has at a path, unless that is left out.
+    fn standing(&mut self, path: &[u8]) -> Result<Option<FileKind>, ImportError> {
+        if self.keeping.is_below_made(path) {
+            return Ok(None);
+        }
+        let (dir, name) = self.tree.place(path).map_err(failed(path))?;
+        let meta = if_there(self.disk.metadata(&dir, &name)).map_err(failed(path))?;
+        Ok(meta.filter(|meta| !self.leaves_out(path, meta)).map(|meta| meta.kind))
     }
 
     fn file(&mut self, meta: &Meta) -> Sort {
@@ -173,7 +231,8 @@ impl<'a, D: Disk> Walk<'a, D> {
         let (path, builder) = (&seen.path, &mut self.cutting.builder);
         let entry = match &seen.sort {
             Sort::Directory(_) => builder.directory(path, seen.meta.mode),
-            Sort::Symlink(target) => builder.symlink(path, target),
+            Sort::Made => builder.directory(path, 0o755),
+            Sort::Symlink(target) | Sort::Kept(target) => builder.symlink(path, target),
             Sort::HardLink(first) => builder.hard_link(path, *first),
             Sort::File => builder.file(path, seen.meta.mode),
         };
@@ -246,7 +305,8 @@ impl<'a, D: Disk> Walk<'a, D> {
             self.read_patterns(path)?;
         }
         let slash: &[u8] = if path.is_empty() { b"" } else { b"/" };
-        Ok((names.iter().map(|name| [path, slash, name.as_bytes()].concat()).collect(), count))
+        let paths = names.iter().map(|name| [path, slash, name.as_bytes()].concat());
+        Ok((self.keeping.among(path, paths.collect()), count))
     }
 
     fn read_patterns(&mut self, path: &[u8]) -> Result<(), ImportError> {
@@ -300,6 +360,9 @@ impl<'a, D: Disk> Walk<'a, D> {
 }
 
 fn look_again<D: Disk>(disk: &D, tree: &mut Tree<D>, seen: &Seen) -> Result<(), ImportError> {
+    if !seen.is_in_tree() {
+        return Ok(());
+    }
     let changed = || Err(ImportError::Changed(shown(&seen.path)));
     let (dir, name) = tree.place(&seen.path).map_err(vanished(&seen.path))?;
     let meta = disk.metadata(&dir, &name).map_err(vanished(&seen.path))?;

@@ -8,7 +8,7 @@ use store::Options;
 use store::Store;
 use store::disk::Disk;
 use store::hands::{Hands, OneHand};
-use store::import::{Patterns, import_by};
+use store::import::{Terms, import_by};
 
 /// Does everything in the order that is furthest from the usual one.
 #[derive(Debug)]
@@ -44,12 +44,12 @@ fn what_is_published_does_not_depend_on_whose_hands_were_faster() {
     large(&disk, &disk.dir("tree"));
     let mut told = 0;
     let (one, _) =
-        import_by(&OneHand, Patterns::Honoured, Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |bytes| {
+        import_by(&OneHand, &Terms::default(), Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |bytes| {
             told = bytes
         })
         .expect("a good tree");
     let (many, _) =
-        import_by(&Backwards, Patterns::Honoured, Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {})
+        import_by(&Backwards, &Terms::default(), Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {})
             .expect("a good tree");
     assert_eq!((one.content, one.attributes), (many.content, many.attributes));
     assert!(told <= one.size && told + 8_000_000 > one.size, "{told} of {} bytes were read", one.size);

@@ -6,6 +6,7 @@ mod crash;
 mod faults;
 mod hands;
 mod hostile;
+mod kept;
 mod memory;
 mod publish;
 mod trips;

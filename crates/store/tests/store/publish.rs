@@ -6,7 +6,7 @@ use content::PieceNo;
 use std::sync::Arc;
 use store::disk::Disk;
 use store::hands::OneHand;
-use store::import::{Found, ImportError, Patterns, import, import_by};
+use store::import::{Found, ImportError, Patterns, Terms, import, import_by};
 use store::{PieceSource, ReadError};
 
 fn publish_tree(fill: impl FnOnce(&Memory, &Dir)) -> (Memory, Result<(), ImportError>) {
@@ -200,8 +200,8 @@ fn what_is_published_does_not_depend_on_where_or_when() {
 }
 
 fn found(disk: &Memory, patterns: Patterns) -> Result<Found, ImportError> {
-    import_by(&OneHand, patterns, Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {})
-        .map(|(found, _)| found)
+    let terms = Terms { patterns, ..Terms::default() };
+    import_by(&OneHand, &terms, Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {}).map(|(found, _)| found)
 }
 
 /// A tree with things that nobody wants on a server.

@@ -2,6 +2,7 @@
 
 use crate::memory::{Dir, Memory, name};
 use content::fact::Noted;
+use content::kept::KeptPath;
 use content::release::Instructions;
 use content::{
     AppName, ContentSpec, Digest, Digested, FleetId, Order, OrderId, PayloadKind, PieceNo, Release, ReleaseId, Signed,
@@ -11,7 +12,8 @@ use engine::door::{Job, JobDone, JobError, Recovered};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use store::disk::{Disk, FileKind};
-use store::import::{Found, Source, import};
+use store::hands::OneHand;
+use store::import::{Found, Source, Terms, import_by};
 use store::{OpenError, Options, PieceSource, Pieces, Store};
 
 /// A tree somewhere: by path, what stands there.
@@ -64,9 +66,21 @@ pub(crate) fn publish(version: &str, fill: impl FnOnce(&Memory, &Dir)) -> Publis
 }
 
 pub(crate) fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &str) -> Published {
+    publish_keeping(disk, parent, (path, version), &[])
+}
+
+/// The same with paths that outlive it.
+pub(crate) fn publish_keeping(
+    disk: &Memory,
+    parent: &Dir,
+    (path, version): (&str, &str),
+    kept: &[KeptPath],
+) -> Published {
     let listing = list(disk, parent, "tree");
+    let terms = Terms { kept, ..Terms::default() };
     let (found, source) =
-        import(Arc::new(disk.clone()), parent.clone(), &name("tree"), &mut |_| {}).expect("a good tree");
+        import_by(&OneHand, &terms, Arc::new(disk.clone()), parent.clone(), &name("tree"), &mut |_| {})
+            .expect("a good tree");
     let release = Release {
         fleet: fleet(),
         app: app(),
@@ -76,7 +90,7 @@ pub(crate) fn publish_from(disk: &Memory, parent: &Dir, path: &str, version: &st
         attributes: Some(found.attributes),
         entries: found.entries,
         size: found.size,
-        instructions: Instructions::plain(path.as_bytes(), 0, 2),
+        instructions: Instructions { kept: kept.to_vec(), ..Instructions::plain(path.as_bytes(), 0, 2) },
     };
     release.check().expect("a good release");
     let signed = Signed { kind: PayloadKind::Release, payload: release.encode(), signatures: Vec::new() };

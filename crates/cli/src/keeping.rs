@@ -1,0 +1,83 @@
+//! Flags that say which paths of an application outlive its releases.
+
+use clap::Args;
+use content::kept::{self, KeptKind, KeptPath};
+use content::manifest::compare_paths;
+use node::publish::DeployOptions;
+
+/// What outlives releases.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Paths that outlive releases")]
+pub(crate) struct Keeping {
+    /// A directory of the release that outlives it: uploads, or uploads,mode=750,owner=33:33. On each node it stands beside the releases, in
+    /// .NAME.tiding/kept, and each release has a link to it. It is made when it is not there (mode 755, the agent's user), and never
+    /// removed; may be given several times
+    #[arg(long, value_name = "PATH", value_parser = kept_directory)]
+    keep_path: Vec<KeptPath>,
+    /// The same for a file that somebody else makes there, a file of secrets say; a socket needs the directory it stands in
+    #[arg(long, value_name = "PATH", value_parser = kept_file)]
+    keep_file: Vec<KeptPath>,
+}
+
+impl Keeping {
+    /// Says all of it in the options of a deploy.
+    pub(crate) fn say(&self, options: DeployOptions) -> DeployOptions {
+        let mut kept: Vec<KeptPath> = self.keep_path.iter().chain(&self.keep_file).cloned().collect();
+        kept.sort_by(|one, other| compare_paths(&one.path, &other.path));
+        DeployOptions { kept, ..options }
+    }
+}
+
+const HOW: &str = "write PATH, PATH,mode=750 or PATH,mode=750,owner=UID:GID with numbers";
+/// The mode of a directory of which nobody said one.
+const MODE: u16 = 0o755;
+
+/// A directory, with the mode and owner that it is made with.
+fn kept_directory(text: &str) -> Result<KeptPath, String> {
+    let (path, settings) = text.split_once(',').map_or((text, None), |(path, rest)| (path, Some(rest)));
+    let (mut mode, mut owner) = (MODE, None);
+    for setting in settings.into_iter().flat_map(|settings| settings.split(',')) {
+        match setting.split_once('=') {
+            Some(("mode", octal)) => mode = u16::from_str_radix(octal, 8).map_err(|_| HOW)?,
+            Some(("owner", ids)) => {
+                let (uid, gid) = ids.split_once(':').ok_or(HOW)?;
+                owner = Some((uid.parse().map_err(|_| HOW)?, gid.parse().map_err(|_| HOW)?));
+            }
+            _ => return Err(HOW.to_owned()),
+        }
+    }
+    checked(path, KeptKind::Directory { mode, owner })
+}
+
+/// A file that somebody else makes.
+fn kept_file(text: &str) -> Result<KeptPath, String> {
+    checked(text, KeptKind::File)
+}
+
+fn checked(path: &str, kind: KeptKind) -> Result<KeptPath, String> {
+    let path = path.strip_prefix("./").unwrap_or(path);
+    let path = path.strip_suffix('/').unwrap_or(path).as_bytes().to_vec();
+    let kept = KeptPath { path, kind };
+    kept::check(std::slice::from_ref(&kept)).map_err(|bad| bad.why)?;
+    Ok(kept)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_outlives_releases_is_read_with_its_mode_and_owner() {
+        let directory =
+            |path: &str, mode, owner| Ok(KeptPath { path: path.into(), kind: KeptKind::Directory { mode, owner } });
+        assert_eq!(kept_directory("uploads"), directory("uploads", 0o755, None));
+        assert_eq!(kept_directory("./a/b/,mode=750"), directory("a/b", 0o750, None));
+        assert_eq!(kept_directory("a,owner=33:34,mode=0700"), directory("a", 0o700, Some((33, 34))));
+        assert_eq!(kept_file("a/b"), Ok(KeptPath { path: b"a/b".to_vec(), kind: KeptKind::File }));
+        for wrong in
+            ["a,mode=9", "a,mode=1777", "a,owner=www-data:www-data", "a,owner=1", "a,x", "../a", "/a", "", "a//b"]
+        {
+            assert!(kept_directory(wrong).is_err(), "{wrong}");
+        }
+    }
+}
