@@ -1,13 +1,14 @@
-//! Flags that say which paths of an application outlive its releases.
+//! Flags that say which paths of an application outlive its releases, and into which files each node puts its own values.
 
 use clap::Args;
 use content::kept::{self, KeptKind, KeptPath};
 use content::manifest::compare_paths;
+use content::template::check_paths;
 use node::publish::DeployOptions;
 
 /// What outlives releases.
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Paths that outlive releases")]
+#[command(next_help_heading = "Files of each node")]
 pub(crate) struct Keeping {
     /// A directory of the release that outlives it: uploads, or uploads,mode=750,owner=33:33. On each node it stands beside the releases, in
     /// .NAME.tiding/kept, and each release has a link to it. It is made when it is not there (mode 755, the agent's user), and never
@@ -17,6 +18,10 @@ pub(crate) struct Keeping {
     /// The same for a file that somebody else makes there, a file of secrets say; a socket needs the directory it stands in
     #[arg(long, value_name = "PATH", value_parser = kept_file)]
     keep_file: Vec<KeptPath>,
+    /// A file in which each node puts its own values for {{node}}, {{app}}, {{version}}, {{release}} and {{label.KEY}} (write {{{{ for {{); may be
+    /// given several times
+    #[arg(long, value_name = "PATH", value_parser = template)]
+    render: Vec<Template>,
 }
 
 impl Keeping {
@@ -24,7 +29,9 @@ impl Keeping {
     pub(crate) fn say(&self, options: DeployOptions) -> DeployOptions {
         let mut kept: Vec<KeptPath> = self.keep_path.iter().chain(&self.keep_file).cloned().collect();
         kept.sort_by(|one, other| compare_paths(&one.path, &other.path));
-        DeployOptions { kept, ..options }
+        let mut templates: Vec<Vec<u8>> = self.render.iter().map(|template| template.0.clone()).collect();
+        templates.sort_by(|one, other| compare_paths(one, other));
+        DeployOptions { kept, templates, ..options }
     }
 }
 
@@ -52,6 +59,16 @@ fn kept_directory(text: &str) -> Result<KeptPath, String> {
 /// A file that somebody else makes.
 fn kept_file(text: &str) -> Result<KeptPath, String> {
     checked(text, KeptKind::File)
+}
+
+/// The path of a file with values.
+#[derive(Debug, Clone)]
+struct Template(Vec<u8>);
+
+fn template(text: &str) -> Result<Template, String> {
+    let path = text.strip_prefix("./").unwrap_or(text).as_bytes().to_vec();
+    check_paths(std::slice::from_ref(&path)).map_err(|bad| bad.why)?;
+    Ok(Template(path))
 }
 
 fn checked(path: &str, kind: KeptKind) -> Result<KeptPath, String> {

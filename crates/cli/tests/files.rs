@@ -1,5 +1,5 @@
-//! Files as applications need them: what is left out of a tree, what a deploy of it would change, and what
-//! outlives releases.
+//! Files as applications need them: what is left out of a tree, what a deploy of it would change, what
+//! outlives releases, and what each node puts into its own.
 
 #[path = "support/lab.rs"]
 mod lab;
@@ -122,4 +122,27 @@ fn uploads_outlive_releases_and_rollbacks() {
     fs::rename(lab.dir().join("aside"), &beside).expect("a directory");
     expect(&deploy(&["--version", "4"]), 0, "confirmed");
     assert_eq!(kept(), all);
+}
+
+#[test]
+fn each_node_puts_its_own_values_into_a_file_or_says_what_it_lacks() {
+    let lab = Lab::new();
+    let agents = ["a", "b"].map(|zone| lab.labelled_agent(&format!("web-{zone}"), &[&format!("zone={zone}")]));
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    let render = |text: &str, more: &[&str]| {
+        fs::write(source.join("app.conf"), text).expect("a file");
+        deploy(&lab, &source, &[&["--render", "app.conf"], more].concat())
+    };
+    expect(&render("{{host}}\n", &[]), 3, "app.conf: line 1: {{host}} is no value");
+    expect(&deploy(&lab, &source, &["--render", "sub"]), 3, "sub: is to be given values, and is no file");
+    expect(&render("{{node}} in {{label.zone}} runs {{app}} {{version}}\n", &["--version", "1"]), 0, "confirmed");
+    let shown = || agents.each_ref().map(|agent| fs::read_to_string(live(agent).join("app.conf")).expect("a file"));
+    let expected = ["web-a in a runs app 1\n", "web-b in b runs app 1\n"];
+    assert_eq!(shown(), expected);
+    expect(&lab.operator(&["verify"]), 0, "as published");
+    expect(&render("{{label.rack}}\n", &["--version", "2"]), 5, "app.conf: line 1: this node has no label rack");
+    assert_eq!(shown(), expected, "nobody has switched");
+    fs::write(live(&agents[0]).join("app.conf"), "web-a in c runs app 1\n").expect("a file");
+    expect(&lab.operator(&["verify"]), 5, "app.conf has other bytes than this node's values give");
 }

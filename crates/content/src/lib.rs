@@ -32,6 +32,7 @@ pub mod root;
 pub mod selector;
 pub mod sign;
 mod spec;
+pub mod template;
 
 pub use backup::Backup;
 pub use blob::BlobRef;

@@ -4,9 +4,11 @@ use crate::care::{Health, Hooks};
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::kept::{self, KeptPath};
 use crate::manifest;
+use crate::template;
 use crate::{AppName, ContentSpec, FleetId, UnixTime};
 
-/// The version that has no hooks, probes or paths to keep, which the oldest programs read; the one that has no paths; and the newest.
+/// The version that has no hooks and no probes, which the oldest programs read; the one that has those; and the newest, which has paths to
+/// keep and files with values as well.
 const PLAIN: u8 = 1;
 const CAREFUL: u8 = 2;
 const NEWEST: u8 = 3;
@@ -49,6 +51,8 @@ pub struct Instructions {
     pub health: Health,
     /// What outlives the release, rising by path: each a link in its tree.
     pub kept: Vec<KeptPath>,
+    /// Files of its tree into which each node puts its own values, rising by path ([`template`]).
+    pub templates: Vec<Vec<u8>>,
 }
 
 impl Release {
@@ -86,10 +90,10 @@ impl Release {
 impl Instructions {
     /// The longest target path, in bytes.
     pub const MAX_PATH: usize = 1024;
-    /// A path and nothing else: no hooks, no probes, nothing that outlives it.
+    /// A path and nothing else: no hooks, no probes, nothing that outlives it, no values.
     pub fn plain(path: &[u8], health_window_ms: u32, keep: u8) -> Self {
         let (hooks, health) = (Hooks::default(), Health::default());
-        Self { path: path.to_vec(), health_window_ms, keep, hooks, health, kept: Vec::new() }
+        Self { path: path.to_vec(), health_window_ms, keep, hooks, health, kept: Vec::new(), templates: Vec::new() }
     }
 
     /// The longest health window, in milliseconds: a day.
@@ -106,14 +110,16 @@ impl Instructions {
         rule(self.keep <= Self::MAX_KEEP, "more than 100 releases are to be kept")?;
         self.hooks.check()?;
         self.health.check()?;
-        kept::check(&self.kept)
+        kept::check(&self.kept)?;
+        template::check_paths(&self.templates)
     }
 
     /// The first version of a release's encoding that can say all of it.
     fn version(&self) -> u8 {
-        match (self.hooks.is_empty() && self.health.is_empty(), self.kept.is_empty()) {
-            (true, true) => PLAIN,
-            (false, true) => CAREFUL,
+        let is_careful = !self.hooks.is_empty() || !self.health.is_empty();
+        match (is_careful, self.kept.is_empty() && self.templates.is_empty()) {
+            (false, true) => PLAIN,
+            (true, true) => CAREFUL,
             (_, false) => NEWEST,
         }
     }
@@ -125,7 +131,8 @@ impl Instructions {
             to.value(&self.hooks).value(&self.health);
         }
         if version >= NEWEST {
-            to.list(self.kept.iter());
+            to.list(self.kept.iter()).count(self.templates.len());
+            self.templates.iter().fold(to, |to, path| to.bytes(path));
         }
     }
 
@@ -137,12 +144,17 @@ impl Instructions {
             hooks: Hooks::default(),
             health: Health::default(),
             kept: Vec::new(),
+            templates: Vec::new(),
         };
         if version >= CAREFUL {
             (read.hooks, read.health) = (from.value()?, from.value()?);
         }
         if version >= NEWEST {
             read.kept = from.list("the number of paths to keep", KeptPath::MOST, 3)?;
+            let files = from.count("the number of files with values", template::MOST, 2)?;
+            for _ in 0..files {
+                read.templates.push(from.bytes("a path of a file with values", template::MAX_PATH)?.to_vec());
+            }
         }
         // One release has one encoding.
         let is_shortest = version == read.version();
@@ -286,8 +298,8 @@ mod tests {
         // It must be in no newer version than it needs.
         let mut padded = changed.encode();
         let count_and_path = 1 + changed.instructions.kept[0].encode().len();
-        padded.truncate(padded.len() - count_and_path);
-        padded.push(0);
+        padded.truncate(padded.len() - count_and_path - 1);
+        padded.extend([0, 0]);
         assert!(Release::decode(&padded).expect_err("nothing is kept").to_string().contains("older version"));
         let newer = |version| {
             let mut bytes = changed.encode();
@@ -295,6 +307,8 @@ mod tests {
             Release::decode(&bytes).expect_err("of another version")
         };
         assert!(newer(4).is_newer && !newer(1).is_newer);
+        changed.instructions.templates = vec![b"conf/app.conf".to_vec(), b"motd".to_vec()];
+        assert_eq!(Release::decode(&changed.encode()), Ok(changed.clone()));
         changed.instructions.kept[0].path = b"../x".to_vec();
         assert!(changed.check().is_err() && Release::decode(&changed.encode()).is_err());
     }

@@ -193,15 +193,17 @@ fn kept() -> impl Strategy<Value = Vec<KeptPath>> {
 fn release() -> impl Strategy<Value = Release> {
     let path = "(/[a-z.]{0,9}[a-z ]){1,5}".prop_map(String::into_bytes);
     let plain = (path, 0..=86_400_000u32, 0..=100u8);
-    let instructions = (plain, hooks(), health(), kept());
-    let instructions = instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept)| Instructions {
-        path,
-        health_window_ms,
-        keep,
-        hooks,
-        health,
-        kept,
-    });
+    let instructions = (plain, hooks(), health(), kept(), btree_set("[a-z]{1,6}", 0..4));
+    let instructions =
+        instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept, templates)| Instructions {
+            path,
+            health_window_ms,
+            keep,
+            hooks,
+            health,
+            kept,
+            templates: templates.into_iter().map(String::into_bytes).collect(),
+        });
     let sums = (1..=1u32 << 24, 0..=1u64 << 60);
     let parts = (digest(), app(), name(), time(), spec(), option::of(plain_spec()), sums, instructions);
     parts.prop_map(|(fleet, app, version, created, content, attributes, (entries, size), instructions)| {

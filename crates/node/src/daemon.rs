@@ -16,7 +16,8 @@ use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Noted, Position};
-use content::{Fact, FleetId, Label, NodeId, Rate, Role, Root, Signed};
+use content::fact::{JournalName, Position};
+use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -311,9 +312,10 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
     let first_facts = first_facts(home)?;
     let (root, targets, at) = (home.root.clone(), options.targets.clone(), options.home.clone());
     let role = home.identity.role;
+    let who = (home.node.name.clone(), api::labels_from_text(&home.node.labels).map_err(bad_home)?);
     let open = move || {
         let opened = open_directories(&directory, &targets)?;
-        let (mut store, recovered) = open_once(&opened, &at)?;
+        let (mut store, recovered) = open_once(&opened, &at, &who)?;
         bear_loss(&mut store, role, &directory)?;
         let rootless = recovered.root.is_none();
         let is_empty = |journal| recovered.facts.iter().all(|(other, ..)| other != journal);
@@ -331,7 +333,7 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
         }
         store.notes().iter().for_each(|note| tracing::warn!(note, "the store"));
         drop(store);
-        open_once(&opened, &at)
+        open_once(&opened, &at, &who)
     };
     tokio::task::spawn_blocking(open).await.map_err(bad_home)?
 }
@@ -374,13 +376,15 @@ fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
     Ok(Opened { disk, home: opened, targets })
 }
 
-fn open_once(opened: &Opened, home: &Path) -> Result<OpenStore, StartError> {
+fn open_once(opened: &Opened, home: &Path, (node, labels): &(String, Labels)) -> Result<OpenStore, StartError> {
     let Opened { disk, home: directory, targets } = opened;
     let process = std::process::id().to_string();
     let options = store::Options {
         apply_owners: rustix::process::geteuid().is_root(),
         home: home::store(home).display().to_string(),
         hands: Arc::new(Threads::few()),
+        node: node.clone(),
+        labels: labels.clone(),
         ..store::Options::default()
     };
     Store::open(disk.clone(), directory.clone(), targets.clone(), &process, options)

@@ -8,7 +8,7 @@ use crate::client::{ClientError, Reader};
 use content::attributes::Attributes;
 use content::compare::{self, Aspect, Difference, Side, Stretch};
 use content::encoding::Malformed;
-use content::manifest::{Entry, Kind};
+use content::manifest::{Entry, Kind, compare_paths};
 use content::{ContentId, ContentSpec, Digest, FleetId, Manifest, PieceNo, Release, ReleaseId, Root, blob};
 use std::collections::BTreeSet;
 use store::words;
@@ -171,6 +171,16 @@ fn change(old: &Manifest, new: &Manifest, difference: Difference) -> Option<Chan
     let path = after.as_ref().or(before.as_ref()).map(|entry| entry.path.as_slice()).unwrap_or_default();
     let path = if path.is_empty() { ".".to_owned() } else { words::name(path) };
     Some(Change { path, how, before: before.as_ref().and_then(len), after: after.as_ref().and_then(len) })
+}
+
+/// The bytes of a file; `None` where there is no file, or a very long one.
+pub(crate) async fn file(known: &Known, from: &mut impl Pieces, path: &[u8]) -> Result<Option<Vec<u8>>, ClientError> {
+    let entries = &known.manifest.entries;
+    let found = entries.binary_search_by(|entry| compare_paths(&entry.path, path)).ok();
+    match found.filter(|index| matches!(entries[*index].kind, Kind::File { .. })) {
+        Some(index) => Open::new(known, from).file(index as u32).await,
+        None => Ok(None),
+    }
 }
 
 impl Known {

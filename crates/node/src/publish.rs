@@ -77,6 +77,8 @@ pub struct DeployOptions {
     pub patterns: Patterns,
     /// What outlives releases, rising by path.
     pub kept: Vec<KeptPath>,
+    /// Files into which each node puts its own values, rising by path.
+    pub templates: Vec<Vec<u8>>,
 }
 
 impl DeployOptions {
@@ -100,6 +102,7 @@ impl DeployOptions {
             limit: None,
             patterns: Patterns::Honoured,
             kept: Vec::new(),
+            templates: Vec::new(),
         }
     }
 }
@@ -119,6 +122,7 @@ impl DeployOptions {
             hooks: self.hooks.clone(),
             health: self.health.clone(),
             kept: self.kept.clone(),
+            templates: self.templates.clone(),
         }
     }
 
@@ -415,12 +419,30 @@ async fn look(
     options: &DeployOptions,
     progress: &mut impl FnMut(Progress),
 ) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
-    let (status, (found, tree)) = tokio::try_join!(
+    let (status, (found, mut tree)) = tokio::try_join!(
         async { client.status().await.map_err(DeployError::from) },
         read_tree(source, (options.patterns, &options.kept), progress)
     )?;
+    check_templates(&found, &mut tree, &options.templates).await?;
     let selection = make_sense(&status, app, options, &found)?;
     Ok((status, selection, found, tree))
+}
+
+/// Refuses files into which no node can put values, all of them named.
+async fn check_templates(found: &Found, tree: &mut Tree, templates: &[Vec<u8>]) -> Result<(), DeployError> {
+    if templates.is_empty() {
+        return Ok(());
+    }
+    let known = difference::known(tree, &found.content, None).await?;
+    let mut refused = Vec::new();
+    for path in templates {
+        let why = match difference::file(&known, tree, path).await? {
+            None => Some("is to be given values, and is no file of the tree, or too long for it".to_owned()),
+            Some(bytes) => content::template::check(&bytes).err().map(|bad| bad.to_string()),
+        };
+        refused.extend(why.map(|why| format!("{}: {why}", store::words::name(path))));
+    }
+    if refused.is_empty() { Ok(()) } else { Err(ImportError::Refused(refused).into()) }
 }
 
 /// Whom it is for, if that and what was read are what was surely meant.

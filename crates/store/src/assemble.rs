@@ -10,6 +10,7 @@ use crate::kept::check_links;
 use crate::layout::Layout;
 use crate::plan::Plan;
 use crate::record::Change;
+use crate::render::Rendered;
 use crate::target::{Target, Way, without_side};
 use crate::verify::Check;
 use crate::{Store, tree};
@@ -23,7 +24,7 @@ impl<D: Disk> Store<D> {
     pub(crate) fn assemble(&mut self, signed: &Signed) -> Result<JobDone, JobError> {
         let id = ReleaseId(signed.payload_digest());
         let release = decode_release(signed)?;
-        let plan = self.plan(&release)?;
+        let plan = self.plan(id, &release)?;
         check_links(&plan.manifest, &release.instructions.kept)?;
         self.refuse_vanished(&release.instructions.path)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Make)?;
@@ -55,7 +56,7 @@ impl<D: Disk> Store<D> {
     }
 
     /// Reads what is to be laid out, and holds it against what the release declares.
-    pub(crate) fn plan(&mut self, release: &Release) -> Result<Plan<D>, JobError> {
+    pub(crate) fn plan(&mut self, id: ReleaseId, release: &Release) -> Result<Plan<D>, JobError> {
         let holding = self.complete(&release.content)?;
         let manifest = self.shelves.outline(&holding).map_err(|why| no_manifest(&holding, why))?;
         let totals = manifest.totals();
@@ -67,7 +68,9 @@ impl<D: Disk> Store<D> {
         }
         let attributes = self.attributes(release)?;
         let places = self.shelves.places(&holding).map_err(|why| no_manifest(&holding, why))?;
-        Ok(Plan { holding, manifest, places, attributes })
+        let plan = Plan { holding, manifest, places, attributes, rendered: Rendered::new() };
+        let rendered = self.render(&plan, id, release)?;
+        Ok(Plan { rendered, ..plan })
     }
 
     fn attributes(&mut self, release: &Release) -> Result<Option<Attributes>, JobError> {

@@ -190,14 +190,22 @@ impl<D: Disk> Hand<'_, D> {
         let Kind::File { mode, len, extents } = &entry.kind else { return Ok(()) };
         let (dir, name) = self.tree.place(&entry.path).map_err(|error| layout.failed(entry, 0, error))?;
         let attribute = layout.attribute(index);
-        if let Some(earlier) = &mut self.earlier
+        let own = layout.plan.rendered.get(&entry.path);
+        if own.is_none()
+            && let Some(earlier) = &mut self.earlier
             && earlier.link(entry, attribute, (&dir, &name))?
         {
             return Ok(());
         }
         let created = layout.shelves.disk.create(&dir, &name, *mode);
         let file = created.map_err(|error| layout.failed(entry, *len, error))?;
-        self.fill(entry, &file, *len, extents)?;
+        match own {
+            None => self.fill(entry, &file, *len, extents)?,
+            Some(own) => {
+                let written = layout.shelves.disk.write_at(&file, own, 0);
+                written.map_err(|error| layout.failed(entry, own.len() as u64, error))?;
+            }
+        }
         layout.finish_file(&file, attribute).map_err(|error| layout.failed(entry, 0, error))
     }
 

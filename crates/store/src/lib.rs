@@ -40,6 +40,7 @@ mod places;
 mod plan;
 mod record;
 mod recover;
+mod render;
 mod shelves;
 mod state;
 mod switch;
@@ -53,7 +54,7 @@ pub use disk::Disk;
 pub use target::laid_out_at;
 
 use content::fact::{Chain, Entry, JournalName, Noted, Position};
-use content::{AppName, ContentId, Digested, Fact, NodeId, PieceNo, ReleaseId, Signed};
+use content::{AppName, ContentId, Digested, Fact, Labels, NodeId, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
 use record::{AppState, Change};
@@ -75,12 +76,18 @@ pub struct Options {
     pub home: String,
     /// Who lays releases out besides the thread that runs the store.
     pub hands: Arc<dyn Hands>,
+    /// What the node is called, and what is said of it: what files with values are given.
+    pub node: String,
+    /// Its labels.
+    pub labels: Labels,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let home = "the store's directory".to_owned();
-        Self { reserve: 64 << 20, checkpoint: 48 << 20, apply_owners: false, home, hands: Arc::new(OneHand) }
+        let (node, labels) = (String::new(), Labels::new());
+        let (reserve, checkpoint, hands) = (64 << 20, 48 << 20, Arc::new(OneHand));
+        Self { reserve, checkpoint, apply_owners: false, home, hands, node, labels }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::shelves::{Held, Shelves};
 use content::attributes::Attributes;
 use content::manifest::Outline;
 use engine::door::JobError;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What is laid out.
@@ -15,6 +16,8 @@ pub(crate) struct Plan<D: Disk> {
     pub(crate) manifest: Outline,
     pub(crate) places: Arc<Places>,
     pub(crate) attributes: Option<Attributes>,
+    /// Files whose bytes are this node's own.
+    pub(crate) rendered: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
 /// The piece that was read last for its parts.

@@ -9,5 +9,6 @@ mod hostile;
 mod kept;
 mod memory;
 mod publish;
+mod render;
 mod trips;
 mod world;

@@ -76,6 +76,13 @@ pub(crate) fn publish_keeping(
     (path, version): (&str, &str),
     kept: &[KeptPath],
 ) -> Published {
+    let instructions = Instructions { kept: kept.to_vec(), ..Instructions::plain(path.as_bytes(), 0, 2) };
+    publish_as(disk, parent, version, instructions)
+}
+
+/// The same with all that it says of itself.
+pub(crate) fn publish_as(disk: &Memory, parent: &Dir, version: &str, instructions: Instructions) -> Published {
+    let kept = &instructions.kept;
     let listing = list(disk, parent, "tree");
     let terms = Terms { kept, ..Terms::default() };
     let (found, source) =
@@ -90,7 +97,7 @@ pub(crate) fn publish_keeping(
         attributes: Some(found.attributes),
         entries: found.entries,
         size: found.size,
-        instructions: Instructions { kept: kept.to_vec(), ..Instructions::plain(path.as_bytes(), 0, 2) },
+        instructions,
     };
     release.check().expect("a good release");
     let signed = Signed { kind: PayloadKind::Release, payload: release.encode(), signatures: Vec::new() };
