@@ -167,5 +167,5 @@ pub(crate) fn import(path: &Path, hands: &Threads) -> Result<(Found, Source<Real
     let disk = RealDisk::new();
     let parent = disk.open_path(path.parent().context("the path has a parent")?)?;
     let name = Name::new(path.file_name().context("the path has a name")?.as_encoded_bytes())?;
-    Ok(store::import::import_by(hands, Arc::new(disk), parent, &name, &mut |_| ())?)
+    Ok(store::import::import_by(hands, &Default::default(), Arc::new(disk), parent, &name, &mut |_| ())?)
 }

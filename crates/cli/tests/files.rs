@@ -141,8 +141,8 @@ fn each_node_puts_its_own_values_into_a_file_or_says_what_it_lacks() {
     let expected = ["web-a in a runs app 1\n", "web-b in b runs app 1\n"];
     assert_eq!(shown(), expected);
     expect(&lab.operator(&["verify"]), 0, "as published");
-    expect(&render("{{label.rack}}\n", &["--version", "2"]), 5, "app.conf: line 1: this node has no label rack");
-    assert_eq!(shown(), expected, "nobody has switched");
+    expect(&render("{{label.rack}}\n", &[]), 3, "app.conf: 2 selected agents have no label rack: web-a, web-b");
+    assert_eq!(shown(), expected, "nothing was sent");
     fs::write(live(&agents[0]).join("app.conf"), "web-a in c runs app 1\n").expect("a file");
     expect(&lab.operator(&["verify"]), 5, "app.conf has other bytes than this node's values give");
 }

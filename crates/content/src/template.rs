@@ -7,6 +7,7 @@ use crate::encoding::{Malformed, require};
 use crate::kept::is_or_holds;
 use crate::manifest::{check_path, compare_paths};
 use crate::{AppName, Label, Labels, ReleaseId};
+use std::collections::BTreeSet;
 
 /// The longest file with values, in bytes; also when they are put in.
 pub const MAX_LEN: usize = 1 << 20;
@@ -97,9 +98,14 @@ pub fn check_paths(paths: &[Vec<u8>]) -> Result<(), Malformed> {
     require(paths.windows(2).all(rise), WHAT, "they are not in path order, or one stands below another")
 }
 
-/// Refuses what no node can put values into.
-pub fn check(bytes: &[u8]) -> Result<(), BadTemplate> {
-    walk(bytes, |_, _| Ok(()))
+/// The labels that a node must have; refuses what no node can put values into.
+pub fn labels(bytes: &[u8]) -> Result<BTreeSet<Label>, BadTemplate> {
+    let mut labels = BTreeSet::new();
+    walk(bytes, |_, value| {
+        labels.extend(if let Some(Value::Label(key)) = value { Some(key) } else { None });
+        Ok(())
+    })?;
+    Ok(labels)
 }
 
 /// The bytes with a node's values in them.
@@ -159,7 +165,7 @@ mod tests {
         let release = ReleaseId(Digest::of(b"release"));
         let values = Values { node: "web-3", labels: &labels, app: &app, version: "2.1", release };
         let done = render(text, &values).map_err(|bad| bad.to_string())?;
-        assert_eq!(check(text), Ok(()), "what can be rendered can be published");
+        assert!(super::labels(text).is_ok(), "what can be rendered can be published");
         Ok(String::from_utf8_lossy(&done).replace(&release.to_string(), "RELEASE"))
     }
 
@@ -192,13 +198,16 @@ mod tests {
             (b"{{node\x1b[2J}}", "line 1: {{node\\u{1b}[2J}} is no value"),
         ];
         for (text, why) in bad {
-            assert!(check(text).expect_err(why).to_string().starts_with(why), "{:?}", check(text));
+            let found = labels(text).expect_err(why).to_string();
+            assert!(found.starts_with(why), "{found}");
         }
-        assert!(check(&vec![b'x'; MAX_LEN + 1]).is_err());
+        assert!(labels(&vec![b'x'; MAX_LEN + 1]).is_err());
         assert_eq!(rendered(b"\n{{label.rack}}"), Err("line 2: this node has no label rack".to_owned()));
-        assert_eq!(check(b"{{label.rack}}"), Ok(()), "another node may have it");
+        let needed =
+            labels(b"{{label.rack}} {{label.zone}} {{node}} {{label.rack}}").expect("another node may have it");
+        assert_eq!(needed.iter().map(Label::as_str).collect::<Vec<_>>(), ["rack", "zone"]);
         let long = [&vec![b'x'; MAX_LEN - 4][..], b"{{node}}"].concat();
-        assert!(check(&long).is_err());
+        assert!(labels(&long).is_err());
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Noted, Position};
-use content::fact::{JournalName, Position};
 use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;

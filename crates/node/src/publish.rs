@@ -12,7 +12,7 @@ use crate::founding;
 use crate::hands::Threads;
 use crate::home::{self, FleetFile};
 use crate::identity::wall_clock;
-use crate::selection::{BadSelection, Selection, WhenAway};
+use crate::selection::{BadSelection, Selection, WhenAway, lacking};
 use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
@@ -423,22 +423,29 @@ async fn look(
         async { client.status().await.map_err(DeployError::from) },
         read_tree(source, (options.patterns, &options.kept), progress)
     )?;
-    check_templates(&found, &mut tree, &options.templates).await?;
+    check_templates(&found, &mut tree, (options, &status)).await?;
     let selection = make_sense(&status, app, options, &found)?;
     Ok((status, selection, found, tree))
 }
 
-/// Refuses files into which no node can put values, all of them named.
-async fn check_templates(found: &Found, tree: &mut Tree, templates: &[Vec<u8>]) -> Result<(), DeployError> {
-    if templates.is_empty() {
+/// Refuses files into which no node can put values, or not all that are selected; all of them named.
+async fn check_templates(
+    found: &Found,
+    tree: &mut Tree,
+    (options, status): (&DeployOptions, &FleetStatus),
+) -> Result<(), DeployError> {
+    if options.templates.is_empty() {
         return Ok(());
     }
     let known = difference::known(tree, &found.content, None).await?;
     let mut refused = Vec::new();
-    for path in templates {
+    for path in &options.templates {
         let why = match difference::file(&known, tree, path).await? {
             None => Some("is to be given values, and is no file of the tree, or too long for it".to_owned()),
-            Some(bytes) => content::template::check(&bytes).err().map(|bad| bad.to_string()),
+            Some(bytes) => match content::template::labels(&bytes) {
+                Ok(labels) => labels.iter().find_map(|label| lacking(status, &options.selector, label)),
+                Err(bad) => Some(bad.to_string()),
+            },
         };
         refused.extend(why.map(|why| format!("{}: {why}", store::words::name(path))));
     }

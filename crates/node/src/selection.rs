@@ -4,7 +4,7 @@
 //! until it is too late; what the origin knows of its nodes tells them apart before a byte leaves.
 
 use crate::api::{FleetStatus, NodeStatus, Role};
-use content::Selector;
+use content::{Label, Selector};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -71,6 +71,18 @@ const TIMES: usize = 2;
 const MORE: usize = 3;
 /// How many names, or values of one label, are listed.
 const LISTED: usize = 8;
+
+/// That selected agents lack a label whose value is asked for, if some do.
+pub(crate) fn lacking(status: &FleetStatus, selector: &Selector, label: &Label) -> Option<String> {
+    let selected = status.nodes.iter().filter(|node| node.role == Role::Agent && node.is_selected(selector));
+    let without = selected.filter(|node| !node.labels.contains_key(label.as_str()));
+    let mut without: Vec<String> = without.map(|node| node.name.clone()).collect();
+    without.sort_unstable();
+    let label = label.as_str();
+    let agents = if without.len() == 1 { "agent has" } else { "agents have" };
+    let why = || format!("{} selected {agents} no label {label}: {}", without.len(), named(&without));
+    (!without.is_empty()).then(why)
+}
 
 impl Selection {
     /// What a selector chooses for an application.
