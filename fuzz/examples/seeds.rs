@@ -173,7 +173,7 @@ fn release(tree: &Manifest) -> Release {
         attributes: Some(ContentSpec { blob: blob(&attributes().encode()), pieces: 0, bytes: 0 }),
         entries: totals.entries,
         size: totals.size,
-        instructions: Instructions { path: b"/srv/web".to_vec(), health_window_ms: 5000, keep: 3 },
+        instructions: Instructions::plain(b"/srv/web", 5000, 3),
     }
 }
 
