@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop, token,
-    up, verify,
+    backup, deploy, diff, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop,
+    token, up, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -120,5 +120,24 @@ mod tests {
             command.get_subcommands().for_each(look);
         }
         look(&Arguments::command());
+    }
+
+    #[test]
+    fn every_command_has_a_page_that_names_its_flags() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let at = directory.path().join("man1");
+        let pages = manual::write_pages(&at, Arguments::command()).expect("written");
+        let page = |name: &str| std::fs::read_to_string(at.join(name)).expect("there is a page").replace('\\', "");
+        assert!(pages > 15, "{pages} pages");
+        assert!(page("tiding.1").contains("deploy") && page("tiding-deploy.1").contains("--to"));
+    }
+
+    #[test]
+    fn each_shell_completes_the_commands() {
+        use clap_complete::Shell;
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let script = manual::script(shell, Arguments::command());
+            assert!(["rollback", "history", "operator-home"].iter().all(|word| script.contains(word)), "{shell}");
+        }
     }
 }

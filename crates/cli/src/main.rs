@@ -41,6 +41,7 @@ mod watching;
 mod words;
 
 use arguments::Command;
+use clap::CommandFactory;
 use content::directive::Verb;
 use failure::{Failure, Kind};
 use settings::Settings;
@@ -94,8 +95,8 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Audit(audit) => audit.run(settings).await,
         Command::Backup(backup) => backup.run(settings).await,
         Command::Restore(restore) => restore.run(settings),
-        Command::Completions(completions) => completions.run(),
-        Command::Man(man) => man.run(),
+        Command::Completions(completions) => completions.run(arguments::Arguments::command()),
+        Command::Man(man) => man.run(arguments::Arguments::command()),
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

@@ -1,10 +1,9 @@
 //! `tiding completions SHELL` and `tiding man DIR`: made from the same flags and words as `--help`.
 
-use crate::arguments::Arguments;
 use crate::failure::{Failure, Kind};
 use crate::speak;
 use crate::words;
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 use std::fs;
 use std::io;
@@ -22,12 +21,17 @@ pub(crate) struct Completions {
 
 impl Completions {
     /// Prints them.
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Arguments::command(), "tiding", &mut script);
-        speak::result(String::from_utf8_lossy(&script).trim_end());
+    pub(crate) fn run(&self, tiding: Command) -> Result<(), Failure> {
+        speak::result(script(self.shell, tiding).trim_end());
         Ok(())
     }
+}
+
+/// What a shell reads.
+pub(crate) fn script(shell: Shell, mut tiding: Command) -> String {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut tiding, "tiding", &mut script);
+    String::from_utf8_lossy(&script).into_owned()
 }
 
 /// Writes the manual: a page for each command.
@@ -40,8 +44,8 @@ pub(crate) struct Man {
 
 impl Man {
     /// Writes the pages and says how many there are.
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let pages = write_pages(&self.directory).map_err(|error| {
+    pub(crate) fn run(&self, tiding: Command) -> Result<(), Failure> {
+        let pages = write_pages(&self.directory, tiding).map_err(|error| {
             Failure::new(Kind::Failed, format!("cannot write the manual into {}", self.directory.display()))
                 .because(error)
                 .next("give a directory in which you may write")
@@ -51,35 +55,10 @@ impl Man {
     }
 }
 
-fn write_pages(directory: &Path) -> io::Result<usize> {
+/// Writes the pages; how many there are.
+pub(crate) fn write_pages(directory: &Path, tiding: Command) -> io::Result<usize> {
     fs::create_dir_all(directory)?;
-    let tiding = Arguments::command().disable_help_subcommand(true);
+    let tiding = tiding.disable_help_subcommand(true);
     let pages = 1 + tiding.get_subcommands().count();
     clap_mangen::generate_to(tiding, directory).map(|()| pages)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_command_has_a_page_that_names_its_flags() {
-        let directory = tempfile::tempdir().expect("a temporary directory");
-        let pages = write_pages(&directory.path().join("man1")).expect("written");
-        let page = |name: &str| {
-            fs::read_to_string(directory.path().join("man1").join(name)).expect("there is a page").replace('\\', "")
-        };
-        assert!(pages > 15, "{pages} pages");
-        assert!(page("tiding.1").contains("deploy") && page("tiding-deploy.1").contains("--to"));
-    }
-
-    #[test]
-    fn each_shell_completes_the_commands() {
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut script = Vec::new();
-            clap_complete::generate(shell, &mut Arguments::command(), "tiding", &mut script);
-            let script = String::from_utf8(script).expect("it is text");
-            assert!(["rollback", "history", "operator-home"].iter().all(|word| script.contains(word)), "{shell}");
-        }
-    }
 }

@@ -361,7 +361,7 @@ struct Opened {
 /// Opens an empty store in a home that is being made.
 pub(crate) fn new_store(home: &Path) -> Result<Store<RealDisk>, StartError> {
     let opened = open_directories(&home::store(home), Path::new("/"))?;
-    Ok(open_once(&opened, home)?.0)
+    Ok(open_once(&opened, home, &(String::new(), Labels::new()))?.0)
 }
 
 fn open_directories(home: &Path, targets: &Path) -> Result<Opened, StartError> {
