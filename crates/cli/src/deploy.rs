@@ -1,7 +1,6 @@
 //! `tiding deploy DIR --to PATH`.
 
 use crate::care::Care;
-use crate::escape::{escape, escape_lines};
 use crate::failure::{Failure, Kind};
 use crate::git::{self, Revision};
 use crate::keeping::Keeping;
@@ -10,6 +9,7 @@ use crate::publishing::{Publishing, cannot_deploy, check_target, lines_left_out}
 use crate::settings::Settings;
 use crate::{diff, speak, words};
 use clap::{Args, ValueEnum};
+use node::escape::{escape, escape_lines};
 use node::publish::{self, DeployOptions, Patterns, Rehearsal};
 use node::selection::WhenAway;
 use std::collections::BTreeMap;

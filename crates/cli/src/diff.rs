@@ -77,7 +77,7 @@ impl Diff {
 
 /// One sentence of how much would change.
 pub(crate) fn summary(compared: &Changes) -> String {
-    let against = crate::escape::escape(&compared.version);
+    let against = node::escape::escape(&compared.version);
     if compared.changes.is_empty() {
         return format!("nothing differs from {against}");
     }

@@ -1,6 +1,5 @@
 //! `tiding pause|resume|promote|abort [APP]`.
 
-use crate::escape::escape;
 use crate::failure::Failure;
 use crate::publishing::cannot_deploy;
 use crate::settings::Settings;
@@ -9,6 +8,7 @@ use crate::status::choose_app;
 use clap::Args;
 use content::directive::Verb;
 use node::client::Client;
+use node::escape::escape;
 use node::publish;
 use std::path::PathBuf;
 

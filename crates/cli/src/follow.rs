@@ -1,15 +1,15 @@
 //! Following a rollout on the screen until nothing is left to wait for; how `deploy`, `rollback` and the playground end.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::report::{self, Story};
 use crate::rollout::{Judge, Standing, Verdict};
 use crate::screen::Screen;
 use crate::speak;
-use crate::watching::Watching;
 use crate::words;
 use node::api::{FleetStatus, Role};
+use node::escape::escape;
 use node::publish::Deployed;
+use node::watching::Watching;
 use serde::Serialize;
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -1,12 +1,12 @@
 //! `tiding forget NODE`.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
 use node::api::{FleetStatus, NodeStatus, Role};
 use node::client::Client;
+use node::escape::escape;
 use std::path::PathBuf;
 
 /// Takes a machine that is gone for good out of the fleet: it is counted no more, and its key lets nobody in any more.

@@ -1,6 +1,5 @@
 //! `tiding history` and `tiding audit verify`.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::settings::Settings;
 use crate::speak;
@@ -9,6 +8,7 @@ use crate::words;
 use clap::{Args, Subcommand};
 use node::audit::{Report, Told};
 use node::client::{self, Client};
+use node::escape::escape;
 use std::path::PathBuf;
 
 /// Shows who did what, when and why, as it stands in the journals; the newest last.

@@ -1,6 +1,5 @@
 //! `tiding limit`: how fast pieces may move, on one node, on some, on all, and of all together.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::parse::{self, Limit as Wanted};
 use crate::settings::Settings;
@@ -9,6 +8,7 @@ use crate::words::{self, by_number};
 use clap::Args;
 use node::api::{FleetStatus, LimitRequest, NodeStatus, Role, Scope};
 use node::client::Client;
+use node::escape::escape;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 

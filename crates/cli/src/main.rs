@@ -9,7 +9,6 @@ mod care;
 mod deploy;
 mod diff;
 mod direct;
-mod escape;
 mod failure;
 mod follow;
 mod forget;
@@ -37,7 +36,6 @@ mod table;
 mod token;
 mod up;
 mod verify;
-mod watching;
 mod words;
 
 use arguments::Command;

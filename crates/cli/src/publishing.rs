@@ -1,16 +1,16 @@
 //! A deploy from reading a tree to its end on every node, on the screen, with a Ctrl-C that says what stands.
 
-use crate::escape::escape_lines;
 use crate::failure::{Failure, Kind};
 use crate::follow::{AWAY, Ended, follow, waiting};
 use crate::report::Story;
 use crate::rollout::{Goal, Judge};
 use crate::screen::Screen;
-use crate::watching::{Seen, Watching};
 use crate::words;
 use node::client::Client;
+use node::escape::escape_lines;
 use node::publish::{self, DeployError, DeployOptions, Deployed, ImportError, LeftOut, Progress};
 use node::selection::{BadSelection, WhenAway};
+use node::watching::{Seen, Watching};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -277,7 +277,7 @@ mod tests {
     #[test]
     fn an_origin_that_stays_away_while_it_is_published_ends_the_deploy() {
         let since = Instant::now();
-        let lost = Seen { status: None, lost: Some((since, "connection refused".to_owned())) };
+        let lost = Seen { lost: Some((since, "connection refused".to_owned())), ..Seen::default() };
         assert!(not_away("it", &lost, since + AWAY).is_ok(), "it may come back");
         let gone = not_away("it", &lost, since + AWAY + Duration::from_secs(1)).expect_err("it did not");
         assert_eq!(gone.kind, Kind::Unreachable);

@@ -1,11 +1,11 @@
 //! How far a rollout is, in lines: one for each phase while it lasts, a table at the end.
 
-use crate::escape::escape;
 use crate::rollout::{Standing, Verdict};
 use crate::screen::Screen;
 use crate::table::Table;
 use crate::words;
 use node::api::Phase;
+use node::escape::escape;
 use std::collections::BTreeMap;
 use std::time::Instant;
 

@@ -8,10 +8,10 @@ use crate::rollout::{Goal, Judge};
 use crate::screen::Screen;
 use crate::settings::Settings;
 use crate::status::choose_app;
-use crate::watching::Watching;
 use clap::Args;
 use node::client::Client;
 use node::publish;
+use node::watching::Watching;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Rollback {
     }
 
     async fn carry_out(&self, operator_home: &Path, client: Client, app: &str) -> Result<Ended, Failure> {
-        let what = format!("cannot roll back {}", crate::escape::escape(app));
+        let what = format!("cannot roll back {}", node::escape::escape(app));
         let mut watching = Watching::start(client);
         let mut screen = Screen::new();
         let deployed = publish::rollback(operator_home, app, self.to.as_deref(), &self.message)

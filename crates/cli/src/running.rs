@@ -1,12 +1,12 @@
 //! Running a node until somebody stops it: what `up`, `join` and `run` end in.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::parse::Limit;
 use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
 use node::daemon::{self, Options, Running, StartError};
+use node::escape::escape;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Saying things: results to standard output, everything else to standard error. Nobody listening is no failure.
 
-use crate::escape::escape_lines;
 use crate::failure::Failure;
+use node::escape::escape_lines;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write, stderr, stdout};
 

@@ -1,6 +1,5 @@
 //! `tiding status`.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::report::phase_word;
 use crate::settings::Settings;
@@ -11,6 +10,7 @@ use clap::Args;
 use content::Selector;
 use node::api::{Ahead, FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus};
 use node::client::Client;
+use node::escape::escape;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -91,7 +91,7 @@ impl Up {
             let join = Some(line.to_owned());
             return speak::json(&Ready { node, id: running.node().to_string(), address, join });
         }
-        speak::result(format!("origin {} is up on {address}", crate::escape::escape(node)));
+        speak::result(format!("origin {} is up on {address}", node::escape::escape(node)));
         speak::result("\nOn every other machine, within the hour (it holds a secret; it is good for 100 agents):\n");
         speak::result(format!("  tiding join {line}\n"));
         speak::result("Then, here:\n\n  tiding deploy ./build --to /srv/app\n  tiding status\n");

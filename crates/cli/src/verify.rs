@@ -1,6 +1,5 @@
 //! `tiding verify [APP]`.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::settings::Settings;
 use crate::speak;
@@ -10,6 +9,7 @@ use crate::words;
 use clap::Args;
 use node::api::{NodeVerification, Verification};
 use node::client::Client;
+use node::escape::escape;
 use std::path::PathBuf;
 
 /// Has every node read again what is live.

@@ -75,7 +75,7 @@ pub(crate) fn count(number: usize, noun: &str) -> String {
 
 /// The first characters of a digest, enough for people.
 pub(crate) fn short(digest: &str) -> String {
-    crate::escape::escape(&digest.chars().take(10).collect::<String>())
+    node::escape::escape(&digest.chars().take(10).collect::<String>())
 }
 
 /// How names with numbers are sorted: `node-2` before `node-10`.

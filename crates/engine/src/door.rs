@@ -1106,6 +1106,25 @@ pub struct RolloutStatus {
     pub releases: Vec<(ReleaseId, String, UnixTime)>,
     /// Those of them with which a rollout was finished.
     pub proven: Vec<ReleaseId>,
+    /// When the order was given, by its operator's clock.
+    pub created: UnixTime,
+    /// What it goes back to when it fails.
+    pub fallback: Option<ReleaseId>,
+    /// How many nodes may fail.
+    pub budget: u32,
+    /// Its waves, in order; empty while the release spreads, as nobody has a place in them before.
+    pub waves: Vec<WaveStatus>,
+}
+
+/// How a wave does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct WaveStatus {
+    /// How many nodes it is for, without those of earlier waves.
+    pub nodes: u32,
+    /// How many of them have confirmed the release.
+    pub confirmed: u32,
+    /// How many of them have failed or gone back.
+    pub failed: u32,
 }
 
 /// How a rollout goes.

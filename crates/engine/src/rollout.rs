@@ -3,7 +3,7 @@
 //! It works inside a signed order and can only open its next wave, halt it, fall back, or call it finished. What it decided
 //! is a fact before anyone is told. A node that has been away for long holds nothing up; it converges when it returns.
 
-use crate::door::{Gate, Phase, RolloutState};
+use crate::door::{Gate, Phase, RolloutState, WaveStatus};
 use content::directive::Verb;
 use content::order::Unreachable;
 use content::{AppName, Digest, Directive, Fact, NodeId, Order, OrderId, ReleaseId, Signed};
@@ -279,6 +279,19 @@ impl Rollout {
         })
     }
 
+    /// How each wave does.
+    pub(crate) fn waves(&self) -> Vec<WaveStatus> {
+        let ends: Vec<usize> = (0..self.order.waves.len()).map(|wave| self.size(wave as u8)).collect();
+        let mut waves = vec![WaveStatus::default(); ends.len()];
+        for (node, place) in &self.places {
+            let Some(wave) = ends.iter().position(|end| place < end) else { continue };
+            waves[wave].nodes += 1;
+            waves[wave].confirmed += u32::from(self.phases.get(node) == Some(&Phase::Confirmed));
+            waves[wave].failed += u32::from(self.has_failed(node));
+        }
+        waves
+    }
+
     pub(crate) fn state(&self) -> RolloutState {
         match (&self.halted, self.is_finished) {
             (Some(why), _) => RolloutState::Halted { why: why.clone() },
@@ -387,6 +400,22 @@ mod tests {
         }
         assert_eq!(step(&mut rollout), Some(Step::Finish));
         assert_eq!((rollout.judge(), rollout.state()), (None, RolloutState::Finished));
+    }
+
+    #[test]
+    fn each_wave_counts_its_own_nodes() {
+        let mut rollout = rollout(vec![Wave::Count(1), Wave::Count(1), Wave::PerMille(500), Wave::PerMille(1000)], 9);
+        rollout.enlist(&nodes(6, Presence::Expected));
+        let of = |rollout: &Rollout| -> Vec<(u32, u32, u32)> {
+            rollout.waves().iter().map(|wave| (wave.nodes, wave.confirmed, wave.failed)).collect()
+        };
+        assert_eq!(of(&rollout), [(1, 0, 0), (0, 0, 0), (2, 0, 0), (3, 0, 0)]);
+        step(&mut rollout);
+        let first = open(&rollout, 6)[0];
+        rollout.report(first, Phase::Confirmed);
+        let other = nodes(6, Presence::Expected).into_iter().map(|of| of.0).find(|node| rollout.places[node] == 5);
+        rollout.report(other.expect("six nodes"), Phase::Failed);
+        assert_eq!(of(&rollout), [(1, 1, 0), (0, 0, 0), (2, 0, 0), (3, 0, 1)]);
     }
 
     #[test]

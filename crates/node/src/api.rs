@@ -147,6 +147,29 @@ pub struct RolloutStatus {
     pub selector: String,
     /// Releases that an order may name, newest last.
     pub releases: Vec<ReleaseStatus>,
+    /// When the order was given, in seconds since 1970 by its operator's clock.
+    #[serde(default)]
+    pub created: u64,
+    /// The release that it goes back to when it fails.
+    #[serde(default)]
+    pub fallback: Option<String>,
+    /// How many nodes may fail before it halts.
+    #[serde(default)]
+    pub budget: u32,
+    /// Its waves, in order; empty while the release spreads.
+    #[serde(default)]
+    pub waves: Vec<WaveStatus>,
+}
+
+/// How a wave does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct WaveStatus {
+    /// How many nodes it is for, without those of earlier waves.
+    pub nodes: u32,
+    /// How many of them have confirmed the release.
+    pub confirmed: u32,
+    /// How many of them have failed or gone back.
+    pub failed: u32,
 }
 
 /// A release that an order may name.
@@ -583,7 +606,17 @@ impl From<door::RolloutStatus> for RolloutStatus {
             origin_sent: status.origin_sent,
             selector: status.selector.to_string(),
             releases: status.releases.into_iter().map(release).collect(),
+            created: status.created.0,
+            fallback: status.fallback.map(|release| release.to_string()),
+            budget: status.budget,
+            waves: status.waves.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<door::WaveStatus> for WaveStatus {
+    fn from(wave: door::WaveStatus) -> Self {
+        Self { nodes: wave.nodes, confirmed: wave.confirmed, failed: wave.failed }
     }
 }
 

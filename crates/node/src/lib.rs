@@ -18,6 +18,7 @@ mod desk;
 pub mod difference;
 pub mod disk;
 mod driver;
+pub mod escape;
 pub mod founding;
 mod gulp;
 pub mod hands;
@@ -36,3 +37,4 @@ mod shares;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub mod watching;

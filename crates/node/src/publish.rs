@@ -483,17 +483,46 @@ pub async fn rollback(
     to: Option<&str>,
     message: &str,
 ) -> Result<Deployed, DeployError> {
-    let name =
-        AppName::new(app).map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
+    let name = named(app)?;
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let status = client.status().await?;
     let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
-    let target = choose(rollout, to)?;
+    let epoch = status.epoch_of(name.as_str());
+    order_back(operator_home, (&keys, &client), (name, rollout, epoch), choose(rollout, to)?, message).await
+}
+
+/// Orders an application back to that release, if its newest order is still the one that was seen.
+pub async fn rollback_from(
+    operator_home: &Path,
+    sight: &Sight,
+    to: &str,
+    message: &str,
+) -> Result<Deployed, DeployError> {
+    let name = named(&sight.app)?;
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let status = client.status().await?;
+    let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
+    if rollout.order.as_ref() != Some(&sight.order) {
+        let what = format!("epoch {} of {name} was ordered since, and this is about the order before", rollout.epoch);
+        let refusal = Refusal::Conflict { epoch: rollout.epoch, by: rollout.by.clone(), what };
+        return Err(ClientError::Refused(refusal).into());
+    }
+    let epoch = status.epoch_of(name.as_str());
+    order_back(operator_home, (&keys, &client), (name, rollout, epoch), choose(rollout, Some(to))?, message).await
+}
+
+async fn order_back(
+    operator_home: &Path,
+    (keys, client): (&OperatorKeys, &Client),
+    (app, rollout, epoch): (AppName, &RolloutStatus, u64),
+    target: &ReleaseStatus,
+    message: &str,
+) -> Result<Deployed, DeployError> {
     let (release, selector): (ReleaseId, Selector) = (parsed(&target.release)?, parsed(&rollout.selector)?);
     let order = Order {
         fleet: keys.id,
-        app: name,
-        epoch: status.epoch_of(app) + 1,
+        app: app.clone(),
+        epoch: epoch + 1,
         release,
         fallback: None,
         // It goes back where it went, and nowhere else.
@@ -509,38 +538,60 @@ pub async fn rollback(
     let signed = signing_key(operator_home)?.sign(PayloadKind::Order, order.encode());
     let ordered = client.order(&signed).await?;
     let order = OrderId(signed.payload_digest());
-    Ok(Deployed {
-        app: app.to_owned(),
-        release,
-        version: target.version.clone(),
-        order,
-        epoch: ordered.epoch,
-        selector,
-    })
+    let (app, version) = (app.to_string(), target.version.clone());
+    Ok(Deployed { app, release, version, order, epoch: ordered.epoch, selector })
+}
+
+/// The rollout that somebody looks at who says what is to be done with it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sight {
+    /// The application.
+    pub app: String,
+    /// Its newest order; a directive about another one is refused by the origin.
+    pub order: String,
+    /// The wave that is open, from 0, while it rolls; what opens the next one is refused when another has opened since.
+    pub wave: Option<u8>,
 }
 
 /// Says what is to be done with the rollout of an application's newest order.
 pub async fn direct(operator_home: &Path, app: &str, verb: Verb, message: &str) -> Result<RolloutStatus, DeployError> {
-    let name =
-        AppName::new(app).map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))?;
-    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
+    let (name, client) = (named(app)?, Client::open(operator_home)?);
     let status = client.status().await?;
     let rollout = rollout_of(&status, &name).ok_or_else(|| unknown(format!("no application {name} was deployed")))?;
     let spreading = || DeployError::Invalid(format!("{name} is not ordered yet; interrupt its deploy instead"));
-    let is_spreading = rollout.state == RolloutState::Spreading;
-    let order = rollout.order.as_deref().filter(|_| !is_spreading).ok_or_else(spreading)?;
+    direct_seen(operator_home, &Sight::of(rollout).ok_or_else(spreading)?, verb, message).await?;
+    Ok(rollout.clone())
+}
+
+/// Says what is to be done with a rollout as it was seen.
+pub async fn direct_seen(operator_home: &Path, sight: &Sight, verb: Verb, message: &str) -> Result<(), DeployError> {
+    let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let directive = Directive {
         fleet: keys.id,
-        app: name,
-        order: parsed(order)?,
+        app: named(&sight.app)?,
+        order: parsed(&sight.order)?,
         verb,
-        wave: if let RolloutState::Rolling { wave } = rollout.state { Some(wave) } else { None },
+        wave: sight.wave,
         created: wall_clock(),
         message: message.to_owned(),
     };
     directive.check().map_err(|bad| DeployError::Invalid(bad.to_string()))?;
     client.direct(&signing_key(operator_home)?.sign(PayloadKind::Directive, directive.encode())).await?;
-    Ok(rollout.clone())
+    Ok(())
+}
+
+impl Sight {
+    /// What can be steered of a rollout; nothing before it is ordered.
+    pub fn of(rollout: &RolloutStatus) -> Option<Self> {
+        let is_spreading = rollout.state == RolloutState::Spreading;
+        let order = rollout.order.clone().filter(|_| !is_spreading)?;
+        let wave = if let RolloutState::Rolling { wave } = rollout.state { Some(wave) } else { None };
+        Some(Self { app: rollout.app.clone(), order, wave })
+    }
+}
+
+fn named(app: &str) -> Result<AppName, DeployError> {
+    AppName::new(app).map_err(|bad| DeployError::Invalid(format!("{bad}; `tiding status` lists what there is")))
 }
 
 /// So many times smaller or larger than the release before is unusual; so few bytes are not looked at, nor does growth to less than this matter.
@@ -568,7 +619,7 @@ fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, ClientErr
 }
 
 /// The release to go back to: the one that was asked for, or the newest that was made before the present one.
-fn choose<'a>(rollout: &'a RolloutStatus, to: Option<&str>) -> Result<&'a ReleaseStatus, ClientError> {
+pub(crate) fn choose<'a>(rollout: &'a RolloutStatus, to: Option<&str>) -> Result<&'a ReleaseStatus, ClientError> {
     let asked = |release: &&ReleaseStatus| match to {
         Some(to) => release.version == to || (to.len() >= 8 && release.release.starts_with(to)),
         None => release.release != rollout.release,
@@ -845,6 +896,10 @@ mod tests {
             selector: String::new(),
             origin_sent: 0,
             releases: vec![release("a", "one"), release("b", "two"), release("c", "three")],
+            created: 0,
+            fallback: None,
+            budget: 0,
+            waves: Vec::new(),
         }
     }
 

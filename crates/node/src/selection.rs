@@ -201,6 +201,10 @@ mod tests {
             origin_sent: 0,
             selector: selector.into(),
             releases: Vec::new(),
+            created: 0,
+            fallback: None,
+            budget: 0,
+            waves: Vec::new(),
         };
         FleetStatus {
             nodes: web.chain(db).chain([origin]).collect(),

@@ -3,9 +3,9 @@
 //! Its standard input is the line by which it lives: when this process is gone, however it went, that input closes and the
 //! node stops. A node that is to be left running is started without that and ignores the terminal.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::settings::Settings;
+use node::escape::escape;
 use serde::Deserialize;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};

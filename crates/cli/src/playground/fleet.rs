@@ -3,10 +3,10 @@
 use super::child::Child;
 use super::place::Place;
 use crate::failure::{Failure, Kind};
-use crate::watching::Watching;
 use node::api::Role;
 use node::client::Client;
 use node::join::JoinTerms;
+use node::watching::Watching;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 

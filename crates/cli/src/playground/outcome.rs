@@ -2,12 +2,12 @@
 
 use super::TARGET;
 use super::place::Place;
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::follow::Ended;
 use crate::rollout::{Standing, Verdict};
 use crate::table::Table;
 use crate::{report, speak, words};
+use node::escape::escape;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 

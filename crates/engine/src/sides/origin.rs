@@ -978,6 +978,13 @@ impl Engine {
             selector: newest.map(|newest| newest.order.selector.clone()).unwrap_or_default(),
             proven: origin.proven.iter().copied().collect(),
             releases: origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one)).map(offer).collect(),
+            created: order.created,
+            fallback: order.fallback,
+            budget: order.budget,
+            waves: match spread {
+                Some(_) => Vec::new(),
+                None => origin.rollouts.get(app).map(Rollout::waves).unwrap_or_default(),
+            },
         })
     }
 

@@ -1,13 +1,13 @@
-//! What others named must not steer our terminal: control characters, and characters that turn the direction of text, are
-//! printed as what they are.
+//! What others named must not steer who reads it: control characters, and characters that turn the direction of text, are
+//! shown as what they are, on a terminal and on a page.
 
-/// Text for a terminal, on one line.
-pub(crate) fn escape(text: &str) -> String {
+/// Text for people, on one line.
+pub fn escape(text: &str) -> String {
     text.chars().flat_map(|c| if steers(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
-/// Text for a terminal that may have several lines.
-pub(crate) fn escape_lines(text: &str) -> String {
+/// Text for people that may have several lines.
+pub fn escape_lines(text: &str) -> String {
     text.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 
