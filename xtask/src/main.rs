@@ -7,6 +7,7 @@ mod fuzz;
 mod hashes;
 mod missing;
 mod mutants;
+mod page;
 mod sim;
 mod step;
 mod swarm;
@@ -32,6 +33,7 @@ cargo xtask COMMAND
   bench [...]                 measures beside a bare relay; arguments go to the bench program
   bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
   thin [--agents N]           N real agents (2000) join an origin within ten seconds and are deployed to meanwhile, on this machine
+  page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
 
@@ -48,6 +50,7 @@ fn main() -> Result<()> {
         Some("bench") => bench::run(rest),
         Some("trees") => trees::run(rest),
         Some("thin") => thin::run(rest),
+        Some("page") => page::run(rest),
         Some("fuzz") => fuzz::run(rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

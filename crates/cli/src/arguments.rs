@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, forget, history, join, limit, manual, playground, rollback, running, status, stop,
-    token, up, verify,
+    backup, deploy, diff, direct, forget, history, join, limit, manual, page, playground, rollback, running, status,
+    stop, token, up, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -51,6 +51,8 @@ pub(crate) enum Command {
     Diff(diff::Diff),
     /// Show where every node stands
     Status(status::Status),
+    /// Show all of it in a browser on this machine, with buttons to pause, promote, abort and roll back
+    Page(page::PageArguments),
     /// Order an application back to a release that was published before
     Rollback(rollback::Rollback),
     /// Let nobody switch any more in the rollout that is under way

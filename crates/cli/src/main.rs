@@ -20,6 +20,7 @@ mod keeping;
 mod limit;
 mod logging;
 mod manual;
+mod page;
 mod parse;
 mod playground;
 mod publishing;
@@ -80,6 +81,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Deploy(deploy) => deploy.run(settings).await,
         Command::Diff(diff) => diff.run(settings).await,
         Command::Status(status) => status.run(settings).await,
+        Command::Page(page) => page.run(settings).await,
         Command::Rollback(rollback) => rollback.run(settings).await,
         Command::Verify(verify) => verify.run(settings).await,
         Command::Token(token) => token.run(settings).await,

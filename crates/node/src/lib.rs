@@ -29,6 +29,7 @@ pub mod join;
 mod kernel;
 mod life;
 mod limits;
+pub mod page;
 pub mod publish;
 pub mod reach;
 mod runner;
