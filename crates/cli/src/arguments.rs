@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, forget, history, join, limit, manual, page, playground, rollback, running, status,
-    stop, token, up, verify,
+    backup, deploy, diff, direct, doctor, forget, history, join, limit, manual, page, playground, rollback, running,
+    status, stop, token, up, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -71,6 +71,8 @@ pub(crate) enum Command {
     Forget(forget::Forget),
     /// Bound how fast pieces move: on a node, on some, or of all together; while it runs
     Limit(limit::Limit),
+    /// Look for what is wrong, or soon will be
+    Doctor(doctor::Doctor),
     /// Show who did what, when and why
     History(history::History),
     /// Find out whether the journals are what was written into them

@@ -9,6 +9,7 @@ mod care;
 mod deploy;
 mod diff;
 mod direct;
+mod doctor;
 mod failure;
 mod follow;
 mod forget;
@@ -97,6 +98,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Restore(restore) => restore.run(settings),
         Command::Completions(completions) => completions.run(arguments::Arguments::command()),
         Command::Man(man) => man.run(arguments::Arguments::command()),
+        Command::Doctor(doctor) => doctor.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
         Command::Playground(playground) => playground.run().await,
     }

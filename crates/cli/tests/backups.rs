@@ -55,6 +55,7 @@ fn d2_an_origin_that_is_lost_with_its_disk_is_there_again_from_its_backup_and_ep
     lab.restart_origin();
     until("both are back", || text(&lab.operator(&["status"]).stdout).contains("2 of 2 agents up"));
     expect(&lab.operator(&["status"]), 0, "WARNING: 2 agents had accepted epoch 2 of app");
+    expect(&lab.operator(&["doctor", "--home", home_word]), 1, "the origin's state is an old copy");
     all_show("nobody goes back");
     expect(&lab.operator(&["audit", "verify"]), 3, "not what you have seen here before");
     expect(&lab.operator(&["audit", "verify", "--accept"]), 0, "");
@@ -65,6 +66,7 @@ fn d2_an_origin_that_is_lost_with_its_disk_is_there_again_from_its_backup_and_ep
     expect(&deploy(&lab, &source, &[]), 0, "confirmed on 3 of 3 nodes (epoch 3)");
     all_show("the next deploy");
     assert!(three.shows(&source));
+    expect(&lab.operator(&["doctor", "--home", home_word]), 0, "3 of 3 agents connected");
     expect(&lab.operator(&["audit", "verify"]), 0, "continue what you had seen");
     // It fetches from its agents what a way back needs.
     let releases = |lab: &Lab| lab.status().and_then(|status| status["apps"][0]["releases"].as_array().map(Vec::len));

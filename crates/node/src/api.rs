@@ -23,6 +23,9 @@ pub struct FleetStatus {
     pub datacenter: String,
     /// The version of its software.
     pub software: String,
+    /// What time it is there, in seconds since 1970; software of before does not say.
+    #[serde(default)]
+    pub now: Option<u64>,
     /// The applications.
     pub apps: Vec<RolloutStatus>,
     /// The nodes.

@@ -60,7 +60,9 @@ impl Desk {
     /// Where everything stands.
     pub(crate) async fn status(&self) -> Result<FleetStatus, Refusal> {
         match self.ask(Request::Status).await? {
-            Answer::Status(status) => Ok(FleetStatus::of(*status, &self.me)),
+            Answer::Status(status) => {
+                Ok(FleetStatus { now: Some(wall_clock().0), ..FleetStatus::of(*status, &self.me) })
+            }
             _ => Err(unexpected()),
         }
     }
