@@ -155,7 +155,7 @@ fn root(key: &SigningKey) -> Root {
         created: UnixTime(1_700_000_000),
         root_keys: vec![key.public()],
         root_threshold: 1,
-        operators: vec![Operator { name: "alice".to_owned(), key: key.public() }],
+        operators: vec![Operator { name: "alice".to_owned(), key: key.public(), powers: Default::default() }],
         operator_threshold: 1,
     }
 }

@@ -1,7 +1,7 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, history, join, limit, manual, page, playground, rollback, running,
+    backup, deploy, diff, direct, doctor, forget, history, join, limit, manual, operator, page, playground, rollback, running,
     status, stop, token, up, verify,
 };
 use clap::{Parser, Subcommand};
@@ -73,6 +73,8 @@ pub(crate) enum Command {
     Limit(limit::Limit),
     /// Look for what is wrong, or soon will be
     Doctor(doctor::Doctor),
+    /// Say who may sign what runs: make operators, remove them, list them
+    Operator(operator::Operator),
     /// Show who did what, when and why
     History(history::History),
     /// Find out whether the journals are what was written into them

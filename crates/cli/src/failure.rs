@@ -104,7 +104,9 @@ impl Failure {
             Refusal::Unknown { .. } => failure.next("`tiding status` lists what there is"),
             Refusal::Failed { .. } => failure.next("try again; the origin's log says more"),
             Refusal::NotBelieved { .. } => failure.next("check whose keys these are: --operator-home"),
-            Refusal::NotAllowed { .. } => failure.next("ask an origin, with an operator's keys"),
+            Refusal::NotAllowed { .. } => {
+                failure.next("`tiding operator list` shows who may do what; say whose keys to use with --operator-home")
+            }
             Refusal::Invalid { .. } => failure.because_and_next(refusal),
         }
     }

@@ -21,6 +21,7 @@ mod keeping;
 mod limit;
 mod logging;
 mod manual;
+mod operator;
 mod page;
 mod parse;
 mod playground;
@@ -92,6 +93,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Abort(directed) => directed.run(settings, Verb::Abort).await,
         Command::Forget(forget) => forget.run(settings).await,
         Command::Limit(limit) => limit.run(settings).await,
+        Command::Operator(operator) => operator.run(settings).await,
         Command::History(history) => history.run(settings).await,
         Command::Audit(audit) => audit.run(settings).await,
         Command::Backup(backup) => backup.run(settings).await,

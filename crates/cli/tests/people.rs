@@ -63,3 +63,72 @@ fn history_tells_who_did_what_and_why_and_an_old_copy_of_it_is_noticed() {
     assert!(agents.iter().all(|agent| live(agent).join("new").exists()));
     assert!(!text(&lab.operator(&["status"]).stdout).contains("WARNING"));
 }
+
+/// A command with the keys in a directory of the lab.
+fn with(lab: &Lab, keys: &str, words: &[&str]) -> std::process::Output {
+    let mut command = std::process::Command::new(&*lab::TIDING);
+    command.args(words).arg("--operator-home").arg(lab.dir().join(keys));
+    command.output().expect("the binary runs")
+}
+
+#[test]
+fn g14_a_key_for_ci_deploys_its_application_and_nothing_else_until_it_is_removed() {
+    let lab = Lab::new();
+    let agent = lab.agent("one");
+    let (source, keys) = (lab.dir().join("source"), lab.dir().join("ci"));
+    lab::tree(&source, 1000, 1);
+    let path = source.to_string_lossy().into_owned();
+    let out = keys.to_string_lossy().into_owned();
+    let add = ["operator", "add", "ci", "--may", "deploy", "--app", "app", "--out", &out];
+    expect(&lab.operator(&add), 0, "ci may now do: deploy of app; trust root 2");
+    expect(&lab.operator(&add), 0, "trust root 2");
+    expect(&lab.operator(&["operator", "list"]), 0, "deploy of app");
+    let other = lab.dir().join("other").to_string_lossy().into_owned();
+    expect(&lab.operator(&["operator", "add", "ci", "--out", &other]), 3, "there is an operator ci already");
+    expect(&with(&lab, "ci", &["operator", "add", "eve", "--out", &other]), 3, "has no root.key");
+
+    let deploy_as = |keys: &str, app: &str, to: &str| with(&lab, keys, &["deploy", &path, "--to", to, "--app", app]);
+    expect(&deploy_as("ci", "app", "/srv/app"), 0, "is confirmed on 1 of 1 node");
+    assert!(agent.shows(&source));
+    expect(&deploy_as("ci", "db", "/srv/db"), 3, "ci (who may deploy of app) may not deploy db");
+    expect(&with(&lab, "ci", &["forget", "one", "--force"]), 3, "the power fleet is missing");
+    expect(&with(&lab, "ci", &["token"]), 3, "the power fleet is missing");
+    fs::write(source.join("second"), "x").expect("a file");
+    expect(&deploy_as("ci", "app", "/srv/app"), 0, "is confirmed on 1 of 1 node");
+    expect(&with(&lab, "ci", &["pause", "app"]), 3, "ci (who may deploy of app) may not steer app");
+    assert!(agent.shows(&source));
+
+    expect(&lab.operator(&["operator", "remove", "ci"]), 0, "co-signed  epoch 2 of app");
+    expect(&with(&lab, "ci", &["status"]), 3, "was revoked");
+    let refused = deploy_as("ci", "app", "/srv/app");
+    assert_eq!(refused.status.code(), Some(3), "{}", text(&refused.stderr));
+    expect(&lab.operator(&["operator", "remove", "ci"]), 0, "is no operator any more");
+    expect(&lab.operator(&["operator", "remove", "nobody"]), 3, "no operator is called nobody");
+
+    // A machine that is new follows every root, and gets what ci deployed last.
+    let late = lab.agent("two");
+    lab::until("the new one has it", || late.shows(&source));
+    let told = history(&lab, &[]);
+    let rooted: Vec<&str> =
+        told.iter().filter(|of| of["kind"] == "rooted").filter_map(|of| of["what"].as_str()).collect();
+    assert_eq!(rooted.len(), 3, "{rooted:?}");
+    assert!(rooted[1].contains("trust root 2") && rooted[1].contains(", ci may order"), "{rooted:?}");
+    expect(&lab.operator(&["audit", "verify"]), 0, "");
+}
+
+#[test]
+fn g9_nobody_removes_the_last_operator_or_themselves() {
+    let lab = Lab::new();
+    let listed = lab.operator(&["operator", "list", "--json"]);
+    let listed: serde_json::Value = serde_json::from_slice(&listed.stdout).expect("it is JSON");
+    let me = listed[0]["name"].as_str().expect("a name").to_owned();
+    assert_eq!((listed[0]["may"].as_str(), listed[0]["since"].as_u64()), (Some("everything"), Some(1)));
+    expect(&lab.operator(&["operator", "remove", &me]), 3, "nobody removes themselves");
+    fs::rename(lab.dir().join("operator/root.key"), lab.dir().join("root.key")).expect("it is there");
+    let out = lab.dir().join("bob").to_string_lossy().into_owned();
+    expect(&lab.operator(&["operator", "add", "bob", "--out", &out]), 3, "has no root.key");
+    assert!(!lab.dir().join("bob").exists());
+    fs::rename(lab.dir().join("root.key"), lab.dir().join("operator/root.key")).expect("it is there");
+    expect(&lab.operator(&["operator", "add", "bob", "--may", "steer", "--out", &out]), 0, "bob may now do: steer");
+    expect(&with(&lab, "bob", &["operator", "list"]), 0, "bob");
+}

@@ -27,6 +27,7 @@ pub mod kept;
 mod limit;
 pub mod manifest;
 pub mod order;
+pub mod powers;
 pub mod release;
 pub mod root;
 pub mod selector;
@@ -45,6 +46,7 @@ pub use id::{
 pub use limit::{Rate, Scope};
 pub use manifest::Manifest;
 pub use order::Order;
+pub use powers::{Act, Powers};
 pub use release::Release;
 pub use root::Root;
 pub use selector::Selector;

@@ -2,8 +2,14 @@
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::sign::NotBelieved;
-use crate::{Directive, FleetId, KeyId, Order, PayloadKind, PublicKey, Release, Signed, UnixTime};
+use crate::{
+    Act, AppName, Directive, FleetId, KeyId, Order, PayloadKind, Powers, PublicKey, Release, Selector, Signed, UnixTime,
+};
 use std::collections::BTreeSet;
+
+/// The version in which every operator may do everything, which older programs read, and the newest.
+const PLAIN: u8 = 1;
+const NEWEST: u8 = 2;
 
 /// The signed statement that names the fleet's keys. Its first version's payload digest is the [`crate::FleetId`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub struct Operator {
     pub name: String,
     /// The key.
     pub key: PublicKey,
+    /// What may be done with it.
+    pub powers: Powers,
 }
 
 /// Why a signed root is not believed.
@@ -84,7 +92,10 @@ impl Root {
         for operator in &self.operators {
             check_text(Self::WHAT, "an operator's name", &operator.name, Self::MAX_NAME)?;
             rule(!operator.name.is_empty(), "an operator has no name")?;
+            operator.powers.check()?;
         }
+        let keeps_fleet = self.operators.iter().any(|operator| operator.powers.allow(Act::Fleet));
+        rule(keeps_fleet, "no operator may change the fleet (power fleet), so nobody ever could again")?;
         let names: BTreeSet<&str> = self.operators.iter().map(|operator| operator.name.as_str()).collect();
         rule(names.len() == self.operators.len(), "two operators have the same name")
     }
@@ -114,20 +125,56 @@ impl Root {
     /// The release of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is.
     pub fn verify_release(&self, fleet: FleetId, signed: &Signed) -> Result<Release, Refused> {
         let release = Release::decode(self.verify_payload(PayloadKind::Release, signed)?)?;
-        require_fleet(fleet, release.fleet).map(|()| release)
+        require_fleet(fleet, release.fleet)?;
+        self.require_power(signed, Act::Deploy, &release.app, None).map(|()| release)
     }
 
     /// The order of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is.
     /// Whether its epoch is high enough is for the caller, who remembers the floor, to compare.
     pub fn verify_order(&self, fleet: FleetId, signed: &Signed) -> Result<Order, Refused> {
         let order = Order::decode(self.verify_payload(PayloadKind::Order, signed)?)?;
-        require_fleet(fleet, order.fleet).map(|()| order)
+        require_fleet(fleet, order.fleet)?;
+        self.require_power(signed, Act::Deploy, &order.app, Some(&order.selector)).map(|()| order)
     }
 
-    /// The directive of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is.
-    pub fn verify_directive(&self, fleet: FleetId, signed: &Signed) -> Result<Directive, Refused> {
+    /// The directive of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is. Whom the
+    /// order selects that it is about, `selects` knows; where it does not, only those count who may do it anywhere.
+    pub fn verify_directive(
+        &self,
+        fleet: FleetId,
+        signed: &Signed,
+        selects: impl FnOnce(&Directive) -> Option<Selector>,
+    ) -> Result<Directive, Refused> {
         let directive = Directive::decode(self.verify_payload(PayloadKind::Directive, signed)?)?;
-        require_fleet(fleet, directive.fleet).map(|()| directive)
+        require_fleet(fleet, directive.fleet)?;
+        let on = selects(&directive).unwrap_or_default();
+        self.require_power(signed, Act::Steer, &directive.app, Some(&on)).map(|()| directive)
+    }
+
+    /// Whether enough of those who may do this have signed it.
+    fn require_power(&self, signed: &Signed, act: Act, app: &AppName, on: Option<&Selector>) -> Result<(), Refused> {
+        let may = |operator: &&Operator| operator.powers.cover(act, app, on);
+        let keys: Vec<PublicKey> = self.operators.iter().filter(may).map(|operator| operator.key).collect();
+        if keys.len() == self.operators.len()
+            || signed.verify(signed.kind, &keys, self.operator_threshold.into()).is_ok()
+        {
+            return Ok(());
+        }
+        let has_signed = |operator: &&Operator| signed.signatures.iter().any(|of| of.key == operator.key.id());
+        let lacking = self.operators.iter().filter(|operator| !may(operator)).filter(has_signed);
+        let who = lacking.map(|operator| format!("{} (who may {})", operator.name, operator.powers));
+        let on = on.filter(|on| !on.is_everyone()).map(Selector::to_string);
+        Err(Refused::Powerless {
+            who: who.collect::<Vec<_>>().join(" and "),
+            act,
+            app: app.clone(),
+            on: on.map_or_else(String::new, |on| format!(" on {on}")),
+        })
+    }
+
+    /// Whether every operator may do everything, which is what the first version of a root could say.
+    fn is_plain(&self) -> bool {
+        self.operators.iter().all(|operator| operator.powers.are_full())
     }
 
     fn verify_payload<'a>(&self, kind: PayloadKind, signed: &'a Signed) -> Result<&'a [u8], NotBelieved> {
@@ -141,6 +188,11 @@ impl Root {
     /// The operators' keys.
     pub fn operator_keys(&self) -> Vec<PublicKey> {
         self.operators.iter().map(|operator| operator.key).collect()
+    }
+
+    /// The operator of this name.
+    pub fn operator(&self, name: &str) -> Option<&Operator> {
+        self.operators.iter().find(|operator| operator.name == name)
     }
 
     /// The operator's name that belongs to a key.
@@ -166,6 +218,18 @@ pub enum Refused {
         /// The fleet it is for.
         found: FleetId,
     },
+    /// Too few of those who have signed it may do this.
+    #[error("{who} may not {act} {app}{on}: the power is missing; an operator who has it must sign")]
+    Powerless {
+        /// Those who have signed it and may not, and what they may.
+        who: String,
+        /// What they may not.
+        act: Act,
+        /// The application.
+        app: AppName,
+        /// Where, in words; nothing when it is everywhere.
+        on: String,
+    },
 }
 
 fn require_fleet(here: FleetId, found: FleetId) -> Result<(), Refused> {
@@ -184,15 +248,31 @@ fn check_keys(whose: &str, keys: &[PublicKey], threshold: u8) -> Result<(), Malf
     Err(Malformed::new(Root::WHAT, format!("{threshold} of {} {whose} keys cannot be a threshold", keys.len())))
 }
 
+/// An operator of whom nothing is said but who it is.
+struct Plain<'a>(&'a Operator);
+
+impl Plain<'_> {
+    fn put(&self, to: &mut Encoder) {
+        to.text(&self.0.name).value(&self.0.key);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Operator, Malformed> {
+        let (name, key) = (from.text("an operator's name", Root::MAX_NAME)?, from.value()?);
+        Ok(Operator { name, key, powers: Powers::default() })
+    }
+}
+
 impl Encode for Operator {
     const WHAT: &'static str = "operator";
 
     fn put(&self, to: &mut Encoder) {
-        to.text(&self.name).value(&self.key);
+        Plain(self).put(to);
+        to.value(&self.powers);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Ok(Self { name: from.text("an operator's name", Root::MAX_NAME)?, key: from.value()? })
+        let plain = Plain::take(from)?;
+        Ok(Self { powers: from.value()?, ..plain })
     }
 }
 
@@ -200,25 +280,45 @@ impl Encode for Root {
     const WHAT: &'static str = "trust root";
 
     fn put(&self, to: &mut Encoder) {
-        to.header(Document::Root).number(self.version).raw(&self.nonce).value(&self.created);
-        to.list(self.root_keys.iter()).byte(self.root_threshold);
-        to.list(self.operators.iter()).byte(self.operator_threshold);
+        let is_plain = self.is_plain();
+        to.header_in(Document::Root, if is_plain { PLAIN } else { NEWEST });
+        to.number(self.version).raw(&self.nonce).value(&self.created);
+        to.list(self.root_keys.iter()).byte(self.root_threshold).count(self.operators.len());
+        for operator in &self.operators {
+            match is_plain {
+                true => Plain(operator).put(to),
+                false => operator.put(to),
+            }
+        }
+        to.byte(self.operator_threshold);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        from.header(Document::Root)?;
+        let encoding = from.header_up_to(Document::Root, NEWEST)?;
         let root = Self {
             version: from.number()?,
             nonce: from.array()?,
             created: from.value()?,
             root_keys: from.list("the number of root keys", Self::MAX_ROOT_KEYS, 32)?,
             root_threshold: from.byte()?,
-            operators: from.list("the number of operators", Self::MAX_OPERATORS, 34)?,
+            operators: take_operators(from, encoding)?,
             operator_threshold: from.byte()?,
         };
+        // One root has one encoding.
+        let is_due = encoding == PLAIN || !root.is_plain();
+        require(is_due, Self::WHAT, "it says no more than version 1 can, and is in version 2")?;
         root.check()?;
         Ok(root)
     }
+}
+
+fn take_operators(from: &mut Decoder<'_>, encoding: u8) -> Result<Vec<Operator>, Malformed> {
+    let name = "the number of operators";
+    if encoding != PLAIN {
+        return from.list(name, Root::MAX_OPERATORS, 37);
+    }
+    let count = from.count(name, Root::MAX_OPERATORS, 34)?;
+    (0..count).map(|_| Plain::take(from)).collect()
 }
 
 #[cfg(test)]
@@ -237,7 +337,8 @@ mod tests {
 
     /// Root keys 1 2 3 with threshold 2, operators 4 and 5 with threshold 1.
     fn root() -> Root {
-        let operator = |n: u8| Operator { name: format!("operator {n}"), key: key(n).public() };
+        let operator =
+            |n: u8| Operator { name: format!("operator {n}"), key: key(n).public(), powers: Powers::default() };
         Root {
             version: 1,
             nonce: [7; 16],
@@ -349,5 +450,155 @@ mod tests {
         assert_eq!(root.verify_order(fleet, &document), Err(refused));
         let next = Root { version: 2, nonce: [8; 16], ..root.clone() };
         assert_eq!(root.verify_next(&signed(&next, &[1, 2])), Err(BadRoot::OtherFleet), "same keys, another fleet");
+    }
+
+    /// Operator 4 with every power, operator 5 with these.
+    fn bounded(powers: Powers) -> Root {
+        let mut root = root();
+        root.operators[1].powers = powers;
+        root
+    }
+
+    fn web() -> AppName {
+        AppName::new("web").expect("a plain name")
+    }
+
+    fn selecting(text: &str) -> Selector {
+        text.parse().expect("a selector")
+    }
+
+    #[test]
+    fn c4_what_the_first_version_can_say_is_said_in_its_very_bytes() {
+        let mut bytes = b"tdgT\x01\x01".to_vec();
+        bytes[3] = root().encode()[3];
+        bytes.extend([7; 16]);
+        // The time as LEB128.
+        bytes.extend([0x80, 0xe2, 0xcf, 0xaa, 0x06]);
+        bytes.push(3);
+        publics(&[1, 2, 3]).iter().for_each(|key| bytes.extend(key.as_bytes()));
+        bytes.extend([2, 2]);
+        for n in [4, 5] {
+            bytes.push(10);
+            bytes.extend(format!("operator {n}").as_bytes());
+            bytes.extend(key(n).public().as_bytes());
+        }
+        bytes.push(1);
+        assert_eq!(root().encode(), bytes);
+    }
+
+    #[test]
+    fn powers_are_said_in_the_second_version_and_in_no_other_way() {
+        let some = [
+            Powers::new(vec![Act::Deploy], vec![web()], Selector::default()),
+            Powers::new(vec![Act::Steer, Act::Deploy], Vec::new(), selecting("role=web|db,!old")),
+            Powers::new(vec![Act::Fleet], Vec::new(), Selector::default()),
+        ];
+        for powers in some {
+            let root = bounded(powers);
+            let bytes = root.encode();
+            assert_eq!((bytes[4], Root::decode(&bytes)), (NEWEST, Ok(root)));
+        }
+        // What is full, in the newer form: nobody may say one thing in two ways.
+        let mut to = Encoder::new();
+        let full = root();
+        to.header_in(Document::Root, NEWEST).number(full.version).raw(&full.nonce).value(&full.created);
+        to.list(full.root_keys.iter()).byte(2).list(full.operators.iter()).byte(1);
+        let error = Root::decode(&to.finish()).expect_err("two encodings").to_string();
+        assert!(error.contains("no more than version 1 can"), "{error}");
+        let mut newer = full.encode();
+        newer[4] = NEWEST + 1;
+        assert!(Root::decode(&newer).expect_err("a newer one").is_newer);
+    }
+
+    #[test]
+    fn powers_that_nobody_may_have_are_refused() {
+        let refused = |why: &str, powers: Powers| {
+            let error = Root::decode(&bounded(powers).encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused("it allows nothing", Powers::new(Vec::new(), Vec::new(), Selector::default()));
+        let twice = Powers { apps: vec![web(), web()], ..Powers::default() };
+        refused("applications do not rise", twice);
+        let many = (0..33).map(|n| AppName::new(&format!("app{n:02}")).expect("a name")).collect();
+        refused("the number of applications", Powers { apps: many, ..Powers::default() });
+        let mut unable = bounded(Powers::new(vec![Act::Deploy], Vec::new(), Selector::default()));
+        unable.operators.remove(0);
+        let error = Root::decode(&unable.encode()).expect_err("nobody is left").to_string();
+        assert!(error.contains("no operator may change the fleet"), "{error}");
+    }
+
+    #[test]
+    fn g14_a_key_signs_what_its_powers_cover_and_nothing_else() {
+        let given = |powers: Powers| {
+            let signed = signed(&bounded(powers), &[1, 2]);
+            Root::verify_first(&signed).expect("signed")
+        };
+        let ordered = |powers: &Powers, on: &str, keys: &[u8]| {
+            let (fleet, root) = given(powers.clone());
+            let order = Order { selector: selecting(on), ..order(fleet) };
+            let mut document = Signed { kind: PayloadKind::Order, payload: order.encode(), signatures: Vec::new() };
+            keys.iter().for_each(|&n| key(n).co_sign(&mut document));
+            root.verify_order(fleet, &document).map(drop)
+        };
+        let ci = Powers::new(vec![Act::Deploy], vec![web()], selecting("role=web"));
+        assert_eq!(ordered(&ci, "role=web,zone=a", &[5]), Ok(()));
+        let wide = ordered(&ci, "zone=a", &[5]).expect_err("too wide").to_string();
+        let said = "operator 5 (who may deploy of web on role=web) may not deploy web on zone=a: the power is missing";
+        assert!(wide.starts_with(said), "{wide}");
+        assert_eq!(ordered(&ci, "zone=a", &[4, 5]), Ok(()), "one who may is enough");
+        let other = Powers { apps: vec![AppName::new("db").expect("a name")], ..ci.clone() };
+        assert!(matches!(ordered(&other, "role=web", &[5]), Err(Refused::Powerless { .. })), "another application");
+        let steers = Powers { may: vec![Act::Steer], ..ci.clone() };
+        assert!(matches!(ordered(&steers, "role=web", &[5]), Err(Refused::Powerless { .. })), "another act");
+        assert!(matches!(ordered(&ci, "role=web", &[9]), Err(Refused::NotBelieved(_))), "a stranger is a stranger");
+    }
+
+    #[test]
+    fn g14_who_may_deploy_may_not_steer_and_who_steers_some_does_not_steer_all() {
+        let directed = |powers: Powers, on: Option<&str>| {
+            let (fleet, root) = Root::verify_first(&signed(&bounded(powers), &[1, 2])).expect("signed");
+            let directive = Directive {
+                fleet,
+                app: web(),
+                order: crate::OrderId(Digest::of(b"order")),
+                verb: crate::directive::Verb::Pause,
+                wave: None,
+                created: UnixTime(0),
+                message: String::new(),
+            };
+            let document = key(5).sign(PayloadKind::Directive, directive.encode());
+            root.verify_directive(fleet, &document, |_| on.map(selecting)).map(drop)
+        };
+        let powers = |act| Powers::new(vec![act], vec![web()], selecting("role=web"));
+        assert_eq!(directed(powers(Act::Steer), Some("role=web")), Ok(()));
+        let all = directed(powers(Act::Steer), None).expect_err("it is not known whom it is about");
+        assert!(matches!(all, Refused::Powerless { act: Act::Steer, .. }), "{all}");
+        assert!(matches!(directed(powers(Act::Steer), Some("")), Err(Refused::Powerless { .. })));
+        assert!(matches!(directed(powers(Act::Deploy), Some("role=web")), Err(Refused::Powerless { .. })));
+    }
+
+    #[test]
+    fn a_release_is_signed_by_who_may_deploy_that_application() {
+        let released = |powers: Powers| {
+            let (fleet, root) = Root::verify_first(&signed(&bounded(powers), &[1, 2])).expect("signed");
+            let blob = crate::BlobRef { root: Digest::of(b"tree"), len: 600 };
+            let release = Release {
+                fleet,
+                app: web(),
+                version: "1".to_owned(),
+                created: UnixTime(2),
+                content: crate::ContentSpec { blob, pieces: 3, bytes: 190_000 },
+                attributes: None,
+                entries: 3,
+                size: 190_000,
+                instructions: crate::release::Instructions::plain(b"/srv/web", 20, 2),
+            };
+            root.verify_release(fleet, &key(5).sign(PayloadKind::Release, release.encode())).map(drop)
+        };
+        let powers =
+            |act, app: &str| Powers::new(vec![act], vec![AppName::new(app).expect("a name")], selecting("a=b"));
+        assert_eq!(released(powers(Act::Deploy, "web")), Ok(()), "where it goes says its order");
+        assert!(matches!(released(powers(Act::Deploy, "db")), Err(Refused::Powerless { .. })));
+        assert!(matches!(released(powers(Act::Steer, "web")), Err(Refused::Powerless { .. })));
     }
 }

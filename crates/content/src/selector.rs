@@ -70,6 +70,18 @@ impl Rule {
         }
     }
 
+    /// Whether each value, or lack of one, that keeps this rule keeps the other as well.
+    fn implies(&self, other: &Self) -> bool {
+        let all = |values: &[Label], keep: &dyn Fn(&Label) -> bool| values.iter().all(keep);
+        match (self, other) {
+            (Self::In(these), Self::In(those)) => all(these, &|value| those.contains(value)),
+            (Self::In(these), Self::NotIn(those)) => all(these, &|value| !those.contains(value)),
+            (Self::NotIn(these), Self::NotIn(those)) => all(those, &|value| these.contains(value)),
+            (Self::In(_) | Self::Has, Self::Has) | (Self::Lacks, Self::NotIn(_) | Self::Lacks) => true,
+            _ => false,
+        }
+    }
+
     fn holds(&self, value: Option<&Label>) -> bool {
         match self {
             Self::In(values) => value.is_some_and(|value| values.contains(value)),
@@ -136,6 +148,12 @@ impl Selector {
     /// Whether a node with these labels is selected.
     pub fn matches(&self, labels: &Labels) -> bool {
         self.0.iter().all(|condition| condition.rule.holds(labels.get(&condition.key)))
+    }
+
+    /// Whether every node that this one selects is selected by `outer`, as far as that can be told condition by condition: in doubt
+    /// it is not.
+    pub fn is_within(&self, outer: &Self) -> bool {
+        outer.0.iter().all(|of| self.0.iter().any(|here| here.key == of.key && here.rule.implies(&of.rule)))
     }
 
     /// The labels that it asks for, if that is all it does: what the first version of an order could say.
@@ -316,5 +334,36 @@ mod tests {
         let both = selector("role=web,zone!=b").and(&selector("gpu,role=web")).expect("they agree");
         assert_eq!(both, selector("gpu,role=web,zone!=b"));
         assert!(selector("zone=a").and(&selector("zone=b")).is_err());
+    }
+
+    #[test]
+    fn what_lies_within_another() {
+        let within = |inner: &str, outer: &str| selector(inner).is_within(&selector(outer));
+        for (inner, outer) in [
+            ("", ""),
+            ("role=web", ""),
+            ("role=web,zone=a", "role=web"),
+            ("role=web", "role=web|db"),
+            ("zone!=a|b", "zone!=a"),
+            ("zone=c", "zone!=a|b"),
+            ("zone=c", "zone"),
+            ("!zone", "zone!=a"),
+            ("!zone,role=web", "!zone"),
+        ] {
+            assert!(within(inner, outer), "{inner} within {outer}");
+        }
+        for (inner, outer) in [
+            ("", "role=web"),
+            ("role=web|db", "role=web"),
+            ("zone=a", "role=web"),
+            ("zone!=a", "zone!=a|b"),
+            ("zone!=a", "zone=b"),
+            ("zone!=a", "zone"),
+            ("zone", "zone=a"),
+            ("zone=a|b", "zone!=b"),
+            ("!zone", "zone"),
+        ] {
+            assert!(!within(inner, outer), "{inner} within {outer}");
+        }
     }
 }

@@ -17,9 +17,9 @@ use content::root::Operator;
 use content::selector::{Condition, Rule};
 use content::sign::Signature;
 use content::{
-    AppName, Bitmap, BlobRef, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest, NodeId, Order,
-    OrderId, PayloadKind, Piece, PieceNo, Rate, Release, ReleaseId, Role, Root, Scope, Selector, Signed, SigningKey,
-    TokenId, UnixTime,
+    Act, AppName, Bitmap, BlobRef, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest, NodeId, Order,
+    OrderId, PayloadKind, Piece, PieceNo, Powers, Rate, Release, ReleaseId, Role, Root, Scope, Selector, Signed,
+    SigningKey, TokenId, UnixTime,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -259,16 +259,45 @@ fn order() -> impl Strategy<Value = Order> {
     )
 }
 
+/// Selectors over few keys and few values, so that they often have to do with each other.
+fn narrow() -> impl Strategy<Value = Selector> {
+    let values = "[a-c](\\|[a-c]){0,2}";
+    let condition = prop_oneof![
+        ("[x-z]", values).prop_map(|(key, values)| format!("{key}={values}")),
+        ("[x-z]", values).prop_map(|(key, values)| format!("{key}!={values}")),
+        "[x-z]",
+        "![x-z]",
+    ];
+    vec(condition, 0..4).prop_filter_map("twice the same", |conditions| conditions.join(",").parse().ok())
+}
+
+fn few_labels() -> impl Strategy<Value = Labels> {
+    let label = |text: String| Label::new(&text).expect("the pattern is the rule");
+    btree_map("[x-z]".prop_map(label), "[a-d]".prop_map(label), 0..4)
+}
+
+fn powers() -> impl Strategy<Value = Powers> {
+    let acts = proptest::sample::subsequence(Act::ALL.to_vec(), 1..=3);
+    let apps = vec("[a-z]{1,5}".prop_map(|name| AppName::new(&name).expect("the pattern is the rule")), 0..3);
+    (acts, apps, narrow()).prop_map(|(may, apps, on)| Powers::new(may, apps, on))
+}
+
 fn root() -> impl Strategy<Value = Root> {
     let key = |n: u8| SigningKey::from_secret(&[n; 32]).public();
-    let shape = (1..=u64::MAX, any::<[u8; 16]>(), time(), 1..=4u8, 1..=4u8, any::<Index>(), any::<Index>());
-    shape.prop_map(move |(version, nonce, created, roots, operators, root_threshold, operator_threshold)| Root {
+    let bounded = option::of(powers());
+    let shape = (1..=u64::MAX, any::<[u8; 16]>(), time(), 1..=4u8, 1..=4u8, any::<Index>(), any::<Index>(), bounded);
+    shape.prop_map(move |(version, nonce, created, roots, operators, root_threshold, operator_threshold, last)| Root {
         version,
         nonce,
         created,
         root_keys: (0..roots).map(key).collect(),
         root_threshold: root_threshold.index(roots.into()) as u8 + 1,
-        operators: (0..operators).map(|n| Operator { name: format!("{n}"), key: key(50 + n) }).collect(),
+        operators: (0..operators)
+            .map(|n| {
+                let powers = last.clone().filter(|_| n > 0).unwrap_or_default();
+                Operator { name: format!("{n}"), key: key(50 + n), powers }
+            })
+            .collect(),
         operator_threshold: operator_threshold.index(operators.into()) as u8 + 1,
     })
 }
@@ -451,6 +480,14 @@ proptest! {
 
     #[test]
     fn roots(value in root(), damage in damage()) { check(&value, &damage)? }
+
+    /// Whoever an inner selector selects, the outer one selects as well.
+    #[test]
+    fn g14_what_lies_within_selects_nobody_else(inner in narrow(), outer in narrow(), labels in few_labels()) {
+        if inner.is_within(&outer) && inner.matches(&labels) {
+            prop_assert!(outer.matches(&labels), "{inner} is not within {outer}: {labels:?}");
+        }
+    }
 
     #[test]
     fn signed_documents(value in signed(), damage in damage()) { check(&value, &damage)? }

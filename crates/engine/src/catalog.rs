@@ -6,10 +6,13 @@
 use crate::door::{AppendError, ClientId, Refusal};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Scope, Signed,
+    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Root, Scope, Signed,
     TokenId, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The name under which software of before let the first operator in, whatever the root called them.
+const OF_OLD: &str = "operator";
 
 /// How many scopes may have a limit: each is looked at for each node.
 const MAX_LIMITS: usize = 256;
@@ -53,6 +56,28 @@ pub(crate) enum Proposal {
         client: ClientId,
         enrolment: Enrolment,
     },
+    /// The next trust root.
+    Root {
+        client: ClientId,
+        root: Signed,
+    },
+    /// Documents that are known, with more signatures.
+    Countersign {
+        client: ClientId,
+        facts: Vec<Fact>,
+    },
+    /// A node that shall be let in as an operator. Whether the newest root names one so says `is_named`.
+    EnrolOperator {
+        client: ClientId,
+        node: NodeId,
+        name: String,
+        is_named: bool,
+    },
+    /// The nodes of an operator that is one no more.
+    Dismiss {
+        client: ClientId,
+        name: String,
+    },
     /// What an operator has said about a rollout.
     Direct {
         client: ClientId,
@@ -74,6 +99,10 @@ impl Proposal {
             | Self::Forget { client, .. }
             | Self::Limit { client, .. }
             | Self::Enrol { client, .. }
+            | Self::Root { client, .. }
+            | Self::Countersign { client, .. }
+            | Self::EnrolOperator { client, .. }
+            | Self::Dismiss { client, .. }
             | Self::Direct { client, .. } => Some(*client),
             Self::Progress { .. } => None,
         }
@@ -159,6 +188,9 @@ pub(crate) struct Catalog {
     nodes: BTreeMap<NodeId, Enrolled>,
     revoked: BTreeSet<NodeId>,
     limits: BTreeMap<Scope, Rate>,
+    /// Every trust root that was ever in force, and who was the first operator by the first of them.
+    roots: BTreeSet<Digest>,
+    first_operator: Option<String>,
     queue: VecDeque<Proposal>,
     under_way: Option<(Proposal, JournalName, Vec<Fact>)>,
 }
@@ -175,6 +207,8 @@ impl Catalog {
             nodes: BTreeMap::new(),
             revoked: BTreeSet::new(),
             limits: BTreeMap::new(),
+            roots: BTreeSet::new(),
+            first_operator: None,
             queue: VecDeque::new(),
             under_way: None,
         }
@@ -223,12 +257,21 @@ impl Catalog {
             Fact::Limited { scope, rate: None } => {
                 self.limits.remove(scope);
             }
-            Fact::Rooted { .. }
-            | Fact::WaveOpened { .. }
+            Fact::Rooted { root } => self.learn_root(root),
+            Fact::WaveOpened { .. }
             | Fact::Halted { .. }
             | Fact::FellBack { .. }
             | Fact::Directed { .. }
             | Fact::Finished { .. } => {}
+        }
+    }
+
+    fn learn_root(&mut self, signed: &Signed) {
+        self.roots.insert(signed.payload_digest());
+        if let Ok(root) = Root::decode(&signed.payload)
+            && root.version == 1
+        {
+            self.first_operator = root.operators.into_iter().next().map(|first| first.name);
         }
     }
 
@@ -308,6 +351,17 @@ impl Catalog {
         self.queue.len() + usize::from(self.under_way.is_some())
     }
 
+    /// The proposal that is next, unless one is under way.
+    pub(crate) fn front(&self) -> Option<&Proposal> {
+        self.queue.front().filter(|_| self.under_way.is_none())
+    }
+
+    /// Refuses the proposal that is next.
+    pub(crate) fn refuse_front(&mut self, why: Refusal) -> Option<Next> {
+        let proposal = self.queue.pop_front()?;
+        Some(Next::Settled(Box::new(Settled { proposal, outcome: Err(why) })))
+    }
+
     /// Takes the next proposal from the queue, unless one is under way.
     pub(crate) fn next(&mut self) -> Option<Next> {
         if self.under_way.is_some() {
@@ -376,8 +430,76 @@ impl Catalog {
                 Some(_) => Ok(vec![Fact::Revoked { node: *node }]),
             },
             Proposal::Limit { scope, rate, .. } => self.prepare_limit(scope, *rate),
+            Proposal::Root { root, .. } if self.knows_root(root) => Ok(Vec::new()),
+            Proposal::Root { root, .. } => Ok(vec![Fact::Rooted { root: root.clone() }]),
+            Proposal::Countersign { facts, .. } => {
+                Ok(facts.iter().filter(|fact| self.is_countersigned(fact)).cloned().collect())
+            }
+            Proposal::EnrolOperator { node, name, is_named, .. } => self.prepare_operator(*node, name, *is_named),
+            Proposal::Dismiss { name, .. } => Ok(self.operators_called(name).map(revoked).collect()),
             Proposal::Enrol { enrolment, .. } => self.prepare_enrolment(enrolment),
         }
+    }
+
+    /// Whether a document with other signatures is of a release that is here, or of an order that is the newest still.
+    fn is_countersigned(&self, fact: &Fact) -> bool {
+        match fact {
+            Fact::Published { release } => {
+                let known = self.releases.get(&ReleaseId(release.payload_digest()));
+                known.is_some_and(|known| known.signed != *release)
+            }
+            Fact::Ordered { order } => {
+                let id = OrderId(order.payload_digest());
+                self.orders.values().any(|newest| newest.id == id && newest.signed != *order)
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether a trust root is, or was, in force.
+    pub(crate) fn knows_root(&self, signed: &Signed) -> bool {
+        self.roots.contains(&signed.payload_digest())
+    }
+
+    /// Which operator has the certificate of this node.
+    pub(crate) fn operator_name(&self, node: NodeId) -> Option<&str> {
+        let known = self.nodes.get(&node).filter(|known| known.role == Role::Operator)?;
+        match (known.name.as_str(), &self.first_operator) {
+            (OF_OLD, Some(first)) => Some(first),
+            (name, _) => Some(name),
+        }
+    }
+
+    /// The nodes that are let in as this operator.
+    pub(crate) fn operators_called<'a>(&'a self, name: &'a str) -> impl Iterator<Item = NodeId> + 'a {
+        let is_one = move |node: &&NodeId| self.operator_name(**node) == Some(name) && !self.revoked.contains(*node);
+        self.nodes.keys().filter(is_one).copied()
+    }
+
+    /// An operator has one node. One that was let in under a name that no root ever took up makes room for the next.
+    fn prepare_operator(&self, node: NodeId, name: &str, is_named: bool) -> Result<Vec<Fact>, Refusal> {
+        if self.revoked.contains(&node) {
+            return Err(Refusal::NotAllowed("this key was revoked; make another in an empty directory".to_owned()));
+        }
+        if name == OF_OLD && self.first_operator.as_deref() != Some(OF_OLD) {
+            return Err(Refusal::Invalid(format!(
+                "{name} is what a fleet's first operator is called; take another name"
+            )));
+        }
+        if self.nodes.contains_key(&node) && self.operator_name(node) != Some(name) {
+            return Err(Refusal::NotAllowed("this key is in the fleet already, as another member".to_owned()));
+        }
+        let others: Vec<NodeId> = self.operators_called(name).filter(|other| *other != node).collect();
+        if is_named && !others.is_empty() {
+            let why = format!("operator {name} has a certificate; remove that operator first, or take another name");
+            return Err(Refusal::NotAllowed(why));
+        }
+        let mut facts: Vec<Fact> = others.into_iter().map(revoked).collect();
+        if !self.nodes.contains_key(&node) {
+            let (name, labels) = (name.to_owned(), Labels::new());
+            facts.push(Fact::Enrolled { node, name, role: Role::Operator, labels, token: None });
+        }
+        Ok(facts)
     }
 
     fn prepare_limit(&self, scope: &Scope, rate: Option<Rate>) -> Result<Vec<Fact>, Refusal> {
@@ -466,6 +588,10 @@ impl Catalog {
         let numbered = (2_u64..).map(|number| format!("{wish}-{number}"));
         std::iter::once(wish.to_owned()).chain(numbered).find(|name| !taken.contains(name.as_str())).unwrap_or_default()
     }
+}
+
+fn revoked(node: NodeId) -> Fact {
+    Fact::Revoked { node }
 }
 
 /// Whether a fact is told to the whole fleet; the others are a datacenter's own.

@@ -77,6 +77,9 @@ pub struct Config {
     pub limit: Option<Rate>,
 }
 
+/// How many trust roots one message holds at most; more go in several.
+pub const MAX_ROOTS: usize = 256;
+
 /// How many peers a node remembers at most that it does not deal with.
 pub const SHUNNED: usize = 64;
 
@@ -208,6 +211,8 @@ pub enum Input {
     Request {
         /// Which client, for the answer.
         client: ClientId,
+        /// Whose certificate asks; `None` is this program itself.
+        by: Option<NodeId>,
         /// What it asks.
         request: Request,
     },
@@ -346,7 +351,7 @@ pub enum Misbehaviour {
     FalseHaves,
     /// It sent something that its role may not send.
     NotItsRole,
-    /// It sent a document whose signature does not hold.
+    /// It sent a document whose signature does not hold, or as an origin a trust root that does not follow.
     BadSignature,
     /// It sent more messages than any honest peer, or asked for more at once than any does.
     Flood,
@@ -445,6 +450,11 @@ pub enum Job {
         /// Who, the oldest verdict first; [`SHUNNED`] of them at most.
         peers: Vec<NodeId>,
     },
+    /// Remember the newest trust root, durably. Answered by [`JobDone::Rooted`].
+    Root {
+        /// The signed root, which was verified.
+        root: Signed,
+    },
     /// Read facts of a journal as they stand there. Answered by [`JobDone::Journal`].
     Journal {
         /// Which.
@@ -521,6 +531,8 @@ pub enum JobDone {
     },
     /// Those peers are remembered, durably.
     Shunned,
+    /// The root is remembered, durably.
+    Rooted,
     /// Facts of a journal.
     Journal {
         /// In their order.
@@ -583,6 +595,12 @@ pub enum AppendError {
 pub enum Message {
     /// The first message on every connection, both ways.
     Hello(Box<Hello>),
+    /// Origin to agent: the fleet's trust roots, each following the one before; said before anything that is signed under them.
+    /// Protocol 5.
+    Roots {
+        /// The signed roots, at most [`MAX_ROOTS`] in one message.
+        roots: Vec<Signed>,
+    },
     /// Origin to agent: meet these.
     Introduce {
         /// Who and where.
@@ -973,6 +991,29 @@ pub enum Request {
         /// Which.
         node: NodeId,
     },
+    /// Origin: follow this trust root from now on, which follows the newest one.
+    Root {
+        /// The signed root.
+        root: Signed,
+    },
+    /// Origin: these are documents that are known, with more signatures; nothing that runs changes.
+    Countersign {
+        /// Signed releases, and newest orders.
+        documents: Vec<Signed>,
+    },
+    /// Origin: let this node in as an operator of that name. What it may do says the trust root: nothing but read, as long as that does
+    /// not name it. The driver makes the certificate.
+    EnrolOperator {
+        /// Its key's id.
+        node: NodeId,
+        /// The operator's name.
+        name: String,
+    },
+    /// Origin: whoever has a certificate of this operator, whom the newest root names no more, is not let in any more.
+    Dismiss {
+        /// The operator's name.
+        name: String,
+    },
     /// Origin: from now on nodes move pieces at most so fast.
     Limit {
         /// Whom it bounds.
@@ -1021,9 +1062,9 @@ pub enum Answer {
         /// By node: its name, and what it found or why not.
         nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
     },
-    /// To `Direct`, `IssueToken`, `RevokeToken`, `Forget`, `Limit`: it stands in the journal.
+    /// To `Direct`, `IssueToken`, `RevokeToken`, `Forget`, `Limit`, `Root`, `Countersign`, `Dismiss`: it stands in the journal.
     Noted,
-    /// To `Enrol`: it stands in the journal; make the certificate.
+    /// To `Enrol` and `EnrolOperator`: it stands in the journal; make the certificate.
     Enrolled {
         /// As what.
         role: Role,
@@ -1204,6 +1245,16 @@ pub enum Event {
     Shunned {
         /// Who.
         peer: NodeId,
+    },
+    /// A node's software cannot follow trust roots: it is told nothing that is signed under a later one than the first.
+    TooOld {
+        /// Who.
+        peer: NodeId,
+    },
+    /// A trust root is in force from now on.
+    Rooted {
+        /// Its version.
+        version: u64,
     },
     /// A document was refused, and why.
     Distrusted {

@@ -109,6 +109,10 @@ impl Peer {
         self.is_known && self.speaks >= wire::FACTS
     }
 
+    fn knows_roots(&self) -> bool {
+        self.is_known && self.speaks >= wire::ROOTS
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -130,6 +134,7 @@ enum Errand {
     Verify { request: u64, from: NodeId, release: ReleaseId },
     Collect,
     Shun,
+    Root,
     Journal(ClientId),
 }
 
@@ -238,7 +243,7 @@ impl Engine {
             }
             Input::Lost { content, piece } => self.swarm.lost(now, content, &[piece]),
             Input::Done { job, result } => self.done(now, job, result),
-            Input::Request { client, request } => self.request(now, client, request),
+            Input::Request { client, by, request } => self.request(now, client, by, request),
             Input::Appended { outcome, .. } => self.appended(now, outcome),
         }
         self.settle(now);
@@ -307,7 +312,16 @@ impl Engine {
 
     fn send(&mut self, to: NodeId, message: Message) {
         // Whoever speaks an older protocol is not told where it is to blame others; it asks them for what it lacks.
-        let is_understood = |peer: &Peer| peer.knows_limits() || !matches!(message, Message::Lags { .. });
+        let has_new_root = self.trust.version() > 1;
+        let is_understood = |peer: &Peer| match &message {
+            Message::Lags { .. } => peer.knows_limits(),
+            Message::Roots { .. } => peer.knows_roots(),
+            // What is signed under a root that it cannot follow, it would take for forged.
+            Message::Announce { .. } | Message::Command { .. } | Message::Pass { .. } => {
+                !has_new_root || peer.knows_roots()
+            }
+            _ => true,
+        };
         if self.peers.get(&to).is_some_and(is_understood) {
             self.out.push_back(Output::Send { to, message });
         }
@@ -498,6 +512,7 @@ impl Engine {
     fn may_say(&self, role: Role, message: &Message) -> bool {
         match message {
             Message::Introduce { .. }
+            | Message::Roots { .. }
             | Message::Relay { .. }
             | Message::Announce { .. }
             | Message::Command { .. }
@@ -566,16 +581,16 @@ impl Engine {
             Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
             Errand::Verify { request, from, release } => self.verified(request, from, release, result),
             Errand::Journal(client) => self.answer(client, journal_read(result)),
-            Errand::Collect | Errand::Shun => {}
+            Errand::Collect | Errand::Shun | Errand::Root => {}
             errand => self.deployed(now, errand, result.map(drop)),
         }
     }
 
     // Clients.
 
-    fn request(&mut self, now: Time, client: ClientId, request: Request) {
+    fn request(&mut self, now: Time, client: ClientId, by: Option<NodeId>, request: Request) {
         match &self.side {
-            Side::Origin(_) => self.request_of_origin(now, client, request),
+            Side::Origin(_) => self.request_of_member(now, client, by, request),
             Side::Publisher(_) => self.request_of_publisher(client, request),
             Side::Agent(_) => {
                 let why = "this node is an agent; ask the origin of its datacenter".to_owned();

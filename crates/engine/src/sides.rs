@@ -4,6 +4,7 @@ mod agent;
 mod hearsay;
 mod origin;
 mod pace;
+mod people;
 mod publisher;
 mod ration;
 
@@ -125,7 +126,7 @@ impl Engine {
                 Some(action) => self.follower_action(now, action),
                 None => return false,
             },
-            Side::Origin(origin) => match origin.catalog.next() {
+            Side::Origin(_) => match self.next_of_catalog() {
                 Some(next) => self.catalog_next(now, next),
                 None => return false,
             },

@@ -1,10 +1,12 @@
 //! What is signed by whom, and what of it may still be followed.
 //!
-//! It checks signatures against the trust root, fleet ids, and that epochs only rise. It remembers the floors: the newest
-//! order of each application. It does not know what an order leads to.
+//! It checks signatures against the newest trust root, fleet ids, and that epochs only rise. A root is followed by the next one and by no
+//! other, so whoever begins at the first gets to the newest over every one between. It remembers the floors: the newest order of each
+//! application. It does not know what an order leads to.
 
-use content::root::Refused;
-use content::{AppName, Directive, FleetId, KeyId, Order, OrderId, Release, ReleaseId, Root, Signed};
+use content::root::{BadRoot, Operator, Refused};
+use content::sign::NotBelieved;
+use content::{AppName, Directive, FleetId, KeyId, Order, OrderId, Release, ReleaseId, Root, Selector, Signed};
 use std::collections::BTreeMap;
 
 /// A release that was believed.
@@ -39,6 +41,31 @@ impl Distrust {
     }
 }
 
+/// What came of a root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Followed {
+    /// It is in force now.
+    Anew,
+    /// It, or a later one, was in force already.
+    Known,
+}
+
+/// Why a root is not followed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Unfollowed {
+    #[error("this node knows no trust root; join it to the fleet again")]
+    NoRoot,
+    #[error(transparent)]
+    Bad(#[from] BadRoot),
+}
+
+impl Unfollowed {
+    /// Whether nobody is to blame: it is in a form that only a newer program reads.
+    pub(crate) fn is_ignorance(&self) -> bool {
+        matches!(self, Self::NoRoot) || matches!(self, Self::Bad(BadRoot::Malformed(why)) if why.is_newer)
+    }
+}
+
 /// How an order stands to the newest one of its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -57,6 +84,8 @@ pub(crate) enum Standing {
 pub(crate) struct Trust {
     fleet: FleetId,
     root: Option<Root>,
+    /// Who signed with which key, in any root that was seen.
+    names: BTreeMap<KeyId, String>,
     floors: BTreeMap<AppName, (u64, OrderId)>,
 }
 
@@ -64,7 +93,65 @@ impl Trust {
     /// Trusts a root that whoever recovered it has verified.
     pub(crate) fn new(fleet: FleetId, root: Option<&Signed>) -> Self {
         let root = root.and_then(|signed| Root::decode(&signed.payload).ok());
-        Self { fleet, root, floors: BTreeMap::new() }
+        let names = root.as_ref().map(names_in).unwrap_or_default();
+        Self { fleet, root, names, floors: BTreeMap::new() }
+    }
+
+    /// Follows the next root. One that is known already, or older, changes nothing.
+    pub(crate) fn follow(&mut self, signed: &Signed) -> Result<Followed, Unfollowed> {
+        let next = self.next_root(signed)?;
+        let Some(root) = next else { return Ok(Followed::Known) };
+        self.names.extend(names_in(&root));
+        self.root = Some(root);
+        Ok(Followed::Anew)
+    }
+
+    /// The root that would be in force after this document; nothing when that changes nothing.
+    pub(crate) fn next_root(&self, signed: &Signed) -> Result<Option<Root>, Unfollowed> {
+        let root = self.root.as_ref().ok_or(Unfollowed::NoRoot)?;
+        let said = Root::decode(&signed.payload).map_err(BadRoot::from)?;
+        match said.version <= root.version {
+            true => Ok(None),
+            false => Ok(Some(root.verify_next(signed)?)),
+        }
+    }
+
+    /// A root that stood in force once, and whose operators have signed what is remembered.
+    pub(crate) fn recall(&mut self, signed: &Signed) {
+        if let Ok(root) = Root::decode(&signed.payload) {
+            let before =
+                names_in(&root).into_iter().filter(|(key, _)| !self.names.contains_key(key)).collect::<Vec<_>>();
+            self.names.extend(before);
+        }
+    }
+
+    /// The version of the root that is in force.
+    pub(crate) fn version(&self) -> u64 {
+        self.root.as_ref().map_or(0, |root| root.version)
+    }
+
+    /// The operator of this name, if the newest root names one.
+    pub(crate) fn operator(&self, name: &str) -> Option<&Operator> {
+        self.root.as_ref()?.operator(name)
+    }
+
+    /// An order that was accepted once, whoever may order by now: what it raised never sinks.
+    pub(crate) fn remembered(signed: &Signed) -> Option<Instruction> {
+        let order = Order::decode(&signed.payload).ok()?;
+        Some(Instruction { id: OrderId(signed.payload_digest()), signed: signed.clone(), order })
+    }
+
+    /// Whether what is wrong with a document may be that another root is in force where it comes from: it is signed by somebody unknown
+    /// here, or by one who has no such power here.
+    pub(crate) fn may_be_of_another_root(&self, signed: &Signed, why: &Distrust) -> bool {
+        let is_unknown = |key: KeyId| self.root.as_ref().is_none_or(|root| root.operator_name(key).is_none());
+        match why {
+            Distrust::Refused(Refused::Powerless { .. }) => true,
+            Distrust::Refused(Refused::NotBelieved(NotBelieved::TooFewSignatures { .. })) => {
+                signed.signatures.iter().any(|signature| is_unknown(signature.key))
+            }
+            _ => false,
+        }
     }
 
     pub(crate) fn release(&self, signed: &Signed) -> Result<Believed, Distrust> {
@@ -79,9 +166,14 @@ impl Trust {
         Ok(Instruction { id: OrderId(signed.payload_digest()), signed: signed.clone(), order })
     }
 
-    pub(crate) fn directive(&self, signed: &Signed) -> Result<Directive, Distrust> {
+    /// A directive; `selects` knows whom its order selects.
+    pub(crate) fn directive(
+        &self,
+        signed: &Signed,
+        selects: impl FnOnce(&Directive) -> Option<Selector>,
+    ) -> Result<Directive, Distrust> {
         let root = self.root.as_ref().ok_or(Distrust::NoRoot)?;
-        Ok(root.verify_directive(self.fleet, signed)?)
+        Ok(root.verify_directive(self.fleet, signed, selects)?)
     }
 
     /// How an order stands to the floor of its application.
@@ -111,9 +203,29 @@ impl Trust {
 
     /// Who signed a document, as people know them.
     pub(crate) fn signer(&self, signed: &Signed) -> String {
-        let name = |key: KeyId| self.root.as_ref().and_then(|root| root.operator_name(key)).map(str::to_owned);
+        let name = |key: KeyId| self.names.get(&key).cloned();
         let names: Vec<String> = signed.signatures.iter().filter_map(|signature| name(signature.key)).collect();
         if names.is_empty() { "somebody unknown".to_owned() } else { names.join(" and ") }
+    }
+}
+
+fn names_in(root: &Root) -> BTreeMap<KeyId, String> {
+    root.operators.iter().map(|operator| (operator.key.id(), operator.name.clone())).collect()
+}
+
+/// What a root would leave without anyone who may have signed it: a judge of documents under another root.
+pub(crate) struct Judge<'a> {
+    pub(crate) fleet: FleetId,
+    pub(crate) root: &'a Root,
+}
+
+impl Judge<'_> {
+    pub(crate) fn release(&self, signed: &Signed) -> bool {
+        self.root.verify_release(self.fleet, signed).is_ok()
+    }
+
+    pub(crate) fn order(&self, signed: &Signed) -> bool {
+        self.root.verify_order(self.fleet, signed).is_ok()
     }
 }
 
@@ -122,7 +234,7 @@ mod tests {
     use super::*;
     use content::order::Wave;
     use content::root::Operator;
-    use content::{Digest, PayloadKind, SigningKey, UnixTime};
+    use content::{Digest, PayloadKind, Powers, SigningKey, UnixTime};
 
     fn operator() -> SigningKey {
         SigningKey::from_secret(&[1; 32])
@@ -136,7 +248,7 @@ mod tests {
             created: UnixTime(0),
             root_keys: vec![key.public()],
             root_threshold: 1,
-            operators: vec![Operator { name: "alice".to_owned(), key: operator().public() }],
+            operators: vec![Operator { name: "alice".to_owned(), key: operator().public(), powers: Powers::default() }],
             operator_threshold: 1,
         };
         let root = key.sign(PayloadKind::Root, root.encode());
@@ -191,5 +303,56 @@ mod tests {
         let other = Trust { fleet: FleetId(Digest::of(b"other")), ..self::trust() };
         assert!(other.order(&good).is_err());
         assert_eq!(Trust::new(trust.fleet, None).order(&good), Err(Distrust::NoRoot));
+    }
+
+    fn next(trust: &Trust, version: u64, operators: Vec<Operator>, by: &SigningKey) -> Signed {
+        let root = Root { version, operators, ..trust.root.clone().expect("a root") };
+        by.sign(PayloadKind::Root, root.encode())
+    }
+
+    fn of(name: &str, nr: u8) -> Operator {
+        Operator { name: name.to_owned(), key: SigningKey::from_secret(&[nr; 32]).public(), powers: Powers::default() }
+    }
+
+    #[test]
+    fn g9_roots_are_followed_one_by_one_and_known_ones_change_nothing() {
+        let (mut trust, key) = (trust(), SigningKey::from_secret(&[2; 32]));
+        let second = next(&trust, 2, vec![of("alice", 1), of("bob", 7)], &key);
+        let third = next(&trust, 3, vec![of("bob", 7)], &key);
+        assert!(trust.follow(&third).is_err(), "one is left out");
+        assert_eq!(trust.follow(&second), Ok(Followed::Anew));
+        assert_eq!(trust.follow(&second), Ok(Followed::Known));
+        let good = order(&trust, 1, "");
+        assert!(trust.order(&good).is_ok());
+        assert_eq!(trust.follow(&third), Ok(Followed::Anew));
+        assert_eq!((trust.version(), trust.follow(&second)), (3, Ok(Followed::Known)), "it does not go back");
+        assert!(trust.order(&good).is_err(), "alice is gone");
+        assert_eq!(trust.signer(&good), "alice", "and what she signed is still hers");
+    }
+
+    #[test]
+    fn g12_nobody_but_the_root_keys_makes_operators() {
+        let mut trust = trust();
+        for by in [operator(), SigningKey::from_secret(&[9; 32])] {
+            let minted = next(&trust, 2, vec![of("alice", 1), of("mallory", 9)], &by);
+            assert!(matches!(trust.follow(&minted), Err(why) if !why.is_ignorance()));
+        }
+        assert_eq!(trust.version(), 1);
+    }
+
+    #[test]
+    fn a_stranger_may_be_of_another_root_and_a_forged_signature_may_not() {
+        let trust = trust();
+        let good = order(&trust, 1, "");
+        let may = |signed: &Signed| {
+            let why = trust.order(signed).expect_err("it is not believed");
+            trust.may_be_of_another_root(signed, &why)
+        };
+        assert!(may(&SigningKey::from_secret(&[9; 32]).sign(PayloadKind::Order, good.payload.clone())));
+        let mut forged = good.clone();
+        forged.signatures[0].bytes[7] ^= 1;
+        assert!(!may(&forged));
+        assert!(!may(&Signed { signatures: Vec::new(), ..good.clone() }));
+        assert!(!may(&Signed { kind: PayloadKind::Release, ..good }));
     }
 }

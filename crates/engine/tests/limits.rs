@@ -227,7 +227,7 @@ fn a_peer_that_does_not_know_limits_is_served_and_told_nothing_of_them() {
         .collect();
     assert!(said.iter().any(|message| matches!(message, Message::Head { .. })));
     assert!(!said.iter().any(|message| matches!(message, Message::Limit(_))));
-    engine.handle(now, Input::Request { client: ClientId(3), request: Request::Status });
+    engine.handle(now, Input::Request { client: ClientId(3), by: None, request: Request::Status });
     let status = std::iter::from_fn(|| engine.poll()).find_map(|output| match output {
         Output::Answer { answer: Answer::Status(status), .. } => Some(status),
         _ => None,

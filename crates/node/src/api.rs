@@ -387,6 +387,47 @@ pub struct DirectiveRequest {
     pub directive: String,
 }
 
+/// A trust root to follow from now on: its signed bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootRequest {
+    /// The encoded signed root, in base64.
+    pub root: String,
+}
+
+/// Documents that are known, with more signatures.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CountersignRequest {
+    /// The encoded signed releases and orders, in base64.
+    pub documents: Vec<String>,
+}
+
+/// A key that asks for an operator's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorRequest {
+    /// The operator's name, as the trust root has it, or will.
+    pub name: String,
+    /// The certificate request (PKCS #10), in base64; of it only the key is used.
+    pub request: String,
+}
+
+/// An operator's certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorCertificate {
+    /// The certificate (X.509), in base64.
+    pub certificate: String,
+}
+
+/// An operator who is one no more, and is let in no more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DismissRequest {
+    /// The operator's name.
+    pub name: String,
+}
+
 /// An order that stands in the journal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ordered {

@@ -7,6 +7,7 @@
 use crate::api::labels_to_text;
 use content::directive::Verb;
 use content::fact::{Chain, Entry, JournalName, Position};
+use content::root::BadRoot;
 use content::{
     AppName, Directive, Fact, FleetId, KeyId, NodeId, Order, OrderId, Release, ReleaseId, Role, Root, Scope, Signed,
 };
@@ -107,16 +108,66 @@ impl Journals {
     pub fn tell(&self) -> Vec<Told> {
         let names = Names::of(self);
         let mut told: Vec<(u64, Told)> = Vec::new();
+        let mut said: BTreeSet<content::Digest> = BTreeSet::new();
         for (journal, entries) in self.all() {
             let mut latest = 0;
             for entry in entries {
                 // A clock that was set back changes no order within a journal.
                 latest = latest.max(entry.noted().written.0);
-                told.push((latest, names.tell(journal, entry)));
+                let mut line = names.tell(journal, entry);
+                if let Fact::Published { release: signed } | Fact::Ordered { order: signed } = &entry.fact
+                    && !said.insert(signed.payload_digest())
+                {
+                    line.kind = "countersigned".to_owned();
+                    line.what = format!("countersigned: {}", line.what);
+                }
+                told.push((latest, line));
             }
         }
         told.sort_by_key(|(time, _)| *time);
         told.into_iter().map(|(_, told)| told).collect()
+    }
+
+    /// The trust roots in their order, each verified from the one before, and the first from the fleet's id: the last is in force.
+    pub fn roots(&self, fleet: FleetId) -> Result<Vec<Root>, BadRoot> {
+        let mut roots: Vec<Root> = Vec::new();
+        let signed = self.fleet.iter().filter_map(|entry| match &entry.fact {
+            Fact::Rooted { root } => Some(root),
+            _ => None,
+        });
+        for signed in signed {
+            let next = match roots.last() {
+                Some(before) => before.verify_next(signed)?,
+                None => match Root::verify_first(signed)? {
+                    (found, _) if found != fleet => return Err(BadRoot::OtherFleet),
+                    (_, first) => first,
+                },
+            };
+            roots.push(next);
+        }
+        Ok(roots)
+    }
+
+    /// The newest order of each application, as it was signed last.
+    pub fn newest_orders(&self) -> Vec<(Signed, Order)> {
+        let mut newest = BTreeMap::new();
+        for entry in &self.fleet {
+            if let Fact::Ordered { order: signed } = &entry.fact
+                && let Ok(order) = Order::decode(&signed.payload)
+            {
+                newest.insert(order.app.clone(), (signed.clone(), order));
+            }
+        }
+        newest.into_values().collect()
+    }
+
+    /// The releases that were published, as each was signed last.
+    pub fn releases(&self) -> BTreeMap<ReleaseId, Signed> {
+        let published = self.fleet.iter().filter_map(|entry| match &entry.fact {
+            Fact::Published { release } => Some((ReleaseId(release.payload_digest()), release.clone())),
+            _ => None,
+        });
+        published.collect()
     }
 
     /// Whether all of it follows, for an operator of this fleet who has seen it before as far as `heads` say.
@@ -365,6 +416,7 @@ struct Check {
     releases: BTreeSet<ReleaseId>,
     orders: BTreeMap<OrderId, Order>,
     epochs: BTreeMap<AppName, u64>,
+    newest: BTreeMap<AppName, OrderId>,
     open: BTreeMap<OrderId, u8>,
     halted: BTreeSet<OrderId>,
     findings: Vec<Finding>,
@@ -378,6 +430,7 @@ impl Check {
             releases: BTreeSet::new(),
             orders: BTreeMap::new(),
             epochs: BTreeMap::new(),
+            newest: BTreeMap::new(),
             open: BTreeMap::new(),
             halted: BTreeSet::new(),
             findings: Vec::new(),
@@ -457,6 +510,12 @@ impl Check {
             Ok(order) => order,
             Err(bad) => return Some(format!("an order: {bad}")),
         };
+        let id = OrderId(signed.payload_digest());
+        if self.newest.get(&order.app) == Some(&id) {
+            // It was countersigned: the same order with another signature, which counts under the roots to come.
+            return None;
+        }
+        self.newest.insert(order.app.clone(), id);
         let before = self.epochs.insert(order.app.clone(), order.epoch).unwrap_or(0);
         let is_known = self.releases.contains(&order.release);
         let (epoch, release) = (order.epoch, order.release);
@@ -517,7 +576,8 @@ impl Check {
 
     fn directed(&self, app: &AppName, signed: &Signed) -> Option<String> {
         // Which root was in force is in another journal: one of them must have let the signers.
-        let mut judged = self.roots.iter().rev().map(|root| root.verify_directive(self.fleet, signed));
+        let selects = |directive: &Directive| self.orders.get(&directive.order).map(|order| order.selector.clone());
+        let mut judged = self.roots.iter().rev().map(|root| root.verify_directive(self.fleet, signed, selects));
         match judged.find_map(Result::ok) {
             Some(directive) if directive.app == *app => self.named(app, directive.order),
             Some(directive) => Some(format!("a directive for {} stands there for {app}", directive.app)),
@@ -541,7 +601,7 @@ mod tests {
     use content::order::{Unreachable, Wave};
     use content::release::Instructions;
     use content::root::Operator;
-    use content::{BlobRef, ContentSpec, Digest, Label, PayloadKind, Selector, SigningKey, UnixTime};
+    use content::{BlobRef, ContentSpec, Digest, Label, PayloadKind, Powers, Selector, SigningKey, UnixTime};
 
     fn bob() -> NodeId {
         NodeId(Digest::of(b"bob"))
@@ -562,7 +622,7 @@ mod tests {
             created: UnixTime(1),
             root_keys: vec![root_key().public()],
             root_threshold: 1,
-            operators: vec![Operator { name: "alice".to_owned(), key: alice().public() }],
+            operators: vec![Operator { name: "alice".to_owned(), key: alice().public(), powers: Powers::default() }],
             operator_threshold: 1,
         }
     }

@@ -4,8 +4,9 @@
 //! whether to ask again.
 
 use crate::api::{
-    self, DirectiveRequest, FleetStatus, JournalPage, LimitRequest, OrderRequest, Ordered, Refusal, TokenIssued,
-    TokenRequest, Verification, labels_to_text,
+    self, CountersignRequest, DirectiveRequest, DismissRequest, FleetStatus, JournalPage, LimitRequest,
+    OperatorCertificate, OperatorRequest, OrderRequest, Ordered, Refusal, RootRequest, TokenIssued, TokenRequest,
+    Verification, labels_to_text,
 };
 use crate::audit::{Head, Journals};
 use crate::founding;
@@ -178,6 +179,31 @@ impl Client {
     /// Takes a join line back.
     pub async fn revoke_token(&self, token: TokenId) -> Result<(), ClientError> {
         self.ask(Method::DELETE, &format!("/v1/tokens/{token}"), None::<&()>, self.patience).await
+    }
+
+    /// Brings the next trust root.
+    pub async fn root(&self, root: &Signed) -> Result<(), ClientError> {
+        let request = RootRequest { root: data_encoding::BASE64.encode(&root.encode()) };
+        self.ask(Method::POST, "/v1/roots", Some(&request), self.patience).await
+    }
+
+    /// Brings documents that are known with more signatures.
+    pub async fn countersign(&self, documents: &[Signed]) -> Result<(), ClientError> {
+        let text = |document: &Signed| data_encoding::BASE64.encode(&document.encode());
+        let request = CountersignRequest { documents: documents.iter().map(text).collect() };
+        self.ask(Method::POST, "/v1/countersigned", Some(&request), self.patience).await
+    }
+
+    /// Has a certificate made for an operator's key.
+    pub(crate) async fn certify(&self, request: &OperatorRequest) -> Result<Vec<u8>, ClientError> {
+        let made: OperatorCertificate = self.ask(Method::POST, "/v1/operators", Some(request), self.patience).await?;
+        data_encoding::BASE64.decode(made.certificate.as_bytes()).map_err(protocol)
+    }
+
+    /// Has an operator let in no more whom the newest root does not name.
+    pub(crate) async fn dismiss(&self, name: &str) -> Result<(), ClientError> {
+        let request = DismissRequest { name: name.to_owned() };
+        self.ask(Method::POST, "/v1/dismissals", Some(&request), self.patience).await
     }
 
     /// Bounds how fast pieces move, from now on.

@@ -198,7 +198,7 @@ struct Home {
     node: NodeFile,
     root: Signed,
     fleet: FleetId,
-    authority: Option<Authority>,
+    authority: Option<Arc<Authority>>,
 }
 
 /// Starts a node.
@@ -266,7 +266,7 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
     let node = home::read_json(&directory.join(home::NODE)).map_err(bad_home)?;
     let (root, fleet, _) = founding::read_root(&directory).map_err(bad_home)?;
     let authority = match identity.role {
-        Role::Origin => Some(Authority::load(&home::authority(home)).map_err(bad_home)?),
+        Role::Origin => Some(Arc::new(Authority::load(&home::authority(home)).map_err(bad_home)?)),
         Role::Agent => None,
         Role::Operator => return Err(bad_home("an operator's certificate does not run a node")),
     };
@@ -447,7 +447,15 @@ fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
         software: env!("CARGO_PKG_VERSION").to_owned(),
         ..FleetStatus::default()
     };
-    Desk { handle, me, role: home.identity.role, ca: pin_of(home.identity.ca()), fleet: home.fleet, addresses }
+    Desk {
+        handle,
+        me,
+        role: home.identity.role,
+        ca: pin_of(home.identity.ca()),
+        fleet: home.fleet,
+        addresses,
+        authority: home.authority.clone(),
+    }
 }
 
 fn porter_of(home: Home, origins: Vec<SocketAddr>, handle: Handle) -> Result<Option<Porter>, StartError> {

@@ -2,7 +2,7 @@
 
 use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest, Verification};
 use crate::driver::{Gone, Handle};
-use crate::identity::wall_clock;
+use crate::identity::{Authority, RequestedKey, wall_clock};
 use crate::join::{JoinLine, JoinTerms};
 use content::fact::{JournalName, Position};
 use content::{AppName, ContentId, Digest, FleetId, Label, NodeId, PieceNo, Rate, ReleaseId, Role, Signed, TokenId};
@@ -33,6 +33,8 @@ pub(crate) struct Desk {
     pub(crate) fleet: FleetId,
     /// Where others reach this node; empty when it does not know.
     pub(crate) addresses: Vec<SocketAddr>,
+    /// What makes certificates; only an origin has one.
+    pub(crate) authority: Option<Arc<Authority>>,
 }
 
 impl From<Gone> for Refusal {
@@ -47,6 +49,11 @@ fn unexpected() -> Refusal {
 
 fn invalid(why: impl std::fmt::Display) -> Refusal {
     Refusal::Invalid { why: why.to_string() }
+}
+
+/// A signed document from base64.
+fn signed_from(text: &str) -> Result<Signed, Refusal> {
+    Signed::decode(&data_encoding::BASE64.decode(text.as_bytes()).map_err(invalid)?).map_err(invalid)
 }
 
 impl Desk {
@@ -138,6 +145,53 @@ impl Desk {
             Answer::Noted => Ok(()),
             _ => Err(unexpected()),
         }
+    }
+
+    /// Follows a trust root from now on.
+    pub(crate) async fn root(&self, request: &api::RootRequest) -> Result<(), Refusal> {
+        let root = signed_from(&request.root)?;
+        self.note(Request::Root { root }).await
+    }
+
+    /// Takes known documents with more signatures.
+    pub(crate) async fn countersign(&self, request: &api::CountersignRequest) -> Result<(), Refusal> {
+        let documents = request.documents.iter().map(|text| signed_from(text)).collect::<Result<_, _>>()?;
+        self.note(Request::Countersign { documents }).await
+    }
+
+    /// Makes an operator's certificate.
+    pub(crate) async fn certify(&self, request: &api::OperatorRequest) -> Result<api::OperatorCertificate, Refusal> {
+        let only = || Refusal::NotAllowed { why: "only an origin makes certificates".to_owned() };
+        let authority = self.authority.as_ref().ok_or_else(only)?;
+        let asked = data_encoding::BASE64.decode(request.request.as_bytes()).map_err(invalid)?;
+        let key = RequestedKey::of_request(&asked).map_err(invalid)?;
+        let enrol = Request::EnrolOperator { node: key.node(), name: request.name.clone() };
+        match self.ask(enrol).await? {
+            Answer::Enrolled { role: Role::Operator, .. } => {
+                let failed = |why: crate::identity::IdentityError| Refusal::Failed { why: why.to_string() };
+                let leaf = authority.issue(&key, Role::Operator, wall_clock()).map_err(failed)?;
+                Ok(api::OperatorCertificate { certificate: data_encoding::BASE64.encode(&leaf) })
+            }
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Lets an operator in no more whom the newest root does not name.
+    pub(crate) async fn dismiss(&self, request: &api::DismissRequest) -> Result<(), Refusal> {
+        self.note(Request::Dismiss { name: request.name.clone() }).await
+    }
+
+    async fn note(&self, request: Request) -> Result<(), Refusal> {
+        match self.ask(request).await? {
+            Answer::Noted => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Whether whoever asks may still read.
+    pub(crate) async fn admits(&self) -> bool {
+        let from = Position { generation: 1, index: 0 };
+        self.ask(Request::Journal { journal: JournalName::Fleet, from, most: 0 }).await.is_ok()
     }
 
     /// Makes a join line.

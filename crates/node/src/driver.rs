@@ -226,7 +226,7 @@ impl Driver {
                 let client = ClientId(self.next_client);
                 self.next_client += 1;
                 self.clients.insert(client, Waiting { by, answer });
-                self.handle(Input::Request { client, request });
+                self.handle(Input::Request { client, by, request });
             }
             Incoming::Read { content, piece, bytes } => {
                 let shelf = self.shelf.clone();
@@ -381,12 +381,17 @@ impl Driver {
             Event::Convicted { .. } | Event::Distrusted { .. } | Event::Quarantined { .. } => {
                 tracing::warn!(?event, "trust");
             }
-            Event::JobFailed { .. } | Event::OriginSilent | Event::PlainRoad { .. } | Event::StaleOrder { .. } => {
+            Event::JobFailed { .. }
+            | Event::OriginSilent
+            | Event::PlainRoad { .. }
+            | Event::StaleOrder { .. }
+            | Event::TooOld { .. } => {
                 tracing::warn!(?event, "trouble");
             }
             // It may come as often as it likes.
             Event::Shunned { .. } => tracing::debug!(?event, "trust"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
+            Event::Rooted { version } => tracing::info!(version, "a trust root is in force"),
             Event::Mending { .. }
             | Event::Benched { .. }
             | Event::PeerUp { .. }

@@ -7,7 +7,7 @@ use crate::home::{self, FileError, FleetFile, NodeFile};
 use crate::identity::{Authority, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
 use crate::{life, reach};
 use content::root::Operator;
-use content::{FleetId, Label, NodeId, PayloadKind, Role, Root, Signed, SigningKey, UnixTime};
+use content::{FleetId, Label, NodeId, PayloadKind, Powers, Role, Root, Signed, SigningKey, UnixTime};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -123,7 +123,7 @@ fn sign_root(operator: &str, now: UnixTime, root: &[u8; 32], key: &[u8; 32]) -> 
         created: now,
         root_keys: vec![root_key.public()],
         root_threshold: 1,
-        operators: vec![Operator { name: operator.to_owned(), key: operator_key.public() }],
+        operators: vec![Operator { name: operator.to_owned(), key: operator_key.public(), powers: Powers::default() }],
         operator_threshold: 1,
     };
     root.check().map_err(|bad| FoundError::Failed(bad.to_string()))?;
@@ -164,7 +164,7 @@ fn node_file(options: &FoundOptions, operator: NodeId) -> NodeFile {
     }
 }
 
-fn hex(secret: &[u8; 32]) -> Vec<u8> {
+pub(crate) fn hex(secret: &[u8; 32]) -> Vec<u8> {
     (data_encoding::HEXLOWER.encode(secret) + "\n").into_bytes()
 }
 

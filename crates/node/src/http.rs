@@ -14,6 +14,10 @@
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
 //! | `DELETE /v1/nodes/ID` | nothing |
+//! | `POST /v1/roots` | takes a [`crate::api::RootRequest`], answers nothing |
+//! | `POST /v1/countersigned` | takes a [`crate::api::CountersignRequest`], answers nothing |
+//! | `POST /v1/operators` | takes a [`crate::api::OperatorRequest`], answers [`crate::api::OperatorCertificate`] |
+//! | `POST /v1/dismissals` | takes a [`crate::api::DismissRequest`], answers nothing |
 //! | `POST /v1/limits` | takes a [`crate::api::LimitRequest`], answers nothing |
 //!
 //! A refusal is a [`crate::api::Refusal`] with a status code that fits. TLS has said who asks; bodies, heads and times are bounded.
@@ -86,7 +90,7 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
     match (&method, &parts[..]) {
         (&Method::GET, ["v1", "status"]) => Ok(json(&desk.status().await?)),
         (&Method::GET, ["v1", "watch"]) => Ok(watch(desk.clone())),
-        (&Method::GET, ["v1", "events"]) => Ok(events(desk)),
+        (&Method::GET, ["v1", "events"]) if desk.admits().await => Ok(events(desk)),
         (&Method::GET, ["v1", "journal", journal, generation, index]) => {
             Ok(json(&desk.journal(journal, [generation, index]).await?))
         }
@@ -103,6 +107,19 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
             desk.direct(&body(request).await?).await?;
             Ok(json(&()))
         }
+        (&Method::POST, ["v1", "operators"]) => Ok(json(&desk.certify(&body(request).await?).await?)),
+        (&Method::POST, ["v1", "roots"]) => {
+            desk.root(&body(request).await?).await?;
+            Ok(json(&()))
+        }
+        (&Method::POST, ["v1", "countersigned"]) => {
+            desk.countersign(&body(request).await?).await?;
+            Ok(json(&()))
+        }
+        (&Method::POST, ["v1", "dismissals"]) => {
+            desk.dismiss(&body(request).await?).await?;
+            Ok(json(&()))
+        }
         (&Method::POST, ["v1", "limits"]) => {
             desk.limit(&body(request).await?).await?;
             Ok(json(&()))
@@ -111,6 +128,7 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
             desk.forget(id).await?;
             Ok(json(&()))
         }
+        (&Method::GET, ["v1", "events"]) => Err(Refusal::NotAllowed { why: "this certificate was revoked".to_owned() }),
         _ => Err(Refusal::Unknown { why: format!("there is no {method} {path}") }),
     }
 }
@@ -217,6 +235,7 @@ fn without_clocks(status: &FleetStatus) -> FleetStatus {
 
 fn events(desk: &Arc<Desk>) -> Answer {
     let mut happening = desk.handle.events.subscribe();
+    let desk = desk.clone();
     lines(|to| async move {
         let mut missed = 0;
         loop {
@@ -225,6 +244,8 @@ fn events(desk: &Arc<Desk>) -> Answer {
                 event = happening.recv() => event,
             };
             match event {
+                // Whoever is let in no more hears nothing more.
+                Ok(engine::door::Event::Appended { .. }) if !desk.admits().await => return,
                 Ok(event) => {
                     let line = EventLine { missed, ..event.into() };
                     missed = 0;

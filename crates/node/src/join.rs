@@ -549,7 +549,7 @@ fn keep(
 /// The origin's side of the join door.
 pub(crate) struct Porter {
     /// Makes certificates.
-    pub(crate) authority: Authority,
+    pub(crate) authority: Arc<Authority>,
     /// Asks the engine.
     pub(crate) handle: Handle,
     /// The fleet's signed root.
@@ -692,7 +692,7 @@ mod tests {
     fn porter(fleet: Fleet, root: Signed, handle: Handle) -> Porter {
         let (origins, turns, patience) = (vec![([127, 0, 0, 1], 1).into()], Porter::turns(), Porter::PATIENCE);
         let datacenter = Label::new("here").expect("a label");
-        Porter { authority: fleet.authority, handle, root, origins, datacenter, turns, patience }
+        Porter { authority: Arc::new(fleet.authority), handle, root, origins, datacenter, turns, patience }
     }
 
     #[tokio::test]

@@ -99,5 +99,6 @@ pub(crate) fn desk(handle: Handle) -> Desk {
         ca: Digest::of(b"ca"),
         fleet: FleetId(Digest::of(b"fleet")),
         addresses: vec![([127, 0, 0, 1], 1).into()],
+        authority: None,
     }
 }

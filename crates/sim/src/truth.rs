@@ -92,7 +92,7 @@ impl Truth {
             created: UnixTime(1_700_000_000),
             root_keys: vec![key.public()],
             root_threshold: 1,
-            operators: vec![Operator { name: "alice".into(), key: key.public() }],
+            operators: vec![Operator { name: "alice".into(), key: key.public(), powers: Default::default() }],
             operator_threshold: 1,
         };
         let root = key.sign(PayloadKind::Root, root.encode());

@@ -203,6 +203,7 @@ impl<D: Disk> Store<D> {
             Job::Verify { app } => self.verify(app),
             Job::Collect { contents, releases } => self.collect(contents, releases),
             Job::Shun { peers } => self.shun(peers),
+            Job::Root { root } => self.set_root(root).map(|()| JobDone::Rooted),
             Job::Journal { journal, from, most } => self.read_journal(journal, *from, *most),
         }
     }

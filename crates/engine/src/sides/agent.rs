@@ -8,7 +8,7 @@ use crate::door::{
 use crate::follow::{self, Follower, Ordered};
 use crate::swarm;
 use crate::tracker::{Dial, Mesh, Origins};
-use crate::trust::{Distrust, Instruction, Standing};
+use crate::trust::{Distrust, Instruction, Standing, Trust};
 use crate::{Alarm, Engine, Errand, Side, release_of};
 use content::{AppName, NodeId, ReleaseId, Signed};
 use std::collections::BTreeMap;
@@ -64,7 +64,8 @@ impl Engine {
             }
         }
         for record in &recovered.apps {
-            let order = record.order.as_ref().and_then(|signed| self.trust.order(signed).ok());
+            // It was believed when it was accepted; who may order by now does not undo it, nor sink the floor.
+            let order = record.order.as_ref().and_then(Trust::remembered);
             if let Some(order) = &order {
                 self.trust.raise(order);
             }
@@ -94,6 +95,7 @@ impl Engine {
                 self.swarm.relay(now, stripes);
                 self.pass_all_down();
             }
+            Message::Roots { roots } => self.rooted(now, from, &roots),
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),

@@ -46,7 +46,14 @@ impl Engine {
         }
         let (believed, instruction) = match (self.trust.release(release), self.trust.order(order)) {
             (Ok(believed), Ok(instruction)) => (believed, instruction),
-            (Err(why), _) | (_, Err(why)) => return self.not_believed(now, from, &why),
+            (Err(why), _) if is_origin || !self.trust.may_be_of_another_root(release, &why) => {
+                return self.not_believed(now, from, &why);
+            }
+            (_, Err(why)) if is_origin || !self.trust.may_be_of_another_root(order, &why) => {
+                return self.not_believed(now, from, &why);
+            }
+            // While roots differ for a moment neither side is a liar; the origin says it again to those that show nothing of it.
+            (Err(why), _) | (_, Err(why)) => return self.distrust(from, why.to_string()),
         };
         let named = &instruction.order;
         if named.release != believed.id || named.app != believed.release.app {
@@ -73,6 +80,13 @@ impl Engine {
         }
         agent.follower.announced(now, believed.id, believed.signed, believed.release);
         self.pass_down(&app);
+    }
+
+    /// Another trust root is in force: what is not believed any more is passed on to nobody.
+    pub(super) fn judge_what_was_heard(&mut self) {
+        let Side::Agent(agent) = &mut self.side else { return };
+        let trust = &self.trust;
+        agent.heard.retain(|_, heard| trust.release(&heard.release).is_ok() && trust.order(&heard.order).is_ok());
     }
 
     /// Passes on what was heard of an application to those that get pieces from here.

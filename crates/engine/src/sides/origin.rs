@@ -11,7 +11,7 @@ use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Domain, Proof, Tracker};
-use crate::trust::{Believed, Instruction, Standing};
+use crate::trust::{Believed, Instruction, Standing, Trust};
 use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
@@ -37,9 +37,9 @@ pub(crate) struct OriginSide {
     pub(crate) catalog: Catalog,
     pub(super) tracker: Tracker,
     pub(super) paces: Paces,
-    rollouts: BTreeMap<AppName, Rollout>,
+    pub(super) rollouts: BTreeMap<AppName, Rollout>,
     /// What is being brought and not ordered yet.
-    spreads: BTreeMap<AppName, Spread>,
+    pub(super) spreads: BTreeMap<AppName, Spread>,
     pub(super) nodes: BTreeMap<NodeId, Known>,
     audits: BTreeMap<u64, Audit>,
     next_audit: u64,
@@ -49,12 +49,14 @@ pub(crate) struct OriginSide {
     clock: UnixTime,
     /// Releases with which a rollout was finished.
     proven: BTreeSet<ReleaseId>,
+    /// The trust roots after the first, in their order.
+    pub(super) roots: Vec<Signed>,
 }
 
 /// A submission on its way to being ordered.
-struct Spread {
-    release: Believed,
-    order: Instruction,
+pub(super) struct Spread {
+    pub(super) release: Believed,
+    pub(super) order: Instruction,
     /// Who brings it, while it is here.
     publisher: Option<NodeId>,
     client: Option<ClientId>,
@@ -105,6 +107,7 @@ impl OriginSide {
             told: BTreeMap::new(),
             clock: UnixTime(0),
             proven: BTreeSet::new(),
+            roots: Vec::new(),
         }
     }
 
@@ -122,9 +125,14 @@ impl OriginSide {
 
     fn learn(&mut self, fact: &Fact) {
         match fact {
+            Fact::Rooted { root } => self.learn_root(root),
             Fact::Ordered { order: signed } => {
                 let id = OrderId(signed.payload_digest());
-                if let Ok(order) = content::Order::decode(&signed.payload) {
+                // The same order with more signatures is the same order, and its rollout goes on.
+                let is_known = |order: &content::Order| self.rollouts.get(&order.app).is_some_and(|of| of.id() == id);
+                if let Ok(order) = content::Order::decode(&signed.payload)
+                    && !is_known(&order)
+                {
                     self.clock = self.clock.max(order.created);
                     self.rollouts.insert(order.app.clone(), Rollout::new(id, order));
                 }
@@ -145,6 +153,13 @@ impl OriginSide {
             }
             Fact::Revoked { node } => drop(self.nodes.remove(node)),
             _ => {}
+        }
+    }
+
+    fn learn_root(&mut self, signed: &Signed) {
+        let is_later = content::Root::decode(&signed.payload).is_ok_and(|root| root.version > 1);
+        if is_later {
+            self.roots.push(signed.clone());
         }
     }
 
@@ -245,7 +260,7 @@ fn waits_for(phase: Phase, gate: Gate) -> bool {
 }
 
 impl Engine {
-    fn origin(&mut self) -> Option<&mut OriginSide> {
+    pub(super) fn origin(&mut self) -> Option<&mut OriginSide> {
         if let Side::Origin(origin) = &mut self.side { Some(origin) } else { None }
     }
 
@@ -255,10 +270,10 @@ impl Engine {
             let after = Position { index: at.index + 1, ..at };
             origin.catalog.replay(&journal, after, &fact);
             origin.learn(&fact);
-            if let Fact::Ordered { order } = &fact
-                && let Ok(instruction) = self.trust.order(order)
-            {
-                self.trust.raise(&instruction);
+            match &fact {
+                Fact::Ordered { order } => Trust::remembered(order).iter().for_each(|order| self.trust.raise(order)),
+                Fact::Rooted { root } => self.recall_root(root),
+                _ => {}
             }
         }
         let Some(origin) = self.origin() else { return };
@@ -292,6 +307,7 @@ impl Engine {
             }
             _ => Changes::default(),
         };
+        self.tell_roots(peer);
         self.allot_anew(now, peer);
         self.arrange(now, changes);
         self.set_paces(Some(peer));
@@ -454,6 +470,9 @@ impl Engine {
         order: &Signed,
     ) -> Result<Submitted, Refusal> {
         let believe = |why: crate::trust::Distrust| Refusal::NotBelieved(why.to_string());
+        if let Some(why) = self.objects_to_publisher(publisher) {
+            return Err(why);
+        }
         let release = self.trust.release(release).map_err(believe)?;
         let order = self.trust.order(order).map_err(believe)?;
         if order.order.release != release.id || order.order.app != release.release.app {
@@ -491,10 +510,9 @@ impl Engine {
         if let Some(other) = origin.spreads.get(app).filter(|s| s.order.id != order.id && s.is_alive()) {
             return Err(self.conflict_with(other));
         }
-        if let Some(fallback) = order.order.fallback
-            && origin.catalog.release(fallback).is_none()
-        {
-            return Err(Refusal::Unknown(format!("the fallback {fallback} was never published here")));
+        if let Some(fallback) = order.order.fallback {
+            let never = || Refusal::Unknown(format!("the fallback {fallback} was never published here"));
+            self.require_believed(origin.catalog.release(fallback).ok_or_else(never)?)?;
         }
         Ok(false)
     }
@@ -571,7 +589,7 @@ impl Engine {
     }
 
     /// A submission has its outcome: whoever waits is told.
-    fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
+    pub(super) fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
         let Some(ended) = self.origin().and_then(|origin| origin.spreads.remove(app)) else { return };
         if let Some(publisher) = ended.publisher {
             self.send(publisher, Message::Verdict { order: ended.order.id, outcome });
@@ -610,6 +628,27 @@ impl Engine {
                 self.allot(now);
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
+            Proposal::Root { client, root } => {
+                if outcome.is_ok() {
+                    self.follow_root(now, &root);
+                }
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
+            Proposal::Countersign { client, .. } => {
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
+            Proposal::EnrolOperator { client, node, .. } => {
+                let answer = outcome.map(drop).and_then(|()| self.enrolled(node));
+                self.answer(client, answer.unwrap_or_else(Answer::Refused));
+            }
+            Proposal::Dismiss { client, .. } => {
+                let gone = outcome.iter().flatten();
+                let gone: Vec<NodeId> = gone
+                    .filter_map(|fact| if let Fact::Revoked { node } = fact { Some(*node) } else { None })
+                    .collect();
+                gone.into_iter().for_each(|node| self.close(now, node, CloseReason::Revoked));
+                self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
+            }
             Proposal::Direct { client, fact } => {
                 let Fact::Directed { app, directive } = &fact else { return };
                 let rollout = self.origin().and_then(|origin| origin.rollouts.get(app));
@@ -623,7 +662,7 @@ impl Engine {
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
             Proposal::Enrol { client, enrolment } => {
-                let answer = outcome.map(drop).and_then(|()| self.enrolled(&enrolment));
+                let answer = outcome.map(drop).and_then(|()| self.enrolled(enrolment.node));
                 self.answer(client, answer.unwrap_or_else(Answer::Refused));
             }
             Proposal::Progress { fact } => self.progressed(now, &fact, outcome.is_ok()),
@@ -648,9 +687,9 @@ impl Engine {
         if is_fleet { JournalName::Fleet } else { JournalName::Datacenter(self.config.datacenter.clone()) }
     }
 
-    fn enrolled(&mut self, joiner: &Enrolment) -> Result<Answer, Refusal> {
+    fn enrolled(&mut self, node: NodeId) -> Result<Answer, Refusal> {
         let missing = || Refusal::Failed("the node is not enrolled".to_owned());
-        let node = self.origin().and_then(|origin| origin.catalog.node(joiner.node)).ok_or_else(missing)?;
+        let node = self.origin().and_then(|origin| origin.catalog.node(node)).ok_or_else(missing)?;
         Ok(Answer::Enrolled { role: node.role, name: node.name.clone(), labels: node.labels.clone() })
     }
 
@@ -663,7 +702,7 @@ impl Engine {
     ) {
         let outcome = outcome.map_err(|refusal| self.name_the_winner(&app, refusal));
         if outcome.is_ok()
-            && let Ok(instruction) = self.trust.order(&signed)
+            && let Some(instruction) = Trust::remembered(&signed)
         {
             self.trust.raise(&instruction);
         }
@@ -838,6 +877,10 @@ impl Engine {
                 self.propose(Proposal::IssueToken { client, fact });
             }
             Request::RevokeToken { token } => self.propose(Proposal::RevokeToken { client, token }),
+            Request::Root { root } => self.propose(Proposal::Root { client, root }),
+            Request::Countersign { documents } => self.countersign(client, documents),
+            Request::EnrolOperator { node, name } => self.enrol_operator(client, node, name),
+            Request::Dismiss { name } => self.dismiss(client, name),
             Request::Forget { node } => self.propose(Proposal::Forget { client, node }),
             Request::Limit { scope, rate } => self.propose(Proposal::Limit { client, scope, rate }),
             Request::Enrol { token, secret, node, name, now: clock } => {
@@ -850,7 +893,7 @@ impl Engine {
         }
     }
 
-    fn propose(&mut self, proposal: Proposal) {
+    pub(super) fn propose(&mut self, proposal: Proposal) {
         if let Some(origin) = self.origin() {
             origin.catalog.propose(proposal);
         }
@@ -865,7 +908,7 @@ impl Engine {
     }
 
     fn check_directive(&self, signed: &Signed) -> Result<AppName, Refusal> {
-        let directive = self.trust.directive(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
+        let directive = self.judge_directive(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
         let Side::Origin(origin) = &self.side else { return Ok(directive.app) };
         let app = directive.app;
         let unknown = || Refusal::Unknown(format!("nothing of {app} was ever ordered here"));
@@ -903,8 +946,8 @@ impl Engine {
         let Side::Origin(origin) = &self.side else { return Ok(order) };
         let app = &order.order.app;
         let known = origin.catalog.release(order.order.release).filter(|release| release.release.app == *app);
-        if known.is_some_and(|known| self.is_whole(known)) {
-            return Ok(order);
+        if let Some(known) = known.filter(|known| self.is_whole(known)) {
+            return self.require_believed(known).map(|()| order);
         }
         let whole = origin.catalog.releases_of(app).filter(|(_, one)| self.is_whole(one));
         let there: Vec<String> = whole.map(|(_, one)| one.release.version.clone()).collect();
@@ -934,6 +977,7 @@ impl Engine {
         NodeStatus {
             limit: lowest(cap(origin.catalog.limits(), node, &known.labels), known.own_limit),
             obeys_limits: self.peers.get(&node).is_none_or(crate::Peer::knows_limits),
+            apps: known.apps.values().map(|status| self.with_trouble(node, status)).collect(),
             ..known.status(now, node)
         }
     }
@@ -1065,7 +1109,7 @@ impl Known {
             software: self.software.clone(),
             limit: None,
             obeys_limits: true,
-            apps: self.apps.values().cloned().collect(),
+            apps: Vec::new(),
         }
     }
 }

@@ -154,6 +154,7 @@ fn message() -> impl Strategy<Value = Message> {
         (content_id(), 0..STRIPES as u8).prop_map(|(content, stripe)| Message::Lags { content, stripe }),
         signed().prop_map(|release| Message::Announce { release }),
         (signed(), signed()).prop_map(|(release, order)| Message::Pass { release, order }),
+        prop::collection::vec(signed(), 0..4).prop_map(|roots| Message::Roots { roots }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
             position: Position { generation, index },

@@ -35,12 +35,13 @@ pub(crate) fn bob() -> SigningKey {
     SigningKey::from_secret(&[2; 32])
 }
 
-fn root_key() -> SigningKey {
+pub(crate) fn root_key() -> SigningKey {
     SigningKey::from_secret(&[9; 32])
 }
 
 pub(crate) fn root() -> Signed {
-    let operator = |name: &str, key: SigningKey| Operator { name: name.to_owned(), key: key.public() };
+    let operator =
+        |name: &str, key: SigningKey| Operator { name: name.to_owned(), key: key.public(), powers: Powers::default() };
     let root = Root {
         version: 1,
         nonce: [3; 16],
@@ -141,6 +142,8 @@ pub(crate) struct Disk {
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
     positions: BTreeMap<JournalName, Position>,
     pub(crate) shunned: Vec<NodeId>,
+    /// The newest trust root, if it is not the first.
+    pub(crate) root: Option<Signed>,
 }
 
 pub(crate) struct Node {
@@ -314,7 +317,7 @@ impl Fleet {
             limit: node.limit,
         };
         let recovered = Recovered {
-            root: Some(root()),
+            root: node.disk.root.clone().or_else(|| Some(root())),
             apps: node.disk.apps.values().cloned().collect(),
             held: node.disk.contents.values().cloned().collect(),
             facts: node.disk.facts.clone(),
@@ -370,7 +373,7 @@ impl Fleet {
     }
 
     pub(crate) fn request(&mut self, nr: usize, client: u64, request: Request) {
-        self.input(nr, Input::Request { client: ClientId(client), request });
+        self.input(nr, Input::Request { client: ClientId(client), by: None, request });
     }
 
     pub(crate) fn input(&mut self, nr: usize, input: Input) {
@@ -743,6 +746,10 @@ impl Fleet {
             Job::Shun { peers } => {
                 node.disk.shunned = peers;
                 Ok(JobDone::Shunned)
+            }
+            Job::Root { root } => {
+                node.disk.root = Some(root);
+                Ok(JobDone::Rooted)
             }
         }
     }

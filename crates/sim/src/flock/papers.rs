@@ -64,7 +64,7 @@ fn root(operator: &SigningKey) -> Signed {
         created: UnixTime(1),
         root_keys: vec![keeper.public()],
         root_threshold: 1,
-        operators: vec![Operator { name: "alice".to_owned(), key: operator.public() }],
+        operators: vec![Operator { name: "alice".to_owned(), key: operator.public(), powers: Default::default() }],
         operator_threshold: 1,
     };
     keeper.sign(PayloadKind::Root, root.encode())

@@ -420,7 +420,7 @@ impl<'a> Flock<'a> {
         }
         let (node, name) = (self.members[joiner as usize].id, format!("node-{joiner}"));
         let request = Request::Enrol { token: TOKEN, secret: SECRET, node, name, now: UnixTime(10) };
-        self.input(ORIGIN, cost, Input::Request { client: ClientId(joiner.into()), request });
+        self.input(ORIGIN, cost, Input::Request { client: ClientId(joiner.into()), by: None, request });
     }
 
     fn dies(&mut self, node: u32, power: bool) {
@@ -455,7 +455,11 @@ impl<'a> Flock<'a> {
 
     fn publish(&mut self, node: u32) {
         let (release, order) = (self.papers.release.clone(), self.papers.order.clone());
-        self.input(node, 0, Input::Request { client: ClientId(0), request: Request::Deploy { release, order } });
+        self.input(
+            node,
+            0,
+            Input::Request { client: ClientId(0), by: None, request: Request::Deploy { release, order } },
+        );
     }
 
     // Connections.
@@ -830,10 +834,13 @@ impl<'a> Flock<'a> {
             Job::Confirm { .. } => (model.job, 1, How::Confirmed),
             Job::Collect { .. } => (model.job, 0, How::Collected),
             Job::Shun { .. } => (model.job, 1, How::Shunned),
-            // The releases of a flock have no commands and no probes.
-            Job::Verify { .. } | Job::Hook { .. } | Job::Probe { .. } | Job::GiveUp { .. } | Job::Journal { .. } => {
-                (model.job, 0, How::Refused)
-            }
+            // The releases of a flock have no commands and no probes, and its operators stay.
+            Job::Verify { .. }
+            | Job::Hook { .. }
+            | Job::Probe { .. }
+            | Job::GiveUp { .. }
+            | Job::Journal { .. }
+            | Job::Root { .. } => (model.job, 0, How::Refused),
         };
         let is_step = !matches!(job, Job::Write { .. });
         let step = model.shared.filter(|_| is_step).map_or(Duration::ZERO, |shared| shared.cpu_step);

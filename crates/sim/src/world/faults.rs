@@ -204,6 +204,7 @@ impl World {
             Message::Announce { .. }
                 | Message::Pass { .. }
                 | Message::Command { .. }
+                | Message::Roots { .. }
                 | Message::Introduce { .. }
                 | Message::Head { .. }
                 | Message::Status(_)

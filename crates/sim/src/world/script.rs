@@ -254,7 +254,7 @@ impl World {
                 Some(release) => Request::Deploy { release, order },
                 None => Request::Order { order },
             };
-            self.input(whom, Input::Request { client, request });
+            self.input(whom, Input::Request { client, by: None, request });
         }
         self.ask_after(PATIENCE, nth);
     }
@@ -331,7 +331,7 @@ impl World {
             name: self.hosts[nr].name.clone(),
             now: UnixTime(1_700_000_100),
         };
-        self.input(ORIGIN, Input::Request { client, request });
+        self.input(ORIGIN, Input::Request { client, by: None, request });
         self.after(PATIENCE, Happening::Join(nr));
     }
 

@@ -1,0 +1,312 @@
+//! Operators come and go: the root key signs the next trust root, and an origin brings it to everyone.
+//!
+//! Whatever happens between two steps, there is either no such operator or a whole one, and the same command again goes on: the new
+//! home is complete, certificate and all, before a root names its key, for as long as no root does its certificate opens nothing but
+//! reading; and whoever is removed is named by no root any more before the certificate is revoked. What stands is co-signed first, so
+//! that nodes that come later can follow it still.
+
+use crate::api::{FleetStatus, OperatorRequest, Refusal};
+use crate::audit::Journals;
+use crate::client::{Client, ClientError, OperatorKeys};
+use crate::founding;
+use crate::home::{self, FileError, FleetFile};
+use crate::identity::{self, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
+use content::root::Operator;
+use content::{PayloadKind, Powers, PublicKey, Release, ReleaseId, Role, Root, Signed, SigningKey};
+use rustls::pki_types::CertificateDer;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// An operator to make.
+#[derive(Debug, Clone)]
+pub struct AddOptions {
+    /// The name, one of its kind in the fleet.
+    pub name: String,
+    /// Where its home is made; not there yet, or empty, or what the same command left behind.
+    pub out: PathBuf,
+    /// What it may do.
+    pub powers: Powers,
+}
+
+/// What was done about an operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    /// The version of the trust root that is in force now.
+    pub root: u64,
+    /// What was co-signed, in words.
+    pub countersigned: Vec<String>,
+}
+
+/// An operator, as the newest root has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The name.
+    pub name: String,
+    /// The id of its key.
+    pub key: String,
+    /// What it may do, in words.
+    pub powers: String,
+    /// The version of the root that named this key first, of those since which it is there.
+    pub since: u64,
+}
+
+/// Why no operator was made or removed.
+#[derive(Debug, thiserror::Error)]
+pub enum PeopleError {
+    /// The root key is elsewhere.
+    #[error("{0} has no root.key; run this where `tiding up` was run, or bring the fleet's root key back there")]
+    NoRootKey(PathBuf),
+    /// What was asked makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// It may not be done.
+    #[error("{0}")]
+    Refused(String),
+    /// The origin could not be asked, or refused.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    Disk {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+impl From<FileError> for PeopleError {
+    fn from(error: FileError) -> Self {
+        Self::Disk { path: error.path, source: error.source }
+    }
+}
+
+impl From<IdentityError> for PeopleError {
+    fn from(error: IdentityError) -> Self {
+        match error {
+            IdentityError::File(error) => error.into(),
+            IdentityError::Malformed(why) => Self::Invalid(why),
+        }
+    }
+}
+
+/// Everything that one who changes operators works with.
+struct Desk {
+    home: PathBuf,
+    client: Client,
+    keys: OperatorKeys,
+    journals: Journals,
+    roots: Vec<Root>,
+}
+
+impl Desk {
+    async fn open(operator_home: &Path) -> Result<Self, PeopleError> {
+        let (client, keys) = (Client::open(operator_home)?, OperatorKeys::read(operator_home)?);
+        let journals = client.journals().await?;
+        let bad = |why: String| PeopleError::Refused(format!("the origin's journal has no trust root to go by: {why}"));
+        let roots = journals.roots(keys.id).map_err(|error| bad(error.to_string()))?;
+        if roots.is_empty() {
+            return Err(bad("it is empty".to_owned()));
+        }
+        Ok(Self { home: operator_home.to_owned(), client, keys, journals, roots })
+    }
+
+    fn newest(&self) -> &Root {
+        self.roots.last().expect("it was opened with one")
+    }
+
+    /// The root that follows, with other operators, signed; before anything is done for it.
+    fn next(&self, operators: Vec<Operator>) -> Result<(Root, Signed), PeopleError> {
+        let key = root_key(&self.home)?;
+        let newest = self.newest();
+        let root = Root { version: newest.version + 1, created: wall_clock(), operators, ..newest.clone() };
+        root.check().map_err(|bad| PeopleError::Invalid(bad.to_string()))?;
+        let signed = key.sign(PayloadKind::Root, root.encode());
+        if signed.payload.len() > Signed::MAX_PAYLOAD {
+            let why =
+                "so many operators with so many powers do not fit into a trust root; name fewer applications or labels";
+            return Err(PeopleError::Invalid(why.to_owned()));
+        }
+        newest.verify_next(&signed).map_err(|bad| {
+            PeopleError::Refused(format!("root.key in {} cannot sign for this fleet: {bad}", self.home.display()))
+        })?;
+        Ok((root, signed))
+    }
+}
+
+fn root_key(operator_home: &Path) -> Result<SigningKey, PeopleError> {
+    let path = operator_home.join(home::ROOT_KEY);
+    match path.exists() {
+        true => Ok(founding::read_signing_key(&path)?),
+        false => Err(PeopleError::NoRootKey(operator_home.to_owned())),
+    }
+}
+
+/// The operators, as the newest root has them.
+pub async fn list(operator_home: &Path) -> Result<Vec<Known>, PeopleError> {
+    let desk = Desk::open(operator_home).await?;
+    let since = |key: &PublicKey| {
+        let names_it = |root: &&Root| root.operators.iter().any(|operator| operator.key == *key);
+        desk.roots.iter().rev().take_while(names_it).last().map_or(0, |root| root.version)
+    };
+    let known = |operator: &Operator| Known {
+        name: operator.name.clone(),
+        key: operator.key.id().to_string(),
+        powers: operator.powers.to_string(),
+        since: since(&operator.key),
+    };
+    Ok(desk.newest().operators.iter().map(known).collect())
+}
+
+/// Makes an operator: keys and certificate in a home of its own, then the root that names it.
+pub async fn add(operator_home: &Path, options: &AddOptions) -> Result<Changed, PeopleError> {
+    // First, so that nothing was asked or made where it cannot be ended.
+    root_key(operator_home)?;
+    let desk = Desk::open(operator_home).await?;
+    let known = desk.newest().operator(&options.name).cloned();
+    let begun = begun(options, &desk)?;
+    match (known, begun) {
+        (Some(known), Some(key)) if known.key == key && known.powers == options.powers => {
+            Ok(Changed { root: desk.newest().version, countersigned: Vec::new() })
+        }
+        (Some(known), _) => Err(PeopleError::Refused(format!(
+            "there is an operator {} already, who may do: {}; take another name, or remove that one first",
+            known.name, known.powers
+        ))),
+        (None, begun) => {
+            // Whether that root can be made is known before anything is.
+            let key = match begun {
+                Some(key) => key,
+                None => {
+                    desk.next(with(&desk, options, SigningKey::from_secret(&random()).public()))?;
+                    make_home(&desk, options).await?
+                }
+            };
+            let (root, signed) = desk.next(with(&desk, options, key))?;
+            desk.client.root(&signed).await?;
+            Ok(Changed { root: root.version, countersigned: Vec::new() })
+        }
+    }
+}
+
+fn with(desk: &Desk, options: &AddOptions, key: PublicKey) -> Vec<Operator> {
+    let mut operators = desk.newest().operators.clone();
+    operators.push(Operator { name: options.name.clone(), key, powers: options.powers.clone() });
+    operators
+}
+
+/// The key in a home that the same command has made before, if it has.
+fn begun(options: &AddOptions, desk: &Desk) -> Result<Option<PublicKey>, PeopleError> {
+    let out = &options.out;
+    let is_empty = std::fs::read_dir(out).map(|mut entries| entries.next().is_none());
+    match is_empty {
+        Ok(true) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(PeopleError::Disk { path: out.clone(), source }),
+        Ok(false) => {}
+    }
+    let fleet: Option<FleetFile> = home::read_json(&out.join(home::FLEET)).ok();
+    let is_ours = fleet.is_some_and(|file| file.operator == options.name)
+        && founding::read_root(out).is_ok_and(|(_, fleet, _)| fleet == desk.keys.id);
+    if !is_ours {
+        let why = format!("{} is not empty; give another directory with --out", out.display());
+        return Err(PeopleError::Refused(why));
+    }
+    Ok(Some(founding::read_signing_key(&out.join(home::OPERATOR_KEY))?.public()))
+}
+
+/// An operator's home with keys, and a certificate that opens nothing but reading before a root names the operator.
+async fn make_home(desk: &Desk, options: &AddOptions) -> Result<PublicKey, PeopleError> {
+    let (key, secret) = (new_key(), random::<32>());
+    let request = data_encoding::BASE64.encode(&identity::request_for(&key)?);
+    let leaf = desk.client.certify(&OperatorRequest { name: options.name.clone(), request }).await?;
+    let leaf = CertificateDer::from(leaf);
+    match identity::who(&leaf) {
+        Ok((node, Role::Operator)) if node == node_of_key(&key) => {}
+        _ => return Err(ClientError::Protocol("the certificate is not the one that was asked for".to_owned()).into()),
+    }
+    let mine = Identity::load(&desk.home)?;
+    let fleet = FleetFile { operator: options.name.clone(), ..desk.keys.fleet.clone() };
+    let mut files = Identity::to_files(&key, &leaf, mine.ca());
+    files.extend([
+        (home::OPERATOR_KEY, founding::hex(&secret)),
+        (home::ROOT, desk.keys.root.encode()),
+        (home::FLEET, home::to_json(&fleet)),
+    ]);
+    home::write_set(&options.out, &files)?;
+    Ok(SigningKey::from_secret(&secret).public())
+}
+
+/// Removes an operator: co-signs what they ordered and what stands, brings the root without them, and has their certificate revoked.
+pub async fn remove(operator_home: &Path, name: &str) -> Result<Changed, PeopleError> {
+    root_key(operator_home)?;
+    let desk = Desk::open(operator_home).await?;
+    let mut changed = Changed { root: desk.newest().version, countersigned: Vec::new() };
+    if name == desk.keys.fleet.operator {
+        let why = "nobody removes themselves; have another operator with the root key do it";
+        return Err(PeopleError::Refused(why.to_owned()));
+    }
+    if desk.newest().operator(name).is_some() {
+        let stay: Vec<Operator> =
+            desk.newest().operators.iter().filter(|operator| operator.name != name).cloned().collect();
+        if stay.is_empty() {
+            let why =
+                format!("{name} is the last operator, and a fleet without one is nobody's; add another one first");
+            return Err(PeopleError::Refused(why));
+        }
+        let (root, signed) = desk.next(stay)?;
+        let status = desk.client.status().await?;
+        let (documents, words) = countersigned(&desk, &root, &status)?;
+        if !documents.is_empty() {
+            desk.client.countersign(&documents).await?;
+        }
+        desk.client.root(&signed).await?;
+        changed = Changed { root: root.version, countersigned: words };
+    } else if !desk.roots.iter().any(|root| root.operator(name).is_some()) {
+        let why = format!("no operator is called {name}; `tiding operator list` shows them");
+        return Err(ClientError::from(Refusal::Unknown { why }).into());
+    }
+    desk.client.dismiss(name).await?;
+    Ok(changed)
+}
+
+/// What stands, or is kept, and would not be believed under the next root: with the signature of whoever asks, and in words.
+fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<Signed>, Vec<String>), PeopleError> {
+    let key = founding::read_signing_key(&desk.home.join(home::OPERATOR_KEY))?;
+    let fleet = desk.keys.id;
+    let orders = desk.journals.newest_orders();
+    let kept = status.apps.iter().flat_map(|app| &app.releases).filter_map(|release| release.release.parse().ok());
+    let named = orders.iter().flat_map(|(_, order)| [Some(order.release), order.fallback].into_iter().flatten());
+    let wanted: BTreeSet<ReleaseId> = kept.chain(named).collect();
+    let mut releases = desk.journals.releases();
+    let (mut documents, mut words) = (Vec::new(), Vec::new());
+    let lacking = |what: &str, why: &content::root::Refused| {
+        let why = format!("{what} would be believed no more, and your signature does not change that: {why}");
+        PeopleError::Refused(why)
+    };
+    for mut signed in wanted.iter().filter_map(|id| releases.remove(id)) {
+        if next.verify_release(fleet, &signed).is_err() {
+            co_sign(desk, &key, &mut signed);
+            let version = Release::decode(&signed.payload).map_or_else(|_| String::new(), |release| release.version);
+            next.verify_release(fleet, &signed).map_err(|why| lacking(&version, &why))?;
+            words.push(format!("release {version}"));
+            documents.push(signed);
+        }
+    }
+    for (mut signed, order) in orders {
+        if next.verify_order(fleet, &signed).is_err() {
+            co_sign(desk, &key, &mut signed);
+            let what = format!("epoch {} of {}", order.epoch, order.app);
+            next.verify_order(fleet, &signed).map_err(|why| lacking(&what, &why))?;
+            words.push(what);
+            documents.push(signed);
+        }
+    }
+    Ok((documents, words))
+}
+
+/// Adds a signature; those of operators who are gone for long make room, as a document has few.
+fn co_sign(desk: &Desk, key: &SigningKey, signed: &mut Signed) {
+    signed.signatures.retain(|signature| desk.newest().operator_name(signature.key).is_some());
+    key.co_sign(signed);
+}
