@@ -1,12 +1,12 @@
 //! `tiding operator add|list|remove`.
 
-use crate::escape::escape;
 use crate::failure::{Failure, Kind};
 use crate::settings::Settings;
 use crate::speak;
 use crate::table::Table;
 use clap::{Args, Subcommand};
 use content::{Act, AppName, Powers, Selector};
+use node::escape::escape;
 use node::people::{self, AddOptions, PeopleError};
 use serde::Serialize;
 use std::path::{Path, PathBuf};

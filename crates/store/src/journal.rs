@@ -36,11 +36,7 @@ impl<D: Disk> Store<D> {
             changes.push(Change::stamp(journal, at(nth), &Stamp { noted, chain }));
         }
         let next = at(facts.len());
-        changes.push(Change::position(journal, next));
-        self.commit(&changes).map_err(|error| AppendError::Unavailable(in_words(error)))?;
-        self.positions.insert(journal.clone(), next);
-        self.chains.insert(journal.clone(), chain);
-        Ok(next)
+        self.written(journal, changes, next, chain).map(|()| next)
     }
 
     pub(crate) fn take_over_facts(&mut self, journal: &JournalName, entries: &[Entry]) -> Result<(), AppendError> {
@@ -57,6 +53,17 @@ impl<D: Disk> Store<D> {
             changes.push(Change::fact(journal, *at, fact));
             changes.extend(stamp.map(|stamp| Change::stamp(journal, *at, &stamp)));
         }
+        self.written(journal, changes, next, chain)
+    }
+
+    /// Makes facts durable, and with them where their journal stands.
+    fn written(
+        &mut self,
+        journal: &JournalName,
+        mut changes: Vec<Change>,
+        next: Position,
+        chain: Chain,
+    ) -> Result<(), AppendError> {
         changes.push(Change::position(journal, next));
         self.commit(&changes).map_err(|error| AppendError::Unavailable(in_words(error)))?;
         self.positions.insert(journal.clone(), next);

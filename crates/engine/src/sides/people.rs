@@ -28,7 +28,7 @@ enum Needs {
 fn needs(request: &Request) -> Needs {
     let fleet = |what| Needs::Power(Act::Fleet, what);
     match request {
-        Request::Status | Request::Journal { .. } => Needs::Nothing,
+        Request::Status | Request::Journal { .. } | Request::Release { .. } => Needs::Nothing,
         Request::Deploy { .. } | Request::Order { .. } | Request::Direct { .. } | Request::Verify { .. } => Needs::Name,
         Request::IssueToken { .. } | Request::Enrol { .. } => fleet("make join lines"),
         Request::RevokeToken { .. } => fleet("take join lines back"),
