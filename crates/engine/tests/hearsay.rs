@@ -188,13 +188,24 @@ fn spec_bits() -> content::Bitmap {
 }
 
 #[test]
-fn g1_what_is_passed_on_and_no_operator_signed_convicts_and_is_not_fetched() {
+fn g1_what_is_passed_on_and_no_operator_signed_is_not_fetched_and_a_forgery_convicts() {
     let stranger = SigningKey::from_secret(&[77; 32]);
     let (release, order) = papers("v1", 1, 3);
     let (other, _) = papers("v2", 1, 3);
-    let forged = stranger.sign(content::PayloadKind::Release, release.payload.clone());
+    let by_stranger = stranger.sign(content::PayloadKind::Release, release.payload.clone());
     let given = stranger.sign(content::PayloadKind::Order, order.payload.clone());
-    for lie in [(forged, order.clone()), (release, given), (other, order)] {
+    // A stranger may be an operator by a root that has not come here yet: its neighbour is no liar.
+    for unknown in [(by_stranger, order.clone()), (release.clone(), given)] {
+        let mut bare = agent();
+        let said = bare.hears(BEFORE, pass(&unknown));
+        assert!(!convicts(&said) && !opens(&said) && passed(&said).is_empty());
+        let mut bare = agent();
+        assert!(convicts(&bare.hears(ORIGIN_NR, pass(&unknown))), "an origin says its roots first");
+    }
+    let (mut forged, mut unsigned) = (order.clone(), release.clone());
+    forged.signatures[0].bytes[9] ^= 1;
+    unsigned.signatures.clear();
+    for lie in [(release, forged), (unsigned, order.clone()), (other, order)] {
         let mut bare = agent();
         let said = bare.hears(BEFORE, pass(&lie));
         assert!(convicts(&said) && !opens(&said) && passed(&said).is_empty());
@@ -288,4 +299,33 @@ fn a_fleet_of_many_confirms_although_some_keep_to_themselves_what_they_hear() {
         |fleet: &Fleet| fleet.agents().into_iter().all(|nr| nr == 9 || fleet.confirmed(nr) == Some(id_of(&signed)));
     fleet.run_until("everyone else confirms", others);
     assert!(fleet.copies(release.content) < 1.5);
+}
+
+#[test]
+fn agents_of_older_software_are_told_nothing_under_a_second_root_and_it_is_said() {
+    let mut root = content::Root::decode(&root().payload).expect("a root");
+    root.version = 2;
+    let second = root_key().sign(content::PayloadKind::Root, root.encode());
+    let mut bare = agent();
+    bare.meets(OLD_CHILD, Role::Agent, (1, 4));
+    bare.hears(ORIGIN_NR, Message::Roots { roots: vec![second.clone()] });
+    bare.hears(ORIGIN_NR, pass(&papers("v1", 1, 3)));
+    let told = passed(&bare.waits(500));
+    assert!(!told.contains(&node(OLD_CHILD)), "it could not judge them");
+
+    let mut origin = Bare::new(Role::Origin);
+    origin.meets(1, Role::Agent, (1, 4));
+    origin.takes(Input::Request { client: ClientId(1), by: None, request: Request::Root { root: second } });
+    let outcome = Ok(content::fact::Position { generation: 1, index: 1 });
+    let said = origin.takes(Input::Appended { append: AppendId(1), outcome });
+    assert!(said.iter().any(|output| matches!(output, Output::Event(Event::TooOld { peer }) if *peer == node(1))));
+    let said = origin.meets(2, Role::Agent, PROTOCOL);
+    let to_node = |output: &&Output| matches!(output, Output::Send { .. });
+    let said: Vec<&Output> = said.iter().filter(to_node).collect();
+    let is_roots =
+        |output: &&Output| matches!(output, Output::Send { message: Message::Roots { roots }, .. } if roots.len() == 1);
+    assert!(said.first().is_some_and(is_roots), "first of all: {said:?}");
+    let said = origin.meets(3, Role::Agent, (1, 4));
+    assert!(said.iter().any(|output| matches!(output, Output::Event(Event::TooOld { .. }))));
+    assert!(!said.iter().any(|output| matches!(output, Output::Send { message: Message::Roots { .. }, .. })));
 }
