@@ -185,7 +185,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::PASS;
+const KINDS: u8 = kind::ROOTS;
 
 #[test]
 fn every_kind_is_drawn() {
