@@ -25,6 +25,7 @@ Examples:
   tiding up                                 on one machine: founds a fleet and prints a join line
   tiding join tiding1.…                     on each other machine
   tiding deploy ./build --to /srv/app       live at /srv/app on all of them
+  tiding page --open                        watch it in a browser
   tiding rollback app                       and back
 
 Exit codes:
