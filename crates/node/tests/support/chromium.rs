@@ -26,7 +26,7 @@ pub struct Chromium {
     session: Option<String>,
     /// What it told without being asked.
     pub events: Vec<Value>,
-    _profile: tempfile::TempDir,
+    profile: tempfile::TempDir,
 }
 
 impl Chromium {
@@ -61,7 +61,7 @@ impl Chromium {
                 }
             }
         });
-        let mut browser = Self { child, to, from, asked: 0, session: None, events: Vec::new(), _profile: profile };
+        let mut browser = Self { child, to, from, asked: 0, session: None, events: Vec::new(), profile };
         browser.open_tab();
         Some(browser)
     }
@@ -217,7 +217,16 @@ impl Chromium {
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // It may have ended by itself already.
+        let give_up = Instant::now() + PATIENCE;
+        let left = || give_up.saturating_duration_since(Instant::now());
+        // Asked to, it ends with all of its processes, the last of which closes the pipe; one that does not is killed.
+        let close = json!({ "id": self.asked + 1, "method": "Browser.close" }).to_string();
+        let _asked = self.to.write_all(&[close.as_bytes(), &[0]].concat()).and_then(|()| self.to.flush());
+        while self.from.recv_timeout(left()).is_ok() {}
         let _ended = (self.child.kill(), self.child.wait());
+        // A process of it that ends this moment may still write there.
+        while self.profile.path().exists() && !left().is_zero() {
+            let _gone = std::fs::remove_dir_all(self.profile.path());
+        }
     }
 }
