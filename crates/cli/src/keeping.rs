@@ -11,8 +11,8 @@ use node::publish::DeployOptions;
 #[command(next_help_heading = "Files of each node")]
 pub(crate) struct Keeping {
     /// A directory of the release that outlives it: uploads, or uploads,mode=750,owner=33:33. On each node it stands beside the releases, in
-    /// .NAME.tiding/kept, and each release has a link to it. It is made when it is not there (mode 755, the agent's user), and never
-    /// removed; may be given several times
+    /// .NAME.tiding/kept, and each release has a link to it. It is made when it is not there (mode 755, the agent's user; another
+    /// owner, in numbers, where the agent runs as root), and never removed; may be given several times
     #[arg(long, value_name = "PATH", value_parser = kept_directory)]
     keep_path: Vec<KeptPath>,
     /// The same for a file that somebody else makes there, a file of secrets say; a socket needs the directory it stands in
