@@ -92,7 +92,7 @@ impl Truth {
             created: UnixTime(1_700_000_000),
             root_keys: vec![key.public()],
             root_threshold: 1,
-            operators: vec![Operator { name: "alice".into(), key: key.public(), powers: Default::default() }],
+            operators: vec![Operator { name: OPERATOR.into(), key: key.public(), powers: Default::default() }],
             operator_threshold: 1,
         };
         let root = key.sign(PayloadKind::Root, root.encode());
@@ -208,9 +208,11 @@ impl Truth {
             role: Role::Agent,
             labels: content::Labels::new(),
         };
+        // Whoever publishes is known by the name that the root gives its key.
+        let named = |name: String, role| if role == Role::Operator { OPERATOR.to_owned() } else { name };
         let enrolled = nodes.iter().cloned().map(|(node, name, role, labels)| Fact::Enrolled {
             node,
-            name,
+            name: named(name, role),
             role,
             labels,
             token: None,
@@ -218,6 +220,9 @@ impl Truth {
         (JournalName::Datacenter(self.datacenter.clone()), std::iter::once(token).chain(enrolled).collect())
     }
 }
+
+/// The one operator of a world, whoever's machine it sits at.
+const OPERATOR: &str = "alice";
 
 /// A label that is known to be one.
 pub(crate) fn label(text: &str) -> Label {
