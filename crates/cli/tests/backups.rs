@@ -76,3 +76,18 @@ fn d2_an_origin_that_is_lost_with_its_disk_is_there_again_from_its_backup_and_ep
     all_show("the way back");
     expect(&backup(&lab), 0, "facts");
 }
+
+#[test]
+fn d3_an_origin_that_lost_a_trust_root_gets_it_back_from_who_has_seen_it() {
+    let mut lab = Lab::new();
+    let (home, file, ci) = (lab.dir().join("origin"), lab.dir().join("origin.tiding"), lab.dir().join("ci"));
+    let [home_word, file_word, ci_word] = [&home, &file, &ci].map(|path| path.to_str().expect("plain"));
+    expect(&lab.operator(&["backup", file_word, "--home", home_word]), 0, "facts");
+    expect(&lab.operator(&["operator", "add", "ci", "--may", "deploy", "--out", ci_word]), 0, "ci");
+    lab.origin.kill();
+    fs::remove_dir_all(&home).expect("a home");
+    expect(&lab.operator_less(&["restore", file_word, "--home", home_word]), 0, "`tiding up` starts it");
+    lab.restart_origin();
+    expect(&lab.operator(&["operator", "list"]), 3, "had lost 1 newer trust root");
+    expect(&lab.operator(&["operator", "list"]), 0, "ci");
+}

@@ -17,6 +17,9 @@ const OF_OLD: &str = "operator";
 /// How many scopes may have a limit: each is looked at for each node.
 const MAX_LIMITS: usize = 256;
 
+/// By how many epochs an agent is believed to be ahead: as many as nobody orders between two backups, and few enough that whoever lies about it at every
+/// deploy uses none up that anyone needs.
+const MOST_AHEAD: u64 = 1024;
 /// Of how many applications it is noted that a node has accepted orders which are not known here.
 const MAX_UNKNOWN: usize = 64;
 
@@ -312,7 +315,7 @@ impl Catalog {
     ) -> BTreeMap<AppName, u64> {
         let newest = |app: &AppName| self.orders.get(app).map_or(0, |newest| newest.order.epoch);
         let is_next = |(app, epoch): &(&AppName, &u64)| {
-            **epoch > newest(app) && **epoch < newest(app).saturating_add(Order::MAX_EPOCH_STEP)
+            **epoch > newest(app) && **epoch <= newest(app).saturating_add(MOST_AHEAD)
         };
         let unknown = epochs.into_iter().filter(is_next).take(MAX_UNKNOWN);
         unknown.map(|(app, epoch)| (app.clone(), *epoch)).collect()
@@ -725,7 +728,7 @@ mod tests {
             catalog.unknown_epochs(said.iter().map(|(app, epoch)| (app, epoch))).into_values().collect::<Vec<_>>()
         };
         assert_eq!(said(&[("web", 0), ("db", 7)]), [7]);
-        assert_eq!(said(&[("web", u64::MAX), ("db", Order::MAX_EPOCH_STEP)]), [] as [u64; 0]);
+        assert_eq!(said(&[("web", u64::MAX), ("db", MOST_AHEAD + 1)]), [] as [u64; 0]);
         let many: Vec<(AppName, u64)> =
             (0..1000).map(|nr| (AppName::new(&format!("app-{nr}")).expect("a plain name"), 1)).collect();
         let noted = catalog.unknown_epochs(many.iter().map(|(app, epoch)| (app, epoch)));

@@ -188,6 +188,11 @@ impl Trust {
         }
     }
 
+    /// Whether anything of an application was accepted before.
+    pub(crate) fn has_floor(&self, app: &AppName) -> bool {
+        self.floors.contains_key(app)
+    }
+
     /// Raises the floor; it never sinks.
     pub(crate) fn raise(&mut self, accepted: &Instruction) {
         let floor = self.floors.entry(accepted.order.app.clone()).or_insert((0, accepted.id));

@@ -3,7 +3,9 @@
 mod fleet;
 
 use content::root::Operator;
-use content::{Act, Digest, Fact, NodeId, PayloadKind, Powers, Release, Role, Root, Signed, SigningKey};
+use content::{
+    Act, Digest, Fact, NodeId, Order, PayloadKind, Powers, Release, Role, Root, Selector, Signed, SigningKey,
+};
 use fleet::*;
 use std::time::Duration;
 use tiding_engine::door::*;
@@ -289,4 +291,34 @@ fn g8_an_operator_has_one_certificate_and_an_abandoned_one_makes_room() {
     assert!(matches!(enrol(&mut fleet, 4, "dave"), Answer::Enrolled { .. }), "no root ever named the first one");
     assert!(not_allowed(asks(&mut fleet, 1, 3, Request::Status)).contains("was revoked"));
     assert!(not_allowed(enrol(&mut fleet, 1, "bob")).contains("as another member"));
+}
+
+#[test]
+fn g12_an_origin_that_brings_an_order_to_others_than_it_is_for_is_not_followed() {
+    for (selector, follows) in [("role=db", false), ("", true)] {
+        let mut fleet = Fleet::new(1, 3);
+        let release = sign_release(&release("v1", 4));
+        let selector = if selector.is_empty() { Selector::default() } else { selector.parse().expect("a selector") };
+        let order = sign_order(&Order { selector, ..order(1, &release, None) });
+        let from = fleet.nodes[ORIGIN].id;
+        for message in [Message::Announce { release }, Message::Command { order, gate: Gate::Open }] {
+            fleet.input(1, Input::Message { from, message });
+        }
+        fleet.run_for(Duration::from_secs(1));
+        let order = fleet.nodes[1].disk.apps.get(&app()).and_then(|app| app.order.clone());
+        assert_eq!(order.is_some(), follows);
+    }
+}
+
+#[test]
+fn d3_a_new_machine_follows_whatever_epoch_a_fleet_is_at() {
+    let mut fleet = Fleet::new(1, 4);
+    let release = sign_release(&release("v1", 4));
+    let order = sign_order(&order(3 * Order::MAX_EPOCH_STEP, &release, None));
+    let from = fleet.nodes[ORIGIN].id;
+    for message in [Message::Announce { release }, Message::Command { order, gate: Gate::Open }] {
+        fleet.input(1, Input::Message { from, message });
+    }
+    fleet.run_for(Duration::from_secs(1));
+    assert!(fleet.nodes[1].disk.apps[&app()].order.is_some());
 }

@@ -131,11 +131,7 @@ impl Journals {
     /// The trust roots in their order, each verified from the one before, and the first from the fleet's id: the last is in force.
     pub fn roots(&self, fleet: FleetId) -> Result<Vec<Root>, BadRoot> {
         let mut roots: Vec<Root> = Vec::new();
-        let signed = self.fleet.iter().filter_map(|entry| match &entry.fact {
-            Fact::Rooted { root } => Some(root),
-            _ => None,
-        });
-        for signed in signed {
+        for signed in self.signed_roots() {
             let next = match roots.last() {
                 Some(before) => before.verify_next(signed)?,
                 None => match Root::verify_first(signed)? {
@@ -146,6 +142,14 @@ impl Journals {
             roots.push(next);
         }
         Ok(roots)
+    }
+
+    /// The roots as they were signed, in their order.
+    pub(crate) fn signed_roots(&self) -> impl Iterator<Item = &Signed> {
+        self.fleet.iter().filter_map(|entry| match &entry.fact {
+            Fact::Rooted { root } => Some(root),
+            _ => None,
+        })
     }
 
     /// The newest order of each application, as it was signed last.

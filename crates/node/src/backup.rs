@@ -84,6 +84,8 @@ pub fn take(home: &Path, journals: Journals, into: &Path) -> Result<Extent, Back
     let journals = [(JournalName::Fleet, of_fleet)].into_iter().chain(datacenter).collect();
     let backup = Backup { made: wall_clock(), files: read_files(home)?, root, journals };
     let bytes = backup.encode();
+    // What cannot be read again takes the place of nothing.
+    Backup::decode(&bytes).map_err(|source| BackupError::NoBackup { path: into.to_owned(), source })?;
     let parent = into.parent().filter(|parent| !parent.as_os_str().is_empty());
     if let Some(parent) = parent {
         home::at(parent, fs::metadata(parent))?;
@@ -146,6 +148,10 @@ fn read_files(home: &Path) -> Result<Vec<(String, Vec<u8>)>, BackupError> {
         for entry in home::at(&path, fs::read_dir(&path))? {
             let entry = home::at(&path, entry)?;
             let name = entry.file_name().to_string_lossy().into_owned();
+            // What an editor or a file system left there.
+            if name.starts_with('.') || name.ends_with('~') {
+                continue;
+            }
             files.push((format!("{directory}/{name}"), home::at(&entry.path(), fs::read(entry.path()))?));
         }
     }

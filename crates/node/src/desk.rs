@@ -87,6 +87,10 @@ impl Desk {
     pub(crate) async fn piece(&self, content: &str, piece: &str) -> Result<Arc<Vec<u8>>, Refusal> {
         let (content, piece): (ContentId, u32) =
             (content.parse().map_err(invalid)?, piece.parse().map_err(|_| invalid("a piece has a number"))?);
+        if !self.admits().await {
+            let why = "this certificate was revoked: its operator was removed from the fleet".to_owned();
+            return Err(Refusal::NotAllowed { why });
+        }
         self.handle.read(content, PieceNo(piece)).await?.map_err(|error| match error {
             ReadError::Missing => {
                 Refusal::Unknown { why: format!("piece {piece} of content {content} is not held here") }

@@ -25,6 +25,8 @@ pub(crate) const NODE: &str = "node.json";
 pub(crate) const FLEET: &str = "fleet.json";
 /// How far an operator has seen the journals, JSON.
 pub(crate) const AUDIT: &str = "audit.json";
+/// The trust roots that an operator has seen, JSON.
+pub(crate) const ROOTS: &str = "roots.json";
 /// The operator's signing key: 64 hexadecimal digits.
 pub(crate) const OPERATOR_KEY: &str = "operator.key";
 /// The fleet's root key: 64 hexadecimal digits.

@@ -90,6 +90,10 @@ impl From<IdentityError> for PeopleError {
     }
 }
 
+/// Bytes of documents in one request, and what each takes besides its payload.
+const AT_ONCE: usize = 256 << 10;
+const AROUND: usize = 512;
+
 /// Everything that one who changes operators works with.
 struct Desk {
     home: PathBuf,
@@ -108,7 +112,45 @@ impl Desk {
         if roots.is_empty() {
             return Err(bad("it is empty".to_owned()));
         }
-        Ok(Self { home: operator_home.to_owned(), client, keys, journals, roots })
+        // Nothing is signed because an origin says that it stands: only what operators have signed, in journals that follow.
+        if let Some(finding) = journals.check(keys.id, &[]).findings.first() {
+            let (journal, index, what) = (&finding.journal, finding.index, &finding.what);
+            let why = format!("{journal} fact {index} of the origin's journals: {what}; look at `tiding audit verify`");
+            return Err(PeopleError::Refused(why));
+        }
+        let desk = Self { home: operator_home.to_owned(), client, keys, journals, roots };
+        desk.remember_roots().await?;
+        Ok(desk)
+    }
+
+    /// Holds the roots that the origin shows against those that this operator has seen: who hides the newest would have it signed anew, with
+    /// operators who were removed. One that has lost roots, from a backup that is older, is given them back.
+    async fn remember_roots(&self) -> Result<(), PeopleError> {
+        let path = self.home.join(home::ROOTS);
+        let known: Vec<String> = if path.exists() { home::read_json(&path)? } else { Vec::new() };
+        let shown: Vec<String> = self.journals.signed_roots().map(to_text).collect();
+        if known.iter().zip(&shown).any(|(known, shown)| known != shown) {
+            let why = "its trust roots are others than you have seen: somebody else signed with the root key, or this origin lies";
+            return Err(PeopleError::Refused(why.to_owned()));
+        }
+        for lost in known.iter().skip(shown.len()) {
+            self.client.root(&from_text(lost)?).await?;
+        }
+        if known.len() > shown.len() {
+            let lost = known.len() - shown.len();
+            let roots = if lost == 1 { "root" } else { "roots" };
+            let why =
+                format!("the origin had lost {lost} newer trust {roots}, and has got back what it lost; do it again");
+            return Err(PeopleError::Refused(why));
+        }
+        Ok(home::replace(&path, &home::to_json(&shown))?)
+    }
+
+    /// Brings a root, and remembers it once it stands.
+    async fn bring(&self, signed: &Signed) -> Result<(), PeopleError> {
+        self.client.root(signed).await?;
+        let all: Vec<String> = self.journals.signed_roots().chain([signed]).map(to_text).collect();
+        Ok(home::replace(&self.home.join(home::ROOTS), &home::to_json(&all))?)
     }
 
     fn newest(&self) -> &Root {
@@ -183,7 +225,7 @@ pub async fn add(operator_home: &Path, options: &AddOptions) -> Result<Changed, 
                 }
             };
             let (root, signed) = desk.next(with(&desk, options, key))?;
-            desk.client.root(&signed).await?;
+            desk.bring(&signed).await?;
             Ok(Changed { root: root.version, countersigned: Vec::new() })
         }
     }
@@ -257,10 +299,10 @@ pub async fn remove(operator_home: &Path, name: &str) -> Result<Changed, PeopleE
         let (root, signed) = desk.next(stay)?;
         let status = desk.client.status().await?;
         let (documents, words) = countersigned(&desk, &root, &status)?;
-        if !documents.is_empty() {
-            desk.client.countersign(&documents).await?;
+        for documents in in_requests(&documents) {
+            desk.client.countersign(documents).await?;
         }
-        desk.client.root(&signed).await?;
+        desk.bring(&signed).await?;
         changed = Changed { root: root.version, countersigned: words };
     } else if !desk.roots.iter().any(|root| root.operator(name).is_some()) {
         let why = format!("no operator is called {name}; `tiding operator list` shows them");
@@ -285,7 +327,8 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
         PeopleError::Refused(why)
     };
     for mut signed in wanted.iter().filter_map(|id| releases.remove(id)) {
-        if next.verify_release(fleet, &signed).is_err() {
+        // What nobody follows today is not signed for tomorrow.
+        if desk.newest().verify_release(fleet, &signed).is_ok() && next.verify_release(fleet, &signed).is_err() {
             co_sign(desk, &key, &mut signed);
             let version = Release::decode(&signed.payload).map_or_else(|_| String::new(), |release| release.version);
             next.verify_release(fleet, &signed).map_err(|why| lacking(&version, &why))?;
@@ -294,7 +337,7 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
         }
     }
     for (mut signed, order) in orders {
-        if next.verify_order(fleet, &signed).is_err() {
+        if desk.newest().verify_order(fleet, &signed).is_ok() && next.verify_order(fleet, &signed).is_err() {
             co_sign(desk, &key, &mut signed);
             let what = format!("epoch {} of {}", order.epoch, order.app);
             next.verify_order(fleet, &signed).map_err(|why| lacking(&what, &why))?;
@@ -305,8 +348,54 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
     Ok((documents, words))
 }
 
+/// Documents in parts that an origin takes at once.
+fn in_requests(documents: &[Signed]) -> Vec<&[Signed]> {
+    let (mut parts, mut rest) = (Vec::new(), documents);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |document: &&Signed| {
+            bytes += document.payload.len() + AROUND;
+            bytes <= AT_ONCE
+        };
+        let (part, later) = rest.split_at(rest.iter().take_while(fits).count().max(1));
+        parts.push(part);
+        rest = later;
+    }
+    parts
+}
+
+fn to_text(signed: &Signed) -> String {
+    data_encoding::BASE64.encode(&signed.encode())
+}
+
+fn from_text(text: &str) -> Result<Signed, PeopleError> {
+    let bytes = data_encoding::BASE64.decode(text.as_bytes()).ok();
+    let signed = bytes.and_then(|bytes| Signed::decode(&bytes).ok());
+    signed.ok_or_else(|| PeopleError::Invalid(format!("{} holds no trust roots; remove it", home::ROOTS)))
+}
+
 /// Adds a signature; those of operators who are gone for long make room, as a document has few.
 fn co_sign(desk: &Desk, key: &SigningKey, signed: &mut Signed) {
     signed.signatures.retain(|signature| desk.newest().operator_name(signature.key).is_some());
     key.co_sign(signed);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_go_in_parts_that_are_taken_and_none_is_left_out() {
+        let document = |bytes: usize| {
+            let payload = vec![bytes as u8; bytes];
+            Signed { kind: PayloadKind::Release, payload, signatures: Vec::new() }
+        };
+        let documents: Vec<Signed> =
+            (0..3000).map(|nr| document(1000 + nr % 7)).chain([document(AT_ONCE * 2)]).collect();
+        let parts = in_requests(&documents);
+        assert_eq!(parts.concat(), documents);
+        let size = |part: &&&[Signed]| part.iter().map(|one| one.payload.len() + AROUND).sum::<usize>() <= AT_ONCE;
+        assert_eq!(parts.iter().filter(|part| !size(part)).count(), 1, "what is too long by itself goes alone");
+        assert_eq!(in_requests(&[]).len(), 0);
+    }
 }

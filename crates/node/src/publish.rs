@@ -21,7 +21,7 @@ use content::order::{Unreachable, Wave};
 use content::release::Instructions;
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo, Rate,
-    Release, ReleaseId, Role, Root, Selector, Signed, SigningKey, UnixTime,
+    Release, ReleaseId, Role, Selector, Signed, SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -385,9 +385,11 @@ struct Old {
 
 impl Old {
     async fn ask(client: &Client, keys: &OperatorKeys, release: &ReleaseStatus) -> Result<Self, ClientError> {
-        let (fleet, root) = Root::verify_first(&keys.root).map_err(|bad| ClientError::Home(bad.to_string()))?;
+        let fleet = keys.id;
+        let roots = client.journals().await?.roots(fleet).map_err(|bad| ClientError::Protocol(bad.to_string()))?;
+        let root = roots.last().ok_or_else(|| ClientError::Protocol("its journal has no trust root".to_owned()))?;
         let (id, mut reader): (ReleaseId, Reader) = (parsed(&release.release)?, client.reader().await?);
-        let release = difference::signed_release(&mut reader, (&root, fleet), id).await?;
+        let release = difference::signed_release(&mut reader, (root, fleet), id).await?;
         Ok(Self { id, release, reader })
     }
 

@@ -134,7 +134,20 @@ impl Engine {
             Ok(instruction) => instruction,
             Err(why) => return self.not_believed(now, from, &why),
         };
-        match self.trust.standing(&instruction) {
+        // An origin cannot widen what its operator may order: who is not meant follows it nowhere.
+        if !instruction.order.selector.matches(&self.config.labels) {
+            let why = format!(
+                "epoch {} of {} is for {}, which this node is not",
+                instruction.order.epoch, instruction.order.app, instruction.order.selector
+            );
+            return self.distrust(from, why);
+        }
+        let standing = match self.trust.standing(&instruction) {
+            // Who has followed nothing of it yet has nothing to hold against an epoch.
+            Standing::TooFar { .. } if !self.trust.has_floor(&instruction.order.app) => Standing::Next,
+            standing => standing,
+        };
+        match standing {
             Standing::Next | Standing::Same => {
                 if let Some(follower) = self.follower() {
                     follower.commanded(now, ordered(instruction), gate);
