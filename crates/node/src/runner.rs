@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -145,7 +146,7 @@ fn shell(hook: &Hook) -> Result<Command, String> {
         }
         Some(user) => return Err(format!("is to run as {user}, and this agent is not root")),
     };
-    command.arg("-c").arg(&hook.line).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.arg("-c").arg(&hook.line).stdin(Stdio::null());
     command.process_group(0).kill_on_drop(true);
     Ok(command)
 }
@@ -170,13 +171,19 @@ impl Drop for Group {
 
 /// Runs a command to its end, or to the end of its time; gives the end of what it said.
 async fn ended(mut command: Command, limit: Duration) -> Result<(ExitStatus, String), String> {
-    let mut child = command.spawn().map_err(|error| format!("cannot be started: {error}"))?;
+    let failed = |error: std::io::Error| format!("cannot be started: {error}");
+    // One pipe for all that it says: what it said last stands last, wherever it said it.
+    let (from, to) = std::io::pipe().map_err(failed)?;
+    command.stdout(to.try_clone().map_err(failed)?).stderr(to);
+    let from = pipe::Receiver::from_owned_fd(from.into()).map_err(failed)?;
+    let mut child = command.spawn().map_err(failed)?;
+    // It holds the pipe as well, which would never end.
+    drop(command);
     let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
-    let (out, err) = (child.stdout.take(), child.stderr.take());
     // Whoever it left running may go on printing into what nobody keeps, as long as this process lives.
     let kept = Arc::new(Mutex::new(Vec::new()));
-    let (of_out, of_err) = (kept.clone(), kept.clone());
-    let said = tokio::spawn(async move { tokio::join!(keep_end(out, &of_out), keep_end(err, &of_err)) });
+    let keeping = kept.clone();
+    let said = tokio::spawn(async move { keep_end(from, &keeping).await });
     let status = timeout(limit, child.wait()).await;
     match status {
         Ok(Ok(_)) => group.leave(),
@@ -196,9 +203,8 @@ async fn ended(mut command: Command, limit: Duration) -> Result<(ExitStatus, Str
 }
 
 /// Reads everything, and keeps the end.
-async fn keep_end(from: Option<impl AsyncRead + Unpin>, kept: &Mutex<Vec<u8>>) {
+async fn keep_end(mut from: pipe::Receiver, kept: &Mutex<Vec<u8>>) {
     let mut buffer = [0; 4096];
-    let Some(mut from) = from else { return };
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         let Ok(mut kept) = kept.lock() else { return };
         kept.extend_from_slice(&buffer[..read]);
@@ -237,7 +243,7 @@ async fn get(host: &str, port: u16, path: &str) -> Result<(), String> {
 async fn unit_is_active(name: &str) -> Result<(), String> {
     let mut command = Command::new("systemctl");
     command.args(["is-active", "--", name]).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
+    command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
     let (status, said) = ended(command, UNIT).await.map_err(|why| format!("systemctl {why}"))?;
     match status.success() {
         true => Ok(()),
