@@ -119,6 +119,12 @@ fn say(finding: &Finding) {
 
 async fn ask(operator_home: &Path) -> Result<(FleetStatus, Option<String>), Finding> {
     let failed = |error: node::client::ClientError| {
+        if let node::client::ClientError::Home(why) = &error {
+            return Finding::bad(
+                why.clone(),
+                "run this where the operator's keys are, or say where with --operator-home",
+            );
+        }
         Finding::bad(
             format!("the fleet cannot be asked: {error}"),
             "look at its log there; `tiding run` or `tiding up` starts it again",

@@ -327,8 +327,7 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
         PeopleError::Refused(why)
     };
     for mut signed in wanted.iter().filter_map(|id| releases.remove(id)) {
-        // What nobody follows today is not signed for tomorrow.
-        if desk.newest().verify_release(fleet, &signed).is_ok() && next.verify_release(fleet, &signed).is_err() {
+        if is_due((desk.newest(), next), |root| root.verify_release(fleet, &signed).is_ok()) {
             co_sign(desk, &key, &mut signed);
             let version = Release::decode(&signed.payload).map_or_else(|_| String::new(), |release| release.version);
             next.verify_release(fleet, &signed).map_err(|why| lacking(&version, &why))?;
@@ -337,7 +336,7 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
         }
     }
     for (mut signed, order) in orders {
-        if desk.newest().verify_order(fleet, &signed).is_ok() && next.verify_order(fleet, &signed).is_err() {
+        if is_due((desk.newest(), next), |root| root.verify_order(fleet, &signed).is_ok()) {
             co_sign(desk, &key, &mut signed);
             let what = format!("epoch {} of {}", order.epoch, order.app);
             next.verify_order(fleet, &signed).map_err(|why| lacking(&what, &why))?;
@@ -346,6 +345,12 @@ fn countersigned(desk: &Desk, next: &Root, status: &FleetStatus) -> Result<(Vec<
         }
     }
     Ok((documents, words))
+}
+
+/// Whether a document is to be countersigned: it is believed today, and would not be under the next root. What nobody follows today is not
+/// signed for tomorrow, whatever an origin says that stands.
+fn is_due((newest, next): (&Root, &Root), is_believed: impl Fn(&Root) -> bool) -> bool {
+    is_believed(newest) && !is_believed(next)
 }
 
 /// Documents in parts that an origin takes at once.
@@ -383,6 +388,49 @@ fn co_sign(desk: &Desk, key: &SigningKey, signed: &mut Signed) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use content::{AppName, FleetId, UnixTime};
+
+    fn root(version: u64, operators: &[u8]) -> Root {
+        let operator = |nr: &u8| Operator {
+            name: format!("operator {nr}"),
+            key: SigningKey::from_secret(&[*nr; 32]).public(),
+            powers: Default::default(),
+        };
+        Root {
+            version,
+            nonce: [7; 16],
+            created: UnixTime(1),
+            root_keys: vec![SigningKey::from_secret(&[1; 32]).public()],
+            root_threshold: 1,
+            operators: operators.iter().map(operator).collect(),
+            operator_threshold: 1,
+        }
+    }
+
+    #[test]
+    fn g12_nothing_is_signed_because_an_origin_says_that_it_stands() {
+        let (newest, next) = (root(2, &[4, 5]), root(3, &[4]));
+        let fleet = FleetId(content::Digest::of(b"fleet"));
+        let order = content::Order {
+            fleet,
+            app: AppName::new("web").expect("a plain name"),
+            epoch: 1,
+            release: ReleaseId(content::Digest::of(b"release")),
+            fallback: None,
+            selector: Default::default(),
+            unreachable: Default::default(),
+            waves: vec![content::order::Wave::PerMille(1000)],
+            budget: 0,
+            created: UnixTime(3),
+            message: String::new(),
+        };
+        let by = |nr: u8| SigningKey::from_secret(&[nr; 32]).sign(PayloadKind::Order, order.encode());
+        let due = |signed: &Signed| is_due((&newest, &next), |root| root.verify_order(fleet, signed).is_ok());
+        assert!(due(&by(5)), "who is removed has ordered it");
+        assert!(!due(&by(4)), "who stays has");
+        assert!(!due(&by(9)), "a stranger has: an origin made it up");
+        assert!(!due(&Signed { signatures: Vec::new(), ..by(5) }), "nobody has");
+    }
 
     #[test]
     fn documents_go_in_parts_that_are_taken_and_none_is_left_out() {
