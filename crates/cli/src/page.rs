@@ -185,7 +185,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     #[test]
-    fn h6_what_leads_a_browser_to_the_link_only_its_user_can_read() {
+    fn w1_what_leads_a_browser_to_the_link_only_its_user_can_read() {
         let file = leading_to("http://127.0.0.1:1/?token=00").expect("written");
         let mode = file.as_file().metadata().expect("it is there").permissions().mode();
         assert_eq!(mode & 0o077, 0);

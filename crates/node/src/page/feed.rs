@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn h10_a_reader_that_takes_nothing_holds_one_event_and_skips_what_it_missed() {
+    async fn w5_a_reader_that_takes_nothing_holds_one_event_and_skips_what_it_missed() {
         let door = door();
         learn(&door, "first");
         let mut body = events(door.clone(), Instant::now() + Duration::from_secs(3600));
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn h6_a_feed_ends_with_its_session_and_says_until_then_that_nothing_changed() {
+    async fn w1_a_feed_ends_with_its_session_and_says_until_then_that_nothing_changed() {
         let door = door();
         learn(&door, "first");
         let end = Instant::now() + BEAT * 10;

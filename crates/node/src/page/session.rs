@@ -87,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn h6_a_token_opens_one_session_and_a_session_ends_after_twelve_hours() {
+    async fn w1_a_token_opens_one_session_and_a_session_ends_after_twelve_hours() {
         let mut sessions = Sessions::default();
         let token = sessions.issue().to_string();
         assert!(sessions.exchange("").is_none() && sessions.exchange(&token[..30]).is_none());
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn h6_a_newer_token_takes_the_place_of_the_one_before_and_sessions_are_few() {
+    async fn w1_a_newer_token_takes_the_place_of_the_one_before_and_sessions_are_few() {
         let mut sessions = Sessions::default();
         let (old, new) = (sessions.issue().to_string(), sessions.issue().to_string());
         assert!(sessions.exchange(&old).is_none(), "there is a newer one");
