@@ -156,7 +156,7 @@ class Broadcast:
             os.close(gate)
             os.close(self.done_reader)
         took = time.monotonic() - self.t0
-        now_sent, now_cpu = self.net.sent(), self.groups.cpu_seconds()
+        now_sent, now_cpu, now = self.net.sent(), self.groups.cpu_seconds(), processor_times()
         names = [hostid(host) for host in range(self.n)]
         spent = sum(now_cpu[name] - cpu[name] for name in names)
         delivered = self.size * max(1, len(self.finished)) / GIB
@@ -168,7 +168,9 @@ class Broadcast:
             'cpu_s': round(spent, 3),
             'cpu_s_source': round(now_cpu['h0'] - cpu['h0'], 3),
             'cpu_s_per_gib': round(spent / delivered, 3),
-            'machine_busy': busy_between(machine, processor_times()),
+            'cpu_s_per_gib_got': round(spent / delivered * got(machine, now), 3),
+            'machine_busy': busy_between(machine, now),
+            'machine_stolen': stolen_between(machine, now),
             'memory_kib_source': self.groups.peak_memory_kib('h0'),
             'memory_kib_receiver': max(self.groups.peak_memory_kib(name) for name in names[1:]),
         }
@@ -290,16 +292,26 @@ def last_line(path):
 
 
 def processor_times():
-    """Seconds of all processors since they were started: (at work, in all)."""
+    """Ticks of all processors since they were started: (at work, in all, of those at work what a hypervisor kept for others)."""
     with open('/proc/stat') as stat:
         ticks = [int(word) for word in stat.readline().split()[1:9]]
     idle = ticks[3] + ticks[4]
-    return (sum(ticks) - idle, sum(ticks))
+    return (sum(ticks) - idle, sum(ticks), ticks[7])
 
 
 def busy_between(before, after):
     """Which part of the processors was at work, 0 to 1."""
     return round((after[0] - before[0]) / max(1, after[1] - before[1]), 3)
+
+
+def stolen_between(before, after):
+    """Which part of the processors a hypervisor kept for others, 0 to 1."""
+    return round((after[2] - before[2]) / max(1, after[1] - before[1]), 3)
+
+
+def got(before, after):
+    """How much of the time that processes were charged for they had: a control group is charged for stolen time as well."""
+    return 1 - (after[2] - before[2]) / max(1, after[0] - before[0])
 
 
 def wait_for_quiet(limit):

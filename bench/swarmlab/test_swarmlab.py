@@ -88,6 +88,12 @@ class ControlGroups(unittest.TestCase):
                 stat.write('usage_usec 2500000\nuser_usec 1\n')
             self.assertEqual(groups.cpu_seconds(), {'h0': 2.5})
 
+    def test_what_a_hypervisor_took_is_told_and_not_counted(self):
+        before, after = (1000, 5000, 10), (1800, 6000, 210)
+        self.assertEqual(broadcast.busy_between(before, after), 0.8)
+        self.assertEqual(broadcast.stolen_between(before, after), 0.2)
+        self.assertEqual(broadcast.got(before, after), 0.75)
+
 
 class CommandLine(unittest.TestCase):
     def test_sizes_and_hosts_are_read(self):

@@ -29,8 +29,10 @@ pub(crate) struct Spent {
     pub(crate) source: f64,
     /// Bytes that all hosts sent.
     pub(crate) all: f64,
-    /// Processor seconds for each GiB delivered.
+    /// Processor seconds for each GiB delivered, without those that a hypervisor took meanwhile.
     pub(crate) cpu: f64,
+    /// Which part of the processors a hypervisor took meanwhile, in percent; not a number where that is not known.
+    pub(crate) stolen: f64,
     /// Milliseconds from the order to the last receiver's first piece, as the tool itself says; not a number where that is not known.
     pub(crate) first: f64,
 }
@@ -88,7 +90,8 @@ impl Record {
             last: figure("last_s")?,
             source: figure("sent_by_source")?,
             all: figure("sent_by_all")?,
-            cpu: figure("cpu_s_per_gib")?,
+            cpu: figure("cpu_s_per_gib_got").or(figure("cpu_s_per_gib"))?,
+            stolen: figure("machine_stolen").map_or(f64::NAN, |part| part * 100.0),
             first: self.json["report"]["first_byte_ms"].as_f64().unwrap_or(f64::NAN),
         })
     }
@@ -116,7 +119,10 @@ mod tests {
     #[test]
     fn endings_are_told_apart() {
         let Ending::Done(spent) = record(DONE).ending() else { panic!("it is done") };
-        assert_eq!((spent.last, spent.cpu), (5.9, 20.5));
+        assert_eq!((spent.last, spent.cpu, spent.stolen.is_nan()), (5.9, 20.5, true));
+        let robbed = DONE.replace('}', r#", "cpu_s_per_gib_got": 16.0, "machine_stolen": 0.22}"#);
+        let Ending::Done(spent) = record(&robbed).ending() else { panic!("it is done") };
+        assert_eq!((spent.cpu, spent.stolen), (16.0, 22.0));
         assert_eq!(record(r#"{"outcome": "never ended"}"#).ending(), Ending::Never);
         assert_eq!(record(r#"{"outcome": "failed", "why": "x"}"#).ending(), Ending::Failed("x".into()));
         assert_eq!(record("").ending(), Ending::Failed("the laboratory ended with exit status: 1".into()));

@@ -9,6 +9,7 @@ use super::shelf::Shelf;
 use super::throttle::{Throttle, Throttles};
 use crate::gulp::Hints;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
+use bytes::BufMut;
 use content::{ContentId, Digested, NodeId, PieceNo};
 use engine::door::{DownReason, Message};
 use engine::wire::{self, BULK_HEADER, BulkHeader, Frames, WireError};
@@ -199,8 +200,7 @@ async fn read_payloads(mut from: ReadHalf<Stream>, hints: Hints, bulk: Bulk) -> 
     let mut header = [0; BULK_HEADER];
     while read_or_end(&mut from, &mut header).await? {
         let BulkHeader { content, piece, len } = BulkHeader::decode(&header).map_err(nonsense)?;
-        let mut bytes = vec![0; len as usize];
-        read_promised(&mut from, &mut bytes, &hints, &bulk.throttles.receiving).await?;
+        let bytes = read_promised(&mut from, len as usize, &hints, &bulk.throttles.receiving).await?;
         bulk.traffic.received.fetch_add(u64::from(len), Ordering::Relaxed);
         // Hashed here and nowhere else: the bytes are in this core's cache now.
         let bytes = Digested::new(bytes);
@@ -211,26 +211,26 @@ async fn read_payloads(mut from: ReadHalf<Stream>, hints: Hints, bulk: Bulk) -> 
     Ok(())
 }
 
-/// Fills the buffer as fast as it may, and says all along how much of it is still to come.
+/// Reads so many bytes as fast as it may, and says all along how many are still to come. Memory that is about to be written is not cleared first.
 async fn read_promised(
     from: &mut (impl AsyncRead + Unpin),
-    buffer: &mut [u8],
+    len: usize,
     hints: &Hints,
     throttle: &Throttle,
-) -> io::Result<()> {
-    let mut read = 0;
-    while read < buffer.len() {
-        let may = read + throttle.pass(buffer.len() - read).await;
-        while read < may {
-            hints.promise(buffer.len() - read);
-            read += match from.read(&mut buffer[read..may]).await? {
-                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
-                more => more,
-            };
+) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    while bytes.len() < len {
+        let may = bytes.len() + throttle.pass(len - bytes.len()).await;
+        while bytes.len() < may {
+            hints.promise(len - bytes.len());
+            let room = may - bytes.len();
+            if from.read_buf(&mut (&mut bytes).limit(room)).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
     hints.promise(0);
-    Ok(())
+    Ok(bytes)
 }
 
 /// Fills the buffer; false when the connection ended before its first byte.
@@ -536,9 +536,9 @@ mod tests {
         };
         let reading = async {
             for _ in 0..pieces {
-                let (mut head, mut bytes) = ([0; BULK_HEADER], vec![0; 60_000]);
+                let mut head = [0; BULK_HEADER];
                 far.read_exact(&mut head).await.expect("a pipe");
-                read_promised(&mut far, &mut bytes, &Hints::default(), receiving).await.expect("a pipe");
+                let bytes = read_promised(&mut far, 60_000, &Hints::default(), receiving).await.expect("a pipe");
                 assert!(BulkHeader::decode(&head).is_ok() && bytes == payload);
             }
         };
