@@ -2,6 +2,7 @@
 
 use crate::care::Care;
 use crate::failure::{Failure, Kind};
+use crate::gating::{self, Gating};
 use crate::git::{self, Revision};
 use crate::keeping::Keeping;
 use crate::parse;
@@ -21,6 +22,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:\n  tiding deploy ./build --to /srv/app\n  \
     tiding deploy ./build --to /srv/app --version 2.1 -m 'fixes the login' --waves 1,10%,100% \\\n    \
     --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
+    tiding deploy ./build --to /srv/app --waves 1,10%,100% --gate-command ./error-rate-is-low --wave-deadline 30m --at-once rack=1\n  \
     tiding deploy git:v2.1 --to /srv/app --dry-run\n  \
     tiding deploy ./build --to /srv/app --keep-path uploads,mode=770,owner=33:33 --keep-file config/secrets.env\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
@@ -79,6 +81,8 @@ pub(crate) struct Deploy {
     #[command(flatten)]
     care: Care,
     #[command(flatten)]
+    gating: Gating,
+    #[command(flatten)]
     keeping: Keeping,
 }
 
@@ -120,7 +124,8 @@ impl Deploy {
         if self.dry_run {
             return self.rehearse(&operator_home, &source, &options).await;
         }
-        let publishing = Publishing { operator_home, source, options, patience: self.patience };
+        let gate = self.gating.command();
+        let publishing = Publishing { operator_home, source, options, patience: self.patience, gate };
         publishing.carry_out().await?.conclude(self.json)
     }
 
@@ -160,6 +165,7 @@ impl Deploy {
             Err(why) => format!("changes    {}", escape(why)),
         });
         lines.push(format!("waves      {} of {}", waves.join(", "), words::count(selection.chosen, "agent")));
+        lines.extend(gating::words(&options.restraint));
         lines.push(match fallback {
             Some(version) => format!("if it fails, they go back to {}", escape(&version)),
             None => "if it fails, there is nothing to go back to".to_owned(),
@@ -188,7 +194,7 @@ impl Deploy {
             patterns: if self.no_ignore { Patterns::Overlooked } else { Patterns::Honoured },
             ..DeployOptions::new(&app, &self.to)
         });
-        let options = self.keeping.say(options);
+        let options = self.gating.say(self.keeping.say(options))?;
         let makes_no_sense = |why| Failure::new(Kind::Usage, "this cannot be deployed").because(why);
         options.check().map_err(makes_no_sense)?;
         Ok(options)

@@ -1,6 +1,7 @@
 //! Following a rollout on the screen until nothing is left to wait for; how `deploy`, `rollback` and the playground end.
 
 use crate::failure::{Failure, Kind};
+use crate::keeper::Keeper;
 use crate::report::{self, Story};
 use crate::rollout::{Judge, Standing, Verdict};
 use crate::screen::Screen;
@@ -33,7 +34,7 @@ pub(crate) async fn follow(
     judge: &mut Judge,
     story: &mut Story,
     watching: &mut Watching,
-    screen: &mut Screen,
+    (screen, keeper): (&mut Screen, &mut Keeper),
 ) -> Result<Ended, Failure> {
     judge.goal.release = deployed.release.to_string();
     judge.goal.selector.clone_from(&deployed.selector);
@@ -51,13 +52,19 @@ pub(crate) async fn follow(
                     .because(newer)
                     .next("`tiding status` shows what it orders; give yours again if it is still wanted"));
             }
+            if let Some(line) = judge.rollout(&status).and_then(|rollout| keeper.look(rollout)) {
+                screen.keep(line);
+            }
             let standings = judge.judge(&status, Instant::now());
             story.tell(&standings, screen);
             if standings.iter().all(|standing| standing.verdict != Verdict::Going) {
                 return Ok(Ended { deployed, standings, status });
             }
         }
-        watching.changed().await;
+        tokio::select! {
+            () = watching.changed() => {}
+            line = keeper.answered() => screen.keep(line),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Values of flags that clap does not know: durations, rates, labels, names made from paths.
 
-use content::order::Wave;
+use content::order::{AtOnce, Wave};
 use content::{Label, Rate};
 use std::path::Path;
 use std::time::Duration;
@@ -143,6 +143,34 @@ pub(crate) fn wave(text: &str) -> Result<Wave, String> {
         None => text.parse().ok().map(Wave::Count),
     };
     wave.filter(|wave| !matches!(wave, Wave::Count(0) | Wave::PerMille(0))).ok_or_else(|| WAVES.to_owned())
+}
+
+/// After which wave a gate stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Gate {
+    /// After every one but the last.
+    All,
+    /// After this one, counted from 1.
+    After(u8),
+}
+
+/// A gate: the number of a wave, or `all`.
+pub(crate) fn gate(text: &str) -> Result<Gate, String> {
+    const GATES: &str = "write the numbers of waves, the first being 1, for example 1,2; or all";
+    match text.trim() {
+        "all" => Ok(Gate::All),
+        text => text.parse().ok().filter(|wave| *wave > 0).map(Gate::After).ok_or_else(|| GATES.to_owned()),
+    }
+}
+
+/// How many at once: a count or a share, of all or of those with the same label.
+pub(crate) fn at_once(text: &str) -> Result<AtOnce, String> {
+    const LIMITS: &str = "write how many, of all or by a label, for example 50, 10% or rack=1";
+    let (by, most) = match text.split_once('=') {
+        Some((key, most)) => (Some(Label::new(key.trim()).map_err(|bad| format!("{bad}; {LIMITS}"))?), most),
+        None => (None, text),
+    };
+    wave(most).map(|most| AtOnce { by, most }).map_err(|_| LIMITS.to_owned())
 }
 
 /// The name of an application from the last part of a path: lower case, and a dash for what a name may not hold.

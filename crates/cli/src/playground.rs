@@ -119,6 +119,7 @@ impl Playground {
             source: source.to_owned(),
             options: DeployOptions { health_window: Duration::ZERO, ..DeployOptions::new(&app, Path::new(TARGET)) },
             patience: PATIENCE,
+            gate: None,
         };
         let ended = tokio::select! {
             ended = publishing.carry_out() => ended?,

@@ -2,12 +2,14 @@
 
 use crate::failure::{Failure, Kind};
 use crate::follow::{AWAY, Ended, follow, waiting};
+use crate::keeper::Keeper;
 use crate::report::Story;
 use crate::rollout::{Goal, Judge};
 use crate::screen::Screen;
 use crate::words;
 use node::client::Client;
 use node::escape::escape_lines;
+use node::gate::GateCommand;
 use node::publish::{self, DeployError, DeployOptions, Deployed, ImportError, LeftOut, Progress};
 use node::selection::{BadSelection, WhenAway};
 use node::watching::{Seen, Watching};
@@ -26,6 +28,8 @@ pub(crate) struct Publishing {
     pub(crate) options: DeployOptions,
     /// How long a node that does not move is waited for.
     pub(crate) patience: Duration,
+    /// What answers its gates, if not a person.
+    pub(crate) gate: Option<GateCommand>,
 }
 
 /// How far a deploy is, which says what a Ctrl-C leaves behind.
@@ -82,7 +86,8 @@ impl Scene {
         let what = publishing.what();
         let mut watching = Watching::start(client);
         let (say, mut said) = mpsc::unbounded_channel();
-        let Publishing { operator_home, source, options, .. } = publishing;
+        let Publishing { operator_home, source, options, gate, .. } = publishing;
+        let mut keeper = Keeper::with(gate, operator_home.clone());
         let mut work = Aborting(tokio::spawn(async move {
             publish::deploy(&operator_home, &source, &options, |progress| drop(say.send(progress))).await
         }));
@@ -100,7 +105,7 @@ impl Scene {
             }
         };
         self.stage = Stage::Ordered;
-        follow(deployed, &mut self.judge, &mut self.story, &mut watching, &mut self.screen).await
+        follow(deployed, &mut self.judge, &mut self.story, &mut watching, (&mut self.screen, &mut keeper)).await
     }
 
     fn hear(&mut self, progress: Progress) {
@@ -240,6 +245,9 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
         DeployError::Unusual { now, before } => Failure::new(Kind::Refused, what)
             .because(format!("it has {}, and the release before has {}", words::size(*now), words::size(*before)))
             .next("nothing was published; look at the directory, and say --yes-size if that is what you mean"),
+        DeployError::Powerless { .. } => Failure::new(Kind::Refused, what)
+            .because(error)
+            .next("nothing was published; leave --gate-command out and have somebody else say `tiding promote`, or have it allowed"),
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }

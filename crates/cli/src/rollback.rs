@@ -2,6 +2,7 @@
 
 use crate::failure::{Failure, Kind};
 use crate::follow::{Ended, follow};
+use crate::keeper::Keeper;
 use crate::publishing::cannot_deploy;
 use crate::report::Story;
 use crate::rollout::{Goal, Judge};
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// Orders an application back to a release that was published before.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tiding rollback\n  tiding rollback app --to 2.0 -m 'the login is broken'\n\n\
-    Nothing is sent: nodes keep the last releases laid out. Going back is a newer order, so it can be rolled back too.")]
+    Nothing is sent: nodes keep the last releases laid out. All go back at once, whatever waves, gates or limits the deploy had. Going back is a newer order, so it can be rolled back too.")]
 pub(crate) struct Rollback {
     /// The application; may be left out when there is only one
     app: Option<String>,
@@ -64,6 +65,6 @@ impl Rollback {
             .map_err(|error| cannot_deploy(&what, &error))?;
         screen.keep(format!("ordered    {} as epoch {}", deployed.version, deployed.epoch));
         let mut judge = Judge::new(Goal { app: app.to_owned(), ..Goal::default() }, self.patience);
-        follow(deployed, &mut judge, &mut Story::new(0), &mut watching, &mut screen).await
+        follow(deployed, &mut judge, &mut Story::new(0), &mut watching, (&mut screen, &mut Keeper::default())).await
     }
 }

@@ -58,6 +58,10 @@ pub(crate) struct Judge {
     seen: BTreeSet<String>,
     /// When each node went that is away: a status says it once, and time passes without a new one.
     gone: BTreeMap<String, Instant>,
+    /// Whether the rollout waits for somebody's word: nobody moves then, and that is no sign of anything.
+    waits: bool,
+    /// When any node moved last: who is laid out waits for its wave, or for others of its rack, as long as others move.
+    stirred: Option<Instant>,
 }
 
 /// How long a node that was not connected from the beginning is waited for: an origin that was just started has to be found
@@ -69,7 +73,15 @@ const SILENT: u32 = 10;
 impl Judge {
     /// A judge who waits so long for what does not move.
     pub(crate) fn new(goal: Goal, patience: Duration) -> Self {
-        Self { goal, patience, moved: BTreeMap::new(), seen: BTreeSet::new(), gone: BTreeMap::new() }
+        Self {
+            goal,
+            patience,
+            moved: BTreeMap::new(),
+            seen: BTreeSet::new(),
+            gone: BTreeMap::new(),
+            waits: false,
+            stirred: None,
+        }
     }
 
     /// Where every selected agent stands.
@@ -77,11 +89,13 @@ impl Judge {
         let nodes: Vec<&NodeStatus> = status.nodes.iter().filter(|node| self.selects(node)).collect();
         for node in &nodes {
             self.note_presence(node, now);
+            self.note_progress(node, now);
         }
         let halted = self.rollout(status).and_then(|rollout| match &rollout.state {
             RolloutState::Halted { why } => Some(why.clone()),
             _ => None,
         });
+        self.waits = self.rollout(status).is_some_and(waits_for_a_word);
         let standings = nodes.into_iter().map(|node| self.standing(node, halted.as_deref(), now));
         let mut standings: Vec<Standing> = standings.collect();
         standings.sort_by_key(|standing| crate::words::by_number(&standing.name));
@@ -116,15 +130,23 @@ impl Judge {
         }
     }
 
-    fn standing(&mut self, node: &NodeStatus, halted: Option<&str>, now: Instant) -> Standing {
+    fn note_progress(&mut self, node: &NodeStatus, now: Instant) {
         let ours = |app: &&AppStatus| app.app == self.goal.app && app.release == self.goal.release;
-        let app = node.apps.iter().find(ours).cloned();
-        let mark = app.as_ref().map(|app| (app.phase, app.have));
+        let mark = node.apps.iter().find(ours).map(|app| (app.phase, app.have));
         let moved = self.moved.entry(node.node.clone()).or_insert((mark, now));
         if moved.0 != mark {
             *moved = (mark, now);
+            self.stirred = Some(now);
         }
-        let still = now.saturating_duration_since(moved.1);
+    }
+
+    fn standing(&self, node: &NodeStatus, halted: Option<&str>, now: Instant) -> Standing {
+        let ours = |app: &&AppStatus| app.app == self.goal.app && app.release == self.goal.release;
+        let app = node.apps.iter().find(ours).cloned();
+        let moved = self.moved.get(&node.node).map_or(now, |(_, moved)| *moved);
+        let is_next = app.as_ref().is_some_and(|app| app.phase == Phase::Staged);
+        let since = self.stirred.filter(|_| is_next).map_or(moved, |stirred| stirred.max(moved));
+        let still = now.saturating_duration_since(since);
         let away = self.gone.get(&node.node).map(|gone| now.saturating_duration_since(*gone));
         let verdict = self.verdict(node, app.as_ref(), halted, (still, away.unwrap_or_default()));
         Standing { name: node.name.clone(), verdict, app }
@@ -152,6 +174,7 @@ impl Judge {
             (None | Some(Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged), Some(why)) => {
                 Verdict::GivenUp(format!("the rollout halted: {}", trouble.as_deref().unwrap_or(why)))
             }
+            _ if self.waits && trouble.is_none() => Verdict::Going,
             _ => self.waiting(trouble, still),
         }
     }
@@ -185,6 +208,11 @@ impl Judge {
             _ => Verdict::Going,
         }
     }
+}
+
+/// Whether nothing happens until somebody says so.
+fn waits_for_a_word(rollout: &RolloutStatus) -> bool {
+    rollout.restraint.awaits.is_some() || matches!(rollout.state, RolloutState::Paused { .. })
 }
 
 #[cfg(test)]
@@ -234,6 +262,13 @@ mod tests {
         )
     }
 
+    /// As `verdicts`, of a rollout that waits as much as the judge believes already.
+    fn verdicts_of(judge: &mut Judge, nodes: Vec<NodeStatus>, now: Instant) -> Vec<Verdict> {
+        nodes.iter().for_each(|node| judge.note_presence(node, now));
+        nodes.iter().for_each(|node| judge.note_progress(node, now));
+        nodes.iter().map(|node| judge.standing(node, None, now).verdict).collect()
+    }
+
     fn verdicts(judge: &mut Judge, nodes: Vec<NodeStatus>, now: Instant) -> Vec<Verdict> {
         let status = FleetStatus { nodes, ..FleetStatus::default() };
         judge.judge(&status, now).into_iter().map(|standing| standing.verdict).collect()
@@ -259,6 +294,23 @@ mod tests {
         let short = Duration::from_secs(1);
         assert!(matches!(verdicts(&mut judge, then(short), start)[..], [Verdict::Absent(_), Verdict::Going]));
         assert!(matches!(verdicts(&mut judge, then(long), start)[..], [Verdict::Absent(_), Verdict::GivenUp(_)]));
+    }
+
+    #[test]
+    fn who_waits_for_a_word_or_for_its_turn_is_not_given_up() {
+        let (mut judge, start) = (judge(), Instant::now());
+        judge.waits = true;
+        let staged = |name: &str| node(name, true, Duration::ZERO, vec![app(Phase::Staged, None)]);
+        assert_eq!(verdicts_of(&mut judge, vec![staged("a")], start), [Verdict::Going]);
+        let long = PATIENCE * (SILENT + 1);
+        assert_eq!(verdicts_of(&mut judge, vec![staged("a")], start + long), [Verdict::Going]);
+        judge.waits = false;
+        let live = |phase| node("b", true, Duration::ZERO, vec![app(phase, None)]);
+        let both = |phase| vec![staged("a"), live(phase)];
+        assert_eq!(verdicts_of(&mut judge, both(Phase::Live), start + long)[0], Verdict::Going, "another one moves");
+        assert_eq!(verdicts_of(&mut judge, both(Phase::Confirmed), start + long * 2)[0], Verdict::Going);
+        let silent = verdicts_of(&mut judge, both(Phase::Confirmed), start + long * 3);
+        assert!(matches!(&silent[0], Verdict::GivenUp(why) if why.contains("no progress")), "{silent:?}");
     }
 
     #[test]

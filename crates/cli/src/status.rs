@@ -128,10 +128,36 @@ fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
     if !rollout.message.is_empty() {
         lines.push(format!("  {}", escape(&rollout.message)));
     }
+    lines.extend(restraint_lines(rollout));
     let releases: Vec<String> = (rollout.releases.iter().rev().take(5))
         .map(|release| format!("{}{}", escape(&release.version), if release.runs { " (live)" } else { "" }))
         .collect();
     lines.push(format!("  releases, newest first: {}", releases.join(", ")));
+    lines
+}
+
+/// Which gate waits for a word, for how long, and what says it; how much time the open wave has left; how many switch at once.
+fn restraint_lines(rollout: &RolloutStatus) -> Vec<String> {
+    let (restraint, mut lines) = (&rollout.restraint, Vec::new());
+    let duration = |micros: u64| words::duration(Duration::from_micros(micros));
+    if let Some(awaits) = &restraint.awaits {
+        lines.push(format!(
+            "  WAITS FOR A WORD for {}: wave {} of {} is confirmed; `{}` opens the next",
+            duration(awaits.since_us),
+            u32::from(awaits.wave) + 1,
+            rollout.waves.len(),
+            escape(&awaits.say)
+        ));
+    }
+    if let Some((of, left)) = restraint.deadline.and_then(|deadline| Some((deadline.of_us, deadline.left_us?))) {
+        let stands = if matches!(rollout.state, RolloutState::Paused { .. }) { ", and stands still" } else { "" };
+        let then = if rollout.fallback.is_some() { "it halts and all go back" } else { "it halts" };
+        lines.push(format!("  deadline of the wave: {} of {} left{stands}; then {then}", duration(left), duration(of)));
+    }
+    let is_under_way = matches!(rollout.state, RolloutState::Rolling { .. } | RolloutState::Paused { .. });
+    if is_under_way && !restraint.at_once.is_empty() {
+        lines.push(format!("  switching at once: {} at most", escape(&restraint.at_once.join(" and "))));
+    }
     lines
 }
 
@@ -224,5 +250,23 @@ mod tests {
         let text = lines(&status).join("\n");
         assert!(!text.contains('\x1b') && !text.contains('\x07'), "{text:?}");
         assert!(text.contains("NOT, for 5.0 s"), "{text}");
+    }
+
+    #[test]
+    fn argo_942_a_gate_that_waits_is_said_with_since_when_and_what_opens_it() {
+        let rollout = r#"{"app":"web","order":"o","epoch":3,"release":"r","version":"2.1","by":"alice","message":"",
+            "state":{"is":"rolling","wave":0},"origin_have":1,"origin_total":1,"content_bytes":1,"origin_sent":1,"selector":"",
+            "releases":[],"waves":[{"nodes":1,"confirmed":1,"failed":0},{"nodes":9,"confirmed":0,"failed":0}],"fallback":"q",
+            "restraint":{"gates":[0],"awaits":{"wave":0,"since_us":240000000,"say":"tiding promote web"},
+            "deadline":{"of_us":1800000000,"left_us":1500000000},"at_once":["rack=1"]}}"#;
+        let rollout: RolloutStatus = serde_json::from_str(rollout).expect("a status");
+        let text = rollout_lines(&rollout).join("\n");
+        for part in [
+            "WAITS FOR A WORD for 4 min: wave 1 of 2 is confirmed; `tiding promote web` opens the next",
+            "deadline of the wave: 25 min of 30 min left; then it halts and all go back",
+            "switching at once: rack=1 at most",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
     }
 }

@@ -175,6 +175,15 @@ pub enum Fact {
         /// Which wave, from 0.
         wave: u8,
     },
+    /// A wave with a gate is confirmed: the next one opens when an operator says so.
+    Awaited {
+        /// The application.
+        app: AppName,
+        /// The order.
+        order: OrderId,
+        /// Which wave was confirmed, from 0.
+        wave: u8,
+    },
     /// The rollout of an order stopped, and why.
     Halted {
         /// The application.
@@ -287,6 +296,7 @@ impl Encode for Fact {
             Self::Finished { app, order } => to.byte(11).value(app).value(order),
             Self::Limited { scope, rate } => to.byte(12).value(scope).option(rate.as_ref()),
             Self::Directed { app, directive } => to.byte(13).value(app).value(directive),
+            Self::Awaited { app, order, wave } => to.byte(14).value(app).value(order).byte(*wave),
         };
     }
 
@@ -321,6 +331,7 @@ impl Encode for Fact {
             11 => Self::Finished { app: from.value()?, order: from.value()? },
             12 => Self::Limited { scope: from.value()?, rate: from.option()? },
             13 => Self::Directed { app: from.value()?, directive: from.value()? },
+            14 => Self::Awaited { app: from.value()?, order: from.value()?, wave: from.byte()? },
             other => return Err(from.wrong(format!("there is no sort of fact {other}"))),
         })
     }

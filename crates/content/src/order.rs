@@ -2,11 +2,15 @@
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::selector::{Condition, Rule};
-use crate::{AppName, FleetId, ReleaseId, Selector, UnixTime};
+use crate::{AppName, FleetId, Label, ReleaseId, Selector, UnixTime};
+use std::fmt;
+use std::time::Duration;
 
-/// The version that selects by plain labels and skips who is away, which older programs read, and the newest.
+/// The version that selects by plain labels and skips who is away, the one that says any of that, and the one that restrains its rollout
+/// besides. An order is in the lowest version that can say it, so that older programs read what they can follow.
 const PLAIN: u8 = 1;
-const NEWEST: u8 = 2;
+const CHOOSY: u8 = 2;
+const RESTRAINED: u8 = 3;
 
 /// The payload of a signed order: a plan inside which origins may open, halt or fall back, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +33,92 @@ pub struct Order {
     pub waves: Vec<Wave>,
     /// How many nodes may fail before the rollout halts and falls back.
     pub budget: u32,
+    /// What else holds its waves back, and for how long at most.
+    pub restraint: Restraint,
     /// When it was given.
     pub created: UnixTime,
     /// Why, in the operator's words; at most 1,024 bytes of UTF-8 without control characters.
     pub message: String,
+}
+
+/// What holds a rollout back besides the confirmations of its nodes; the usual is nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Restraint {
+    /// Waves, from 0 and rising, after which the next one opens only when an operator says so.
+    pub gates: Vec<u8>,
+    /// How many seconds after it opened a wave must be confirmed and, if it has a gate, its word said; else the rollout halts and falls
+    /// back. `None` for ever.
+    pub deadline_s: Option<u32>,
+    /// How many nodes may be switching at the same time, rising by label.
+    pub at_once: Vec<AtOnce>,
+}
+
+/// Of how many nodes, at the same time, it may be open whether they do well: they may switch, and have neither confirmed nor failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtOnce {
+    /// Of those with the same value of this label, those without it being one group; of all together when there is none.
+    pub by: Option<Label>,
+    /// How many: a count, or a share of the selected nodes of the group.
+    pub most: Wave,
+}
+
+impl fmt::Display for Wave {
+    /// `12`, `10%`, `12.5%`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Count(nodes) => write!(f, "{nodes}"),
+            Self::PerMille(share) if share % 10 == 0 => write!(f, "{}%", share / 10),
+            Self::PerMille(share) => write!(f, "{}.{}%", share / 10, share % 10),
+        }
+    }
+}
+
+impl fmt::Display for AtOnce {
+    /// `50`, `rack=1`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.by {
+            Some(key) => write!(f, "{}={}", key.as_str(), self.most),
+            None => write!(f, "{}", self.most),
+        }
+    }
+}
+
+impl Restraint {
+    /// How many limits there may be.
+    pub const MAX_AT_ONCE: usize = 4;
+    /// The longest deadline, in seconds: a year.
+    pub const MAX_DEADLINE_S: u32 = 365 * 24 * 3600;
+
+    /// Whether nothing is held back.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Whether a wave, from 0, has a gate.
+    pub fn has_gate(&self, wave: u8) -> bool {
+        self.gates.binary_search(&wave).is_ok()
+    }
+
+    /// How long a wave may take.
+    pub fn deadline(&self) -> Option<Duration> {
+        self.deadline_s.map(|seconds| Duration::from_secs(seconds.into()))
+    }
+
+    /// Refuses what no order of so many waves may say.
+    pub fn check(&self, waves: usize) -> Result<(), Malformed> {
+        let rule = |fine, why| require(fine, Order::WHAT, why);
+        let rise = self.gates.windows(2).all(|pair| pair[0] < pair[1]);
+        rule(rise, "its gates do not rise by wave")?;
+        let has_next = |wave: &u8| usize::from(*wave) + 1 < waves;
+        rule(self.gates.iter().all(has_next), "a gate needs a wave before it and one after it")?;
+        let deadline = self.deadline_s.is_none_or(|seconds| (1..=Self::MAX_DEADLINE_S).contains(&seconds));
+        rule(deadline, "the deadline of a wave must be from a second to a year")?;
+        rule(self.at_once.len() <= Self::MAX_AT_ONCE, "there are more than 4 limits of how many at once")?;
+        let rise = self.at_once.windows(2).all(|pair| pair[0].by < pair[1].by);
+        rule(rise, "its limits of how many at once do not rise by label, or one is given twice")?;
+        let some = |limit: &AtOnce| !matches!(limit.most, Wave::Count(0) | Wave::PerMille(0 | 1001..));
+        rule(self.at_once.iter().all(some), "a limit of how many at once lets nobody switch, or more than all")
+    }
 }
 
 /// What an order does about selected nodes that have been away for long.
@@ -87,7 +173,18 @@ impl Order {
         let rule = |fine, why| require(fine, Self::WHAT, why);
         rule(self.epoch >= 1, "the first epoch is 1")?;
         check_text(Self::WHAT, "the message", &self.message, Self::MAX_MESSAGE)?;
-        check_waves(&self.waves)
+        check_waves(&self.waves)?;
+        self.restraint.check(self.waves.len())
+    }
+
+    /// The lowest version of the encoding that can say it.
+    fn version(&self) -> u8 {
+        let is_plain = self.selector.plain().is_some() && self.unreachable == Unreachable::Skip;
+        match (self.restraint.is_none(), is_plain) {
+            (false, _) => RESTRAINED,
+            (true, false) => CHOOSY,
+            (true, true) => PLAIN,
+        }
     }
 }
 
@@ -127,15 +224,45 @@ impl Encode for Wave {
     }
 }
 
+impl Encode for AtOnce {
+    const WHAT: &'static str = "limit of how many at once";
+
+    fn put(&self, to: &mut Encoder) {
+        to.option(self.by.as_ref()).value(&self.most);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { by: from.option()?, most: from.value()? })
+    }
+}
+
+impl Encode for Restraint {
+    const WHAT: &'static str = "restraint of a rollout";
+
+    fn put(&self, to: &mut Encoder) {
+        to.count(self.gates.len()).raw(&self.gates);
+        to.number(self.deadline_s.unwrap_or(0)).list(self.at_once.iter());
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        let gates = from.count("the number of gates", Order::MAX_WAVES, 1)?;
+        Ok(Self {
+            gates: (0..gates).map(|_| from.byte()).collect::<Result<_, _>>()?,
+            deadline_s: Some(from.number32("the deadline of a wave")?).filter(|seconds| *seconds > 0),
+            at_once: from.list("the number of limits", Self::MAX_AT_ONCE, 3)?,
+        })
+    }
+}
+
 impl Encode for Order {
     const WHAT: &'static str = "order";
 
     fn put(&self, to: &mut Encoder) {
-        let plain = self.selector.plain().filter(|_| self.unreachable == Unreachable::Skip);
-        to.header_in(Document::Order, if plain.is_some() { PLAIN } else { NEWEST });
+        let version = self.version();
+        to.header_in(Document::Order, version);
         to.value(&self.fleet).value(&self.app).number(self.epoch);
         to.value(&self.release).option(self.fallback.as_ref());
-        match plain {
+        match self.selector.plain().filter(|_| version == PLAIN) {
             Some(labels) => {
                 to.count(labels.len());
                 for (key, value) in labels {
@@ -146,11 +273,15 @@ impl Encode for Order {
                 to.value(&self.selector).byte(u8::from(self.unreachable == Unreachable::Wait));
             }
         }
-        to.list(self.waves.iter()).number(self.budget).value(&self.created).text(&self.message);
+        to.list(self.waves.iter()).number(self.budget);
+        if version == RESTRAINED {
+            to.value(&self.restraint);
+        }
+        to.value(&self.created).text(&self.message);
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        let version = from.header_up_to(Document::Order, NEWEST)?;
+        let version = from.header_up_to(Document::Order, RESTRAINED)?;
         let (fleet, app, epoch) = (from.value()?, from.value()?, from.number()?);
         let (release, fallback) = (from.value()?, from.option()?);
         let (selector, unreachable) =
@@ -165,11 +296,16 @@ impl Encode for Order {
             unreachable,
             waves: from.list("the number of waves", Self::MAX_WAVES, 2)?,
             budget: from.number32("the failure budget")?,
+            restraint: if version == RESTRAINED { from.value()? } else { Restraint::default() },
             created: from.value()?,
             message: from.text("the message", Self::MAX_MESSAGE)?,
         };
         order.check()?;
-        Ok(order)
+        // One order has one encoding.
+        match order.version() {
+            least if least == version => Ok(order),
+            least => Err(from.wrong(format!("it says no more than version {least} can, and is in version {version}"))),
+        }
     }
 }
 
@@ -194,9 +330,6 @@ fn take_who(from: &mut Decoder<'_>) -> Result<(Selector, Unreachable), Malformed
         1 => Unreachable::Wait,
         other => return Err(from.wrong(format!("there is no way {other} to deal with who is unreachable"))),
     };
-    // One order has one encoding.
-    let is_plain = selector.plain().is_some() && unreachable == Unreachable::Skip;
-    require(!is_plain, Order::WHAT, "it says no more than version 1 can, and is in version 2")?;
     Ok((selector, unreachable))
 }
 
@@ -216,6 +349,7 @@ mod tests {
             unreachable: Unreachable::Skip,
             waves: vec![Wave::Count(1), Wave::PerMille(100), Wave::PerMille(500), Wave::PerMille(1000)],
             budget: 2,
+            restraint: Restraint::default(),
             created: UnixTime(1_700_000_000),
             message: "the tuesday build".to_owned(),
         }
@@ -250,17 +384,83 @@ mod tests {
         let wide = Order { selector: "rack=a1|a2,!old".parse().expect("a selector"), ..order() };
         let waits = Order { unreachable: Unreachable::Wait, ..order() };
         for newer in [wide, waits] {
-            assert_eq!(version(&newer), NEWEST);
+            assert_eq!(version(&newer), CHOOSY);
             assert_eq!(Order::decode(&newer.encode()), Ok(newer));
         }
         // The same labels as the old order, in the new form: nobody may say one thing in two ways.
         let mut to = Encoder::new();
         let old = order();
-        to.header_in(Document::Order, NEWEST).value(&old.fleet).value(&old.app).number(old.epoch);
+        to.header_in(Document::Order, CHOOSY).value(&old.fleet).value(&old.app).number(old.epoch);
         to.value(&old.release).option(old.fallback.as_ref()).value(&old.selector).byte(0);
         to.list(old.waves.iter()).number(old.budget).value(&old.created).text(&old.message);
         let error = Order::decode(&to.finish()).expect_err("two encodings").to_string();
         assert!(error.contains("no more than version 1 can"), "{error}");
+    }
+
+    fn limit(by: Option<&str>, most: Wave) -> AtOnce {
+        AtOnce { by: by.map(|key| Label::new(key).expect("a plain label")), most }
+    }
+
+    fn restrained() -> Order {
+        let at_once = vec![limit(None, Wave::Count(50)), limit(Some("rack"), Wave::PerMille(100))];
+        Order { restraint: Restraint { gates: vec![0, 2], deadline_s: Some(1800), at_once }, ..order() }
+    }
+
+    #[test]
+    fn what_restrains_a_rollout_takes_the_third_version_and_nothing_else_does() {
+        let only = |change: &dyn Fn(&mut Restraint)| {
+            let mut order = order();
+            change(&mut order.restraint);
+            order
+        };
+        let gate = only(&|of| of.gates = vec![1]);
+        let deadline = only(&|of| of.deadline_s = Some(1));
+        let racks = only(&|of| of.at_once = vec![limit(Some("rack"), Wave::Count(1))]);
+        for order in [restrained(), gate, deadline, racks] {
+            assert_eq!(order.encode()[4], RESTRAINED);
+            assert_eq!(Order::decode(&order.encode()), Ok(order));
+        }
+        // Version 3 with nothing to restrain: nobody may say one thing in two ways.
+        let old = order();
+        let mut to = Encoder::new();
+        to.header_in(Document::Order, RESTRAINED).value(&old.fleet).value(&old.app).number(old.epoch);
+        to.value(&old.release).option(old.fallback.as_ref()).value(&old.selector).byte(0);
+        to.list(old.waves.iter())
+            .number(old.budget)
+            .value(&Restraint::default())
+            .value(&old.created)
+            .text(&old.message);
+        let error = Order::decode(&to.finish()).expect_err("two encodings").to_string();
+        assert!(error.contains("no more than version 1 can, and is in version 3"), "{error}");
+    }
+
+    #[test]
+    fn a_limit_reads_as_somebody_wrote_it() {
+        let text = |by, most| limit(by, most).to_string();
+        assert_eq!(text(Some("rack"), Wave::Count(1)), "rack=1");
+        assert_eq!([text(None, Wave::PerMille(100)), text(None, Wave::PerMille(125))], ["10%", "12.5%"]);
+    }
+
+    #[test]
+    fn no_restraint_may_be_one_that_nobody_can_keep() {
+        let refused = |why: &str, change: &dyn Fn(&mut Restraint)| {
+            let mut bad = restrained();
+            change(&mut bad.restraint);
+            let error = Order::decode(&bad.encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+            assert!(bad.check().is_err(), "{why}: refused before signing, too");
+        };
+        refused("one after it", &|of| of.gates = vec![3]);
+        refused("one after it", &|of| of.gates = vec![200]);
+        refused("do not rise by wave", &|of| of.gates = vec![1, 1]);
+        refused("a second to a year", &|of| of.deadline_s = Some(Restraint::MAX_DEADLINE_S + 1));
+        refused("lets nobody switch", &|of| of.at_once = vec![limit(None, Wave::Count(0))]);
+        refused("lets nobody switch", &|of| of.at_once = vec![limit(None, Wave::PerMille(0))]);
+        refused("given twice", &|of| of.at_once = vec![limit(None, Wave::Count(2)), limit(None, Wave::Count(3))]);
+        refused("do not rise by label", &|of| of.at_once.reverse());
+        refused("the number of limits", &|of| {
+            of.at_once = ["a", "b", "c", "d", "e"].map(|key| limit(Some(key), Wave::Count(1))).to_vec();
+        });
     }
 
     #[test]

@@ -367,6 +367,7 @@ mod tests {
             unreachable: crate::order::Unreachable::Skip,
             waves: vec![Wave::PerMille(1000)],
             budget: 0,
+            restraint: crate::order::Restraint::default(),
             created: UnixTime(0),
             message: String::new(),
         }

@@ -11,7 +11,7 @@ use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::fact::{JournalName, Position};
 use content::kept::{KeptKind, KeptPath};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
-use content::order::{Unreachable, Wave};
+use content::order::{AtOnce, Restraint, Unreachable, Wave};
 use content::release::Instructions;
 use content::root::Operator;
 use content::selector::{Condition, Rule};
@@ -240,21 +240,45 @@ fn selector() -> impl Strategy<Value = Selector> {
     prop_oneof![labels().prop_map(|labels| Selector::of(&labels.into_iter().take(16).collect())), conditions]
 }
 
+/// Gates after any of the first 16 waves; those that an order has not are taken away.
+fn restraint() -> impl Strategy<Value = Restraint> {
+    let most = prop_oneof![(1..=u32::MAX).prop_map(Wave::Count), (1..=1000u16).prop_map(Wave::PerMille)];
+    let at_once = btree_map(option::of("[a-c]{1,2}"), most, 0..=4);
+    let deadline = option::of(1..=Restraint::MAX_DEADLINE_S);
+    (btree_set(0..16u8, 0..4), deadline, at_once).prop_map(|(gates, deadline_s, at_once)| Restraint {
+        gates: gates.into_iter().collect(),
+        deadline_s,
+        at_once: at_once
+            .into_iter()
+            .map(|(by, most)| AtOnce { by: by.map(|key| Label::new(&key).expect("the pattern is the rule")), most })
+            .collect(),
+    })
+}
+
 fn order() -> impl Strategy<Value = Order> {
     let head = (digest(), app(), 1..=u64::MAX, digest(), option::of(digest()));
-    (head, (selector(), any::<bool>()), waves(), any::<u32>(), time(), text(1024)).prop_map(
-        |((fleet, app, epoch, release, fallback), (selector, waits), waves, budget, created, message)| Order {
-            fleet: FleetId(fleet),
-            app,
-            epoch,
-            release: ReleaseId(release),
-            fallback: fallback.map(ReleaseId),
-            selector,
-            unreachable: if waits { Unreachable::Wait } else { Unreachable::Skip },
-            waves,
-            budget,
-            created,
-            message,
+    let how = (waves(), any::<u32>(), prop_oneof![Just(Restraint::default()), restraint()]).prop_map(
+        |(waves, budget, mut restraint)| {
+            restraint.gates.retain(|gate| usize::from(*gate) + 1 < waves.len());
+            (waves, budget, restraint)
+        },
+    );
+    (head, (selector(), any::<bool>()), how, time(), text(1024)).prop_map(
+        |((fleet, app, epoch, release, fallback), (selector, waits), (waves, budget, restraint), created, message)| {
+            Order {
+                fleet: FleetId(fleet),
+                app,
+                epoch,
+                release: ReleaseId(release),
+                fallback: fallback.map(ReleaseId),
+                selector,
+                unreachable: if waits { Unreachable::Wait } else { Unreachable::Skip },
+                waves,
+                budget,
+                restraint,
+                created,
+                message,
+            }
         },
     )
 }
@@ -339,6 +363,7 @@ fn fact() -> impl Strategy<Value = Fact> {
         signed().prop_map(|release| Fact::Published { release }),
         signed().prop_map(|order| Fact::Ordered { order }),
         (app(), order_id(), any::<u8>()).prop_map(|(app, order, wave)| Fact::WaveOpened { app, order, wave }),
+        (app(), order_id(), any::<u8>()).prop_map(|(app, order, wave)| Fact::Awaited { app, order, wave }),
         (app(), order_id(), text(1024)).prop_map(|(app, order, why)| Fact::Halted { app, order, why }),
         (app(), order_id(), digest()).prop_map(|(app, order, to)| Fact::FellBack { app, order, to: ReleaseId(to) }),
         (app(), order_id()).prop_map(|(app, order)| Fact::Finished { app, order }),

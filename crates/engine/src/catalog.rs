@@ -262,6 +262,7 @@ impl Catalog {
             }
             Fact::Rooted { root } => self.learn_root(root),
             Fact::WaveOpened { .. }
+            | Fact::Awaited { .. }
             | Fact::Halted { .. }
             | Fact::FellBack { .. }
             | Fact::Directed { .. }

@@ -4,10 +4,12 @@
 //! payloads are [`BufferId`]s that only the driver can resolve, and addresses are told, compared and passed on, never used.
 
 use content::fact::{Entry, JournalName, Position};
+use content::order::Restraint;
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
     Rate, ReleaseId, Role, Scope, Selector, Signed, TokenId, UnixTime,
 };
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -94,6 +96,10 @@ pub struct Recovered {
     pub held: Vec<Held>,
     /// The journals' facts in order (origins only).
     pub facts: Vec<(JournalName, Position, Fact)>,
+    /// When facts about rollouts were written, by the wall clock of the process that did, as far as anyone noted it (origins only).
+    pub written: BTreeMap<(JournalName, Position), UnixTime>,
+    /// What that clock shows now (origins only).
+    pub clock: UnixTime,
     /// The peers that are not to be dealt with, as the last [`Job::Shun`] named them.
     pub shunned: Vec<NodeId>,
 }
@@ -1155,6 +1161,12 @@ pub struct RolloutStatus {
     pub budget: u32,
     /// Its waves, in order; empty while the release spreads, as nobody has a place in them before.
     pub waves: Vec<WaveStatus>,
+    /// What holds its waves back, as its order says.
+    pub restraint: Restraint,
+    /// The wave, from 0, that is confirmed and waits for an operator's word, and for how long it has waited.
+    pub awaits: Option<(u8, Duration)>,
+    /// How much time its open wave has left, if it has a deadline; it stands still while it is paused.
+    pub left: Option<Duration>,
 }
 
 /// How a wave does.

@@ -920,6 +920,7 @@ mod tests {
             unreachable: content::order::Unreachable::Skip,
             waves: vec![Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             created: UnixTime(3),
             message: String::new(),
         };
@@ -993,6 +994,7 @@ mod tests {
             unreachable: content::order::Unreachable::Skip,
             waves: vec![Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             created: UnixTime(3),
             message: String::new(),
         };

@@ -216,7 +216,7 @@ impl Engine {
         }
         match self.config.role {
             Role::Agent => self.recover_agent(now, &recovered),
-            Role::Origin => self.recover_origin(now, recovered.facts),
+            Role::Origin => self.recover_origin(now, recovered),
             Role::Operator => {}
         }
         self.settle(now);

@@ -271,6 +271,7 @@ mod tests {
             unreachable: content::order::Unreachable::Skip,
             waves: vec![Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             created: UnixTime(0),
             message: message.to_owned(),
         };

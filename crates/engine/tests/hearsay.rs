@@ -41,13 +41,7 @@ impl Bare {
             given_order: true,
             limit: None,
         };
-        let recovered = Recovered {
-            root: Some(root()),
-            apps: Vec::new(),
-            held: Vec::new(),
-            facts: Vec::new(),
-            shunned: Vec::new(),
-        };
+        let recovered = Recovered { root: Some(root()), ..Recovered::default() };
         Self { engine: Engine::new(node(9999), config, recovered, 7, Time(0)), now: 0 }
     }
 

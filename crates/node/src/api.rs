@@ -162,6 +162,42 @@ pub struct RolloutStatus {
     /// Its waves, in order; empty while the release spreads.
     #[serde(default)]
     pub waves: Vec<WaveStatus>,
+    /// What holds its waves back besides the confirmations of its nodes.
+    #[serde(default)]
+    pub restraint: Restraint,
+}
+
+/// What holds the waves of a rollout back.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Restraint {
+    /// Waves, from 0, after which the next one opens only when an operator says so.
+    pub gates: Vec<u8>,
+    /// The gate that waits for a word now.
+    pub awaits: Option<Awaits>,
+    /// The time that a wave may take.
+    pub deadline: Option<Deadline>,
+    /// How many nodes may be switching at once: `50`, `10%`, `rack=1`.
+    pub at_once: Vec<String>,
+}
+
+/// A gate that waits for a word.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Awaits {
+    /// The wave that is confirmed, from 0.
+    pub wave: u8,
+    /// For how long it has waited.
+    pub since_us: u64,
+    /// The command that says the word.
+    pub say: String,
+}
+
+/// The time that a wave may take until it is confirmed and, if it has a gate, has its word; then everyone falls back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deadline {
+    /// How long it is.
+    pub of_us: u64,
+    /// What the open wave has left of it; it stands still while the rollout is paused.
+    pub left_us: Option<u64>,
 }
 
 /// How a wave does.
@@ -628,6 +664,7 @@ impl From<door::RolloutState> for RolloutState {
 impl From<door::RolloutStatus> for RolloutStatus {
     fn from(status: door::RolloutStatus) -> Self {
         let proven = status.proven;
+        let restraint = Restraint::of(&status.app, &status.restraint, status.awaits, status.left);
         let release = |(release, version, created): (content::ReleaseId, String, content::UnixTime)| ReleaseStatus {
             release: release.to_string(),
             version,
@@ -654,6 +691,26 @@ impl From<door::RolloutStatus> for RolloutStatus {
             fallback: status.fallback.map(|release| release.to_string()),
             budget: status.budget,
             waves: status.waves.into_iter().map(Into::into).collect(),
+            restraint,
+        }
+    }
+}
+
+impl Restraint {
+    fn of(
+        app: &content::AppName,
+        order: &content::order::Restraint,
+        awaits: Option<(u8, Duration)>,
+        left: Option<Duration>,
+    ) -> Self {
+        let say = format!("tiding promote {app}");
+        let awaits = awaits.map(|(wave, since)| Awaits { wave, since_us: micros(since), say });
+        let deadline = |of: Duration| Deadline { of_us: micros(of), left_us: left.map(micros) };
+        Self {
+            gates: order.gates.clone(),
+            awaits,
+            deadline: order.deadline().map(deadline),
+            at_once: order.at_once.iter().map(ToString::to_string).collect(),
         }
     }
 }

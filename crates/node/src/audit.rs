@@ -277,6 +277,14 @@ impl Names {
                 let what = format!("wave {} of {} opens", u32::from(*wave) + 1, self.order(*order));
                 Words::new("wave-opened", what).about(app)
             }
+            Fact::Awaited { app, order, wave } => {
+                let what = format!(
+                    "wave {} of {} is confirmed; its gate waits for `tiding promote`",
+                    u32::from(*wave) + 1,
+                    self.order(*order)
+                );
+                Words::new("awaited", what).about(app)
+            }
             Fact::Halted { app, order, why } => {
                 let what = format!("{} halts", self.order(*order));
                 Words { why: Some(why.clone()), ..Words::new("halted", what).about(app) }
@@ -356,7 +364,9 @@ impl Names {
             all if all.is_empty() => String::new(),
             some => format!(" on {some}"),
         };
-        let what = format!("{} ordered{on} (epoch {})", self.version(order.release), order.epoch);
+        let is_all_at_once = order.budget == u32::MAX && order.waves == [content::order::Wave::PerMille(1000)];
+        let how = if is_all_at_once { ", all at once, however many fail" } else { "" };
+        let what = format!("{} ordered{on}{how} (epoch {})", self.version(order.release), order.epoch);
         Words { what, app: Some(order.app), why: Some(order.message), ..plain }
     }
 
@@ -534,6 +544,7 @@ impl Check {
     fn of_datacenter(&mut self, journal: &JournalName, entry: &Entry) {
         let wrong = match &entry.fact {
             Fact::WaveOpened { app, order, wave } => self.opened(app, *order, *wave),
+            Fact::Awaited { app, order, wave } => self.awaited(app, *order, *wave),
             Fact::Halted { app, order, .. } => {
                 self.halted.insert(*order);
                 self.named(app, *order)
@@ -570,6 +581,12 @@ impl Check {
             true => None,
             false => Some(format!("wave {} opens, and wave {} comes next of {waves}", wave + 1, next + 1)),
         })
+    }
+
+    fn awaited(&self, app: &AppName, order: OrderId, wave: u8) -> Option<String> {
+        let has_gate = self.orders.get(&order).is_some_and(|order| order.restraint.has_gate(wave));
+        let wrong = || format!("wave {} is said to wait at a gate, and is not the open one or has none", wave + 1);
+        self.named(app, order).or_else(|| (!has_gate || self.open.get(&order) != Some(&wave)).then(wrong))
     }
 
     fn fell_back(&self, app: &AppName, order: OrderId, to: ReleaseId) -> Option<String> {
@@ -670,6 +687,7 @@ mod tests {
             unreachable: Unreachable::Skip,
             waves: vec![Wave::Count(1), Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             created: UnixTime(3),
             message: "because".to_owned(),
         };

@@ -227,6 +227,7 @@ async fn start_with(
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
     let (store, recovered) = open_store(&options, &home).await?;
+    let recovered = Recovered { clock: wall_clock(), ..recovered };
     let config = engine_config(&home, address, options.limit)?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);

@@ -4,7 +4,7 @@
 //! the disk, and says who is on the other end of a connection.
 //!
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
-//! * [`client`] asks an origin, [`publish`] brings it something new, [`people`] makes and removes operators; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
+//! * [`client`] asks an origin, [`publish`] brings it something new, [`gate`] says by a command whether its next wave opens, [`people`] makes and removes operators; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
 //!   what it takes to be that origin again.
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
@@ -20,6 +20,7 @@ pub mod disk;
 mod driver;
 pub mod escape;
 pub mod founding;
+pub mod gate;
 mod gulp;
 pub mod hands;
 mod home;

@@ -17,7 +17,7 @@ mod feed;
 mod marks;
 mod past;
 #[cfg(test)]
-mod pretend;
+pub(crate) mod pretend;
 mod session;
 
 use crate::audit::Told;

@@ -421,6 +421,7 @@ mod tests {
             unreachable: Default::default(),
             waves: vec![content::order::Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             created: UnixTime(3),
             message: String::new(),
         };

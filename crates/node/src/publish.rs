@@ -17,11 +17,11 @@ use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
 use content::kept::KeptPath;
-use content::order::{Unreachable, Wave};
+use content::order::{Restraint, Unreachable, Wave};
 use content::release::Instructions;
 use content::{
-    AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo, Rate,
-    Release, ReleaseId, Role, Selector, Signed, SigningKey, UnixTime,
+    Act, AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo,
+    Rate, Release, ReleaseId, Role, Selector, Signed, SigningKey, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -55,6 +55,10 @@ pub struct DeployOptions {
     pub health_window: Duration,
     /// How many nodes may fail before the rollout halts.
     pub budget: u32,
+    /// What else holds its waves back, and for how long at most.
+    pub restraint: Restraint,
+    /// Whether whoever deploys will say something about the rollout later, and must be allowed to.
+    pub steers: Steers,
     /// How many laid-out releases a node keeps besides the live one.
     pub keep: u8,
     /// The waves; the last is everyone.
@@ -81,6 +85,16 @@ pub struct DeployOptions {
     pub templates: Vec<Vec<u8>>,
 }
 
+/// Whether whoever deploys will steer the rollout as well.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Steers {
+    /// It only deploys.
+    #[default]
+    No,
+    /// It promotes and aborts, by a command that it has given.
+    ByCommand,
+}
+
 impl DeployOptions {
     /// The usual: one wave, a short health window, two releases kept.
     pub fn new(app: &str, path: &Path) -> Self {
@@ -91,6 +105,8 @@ impl DeployOptions {
             message: String::new(),
             health_window: Duration::from_secs(1),
             budget: 0,
+            restraint: Restraint::default(),
+            steers: Steers::No,
             keep: 2,
             waves: vec![Wave::PerMille(1000)],
             hooks: Hooks::default(),
@@ -111,7 +127,8 @@ impl DeployOptions {
     /// Refuses what no release and no order may say, before anything is read.
     pub fn check(&self) -> Result<(), Malformed> {
         self.instructions().check()?;
-        content::order::check_waves(&self.waves)
+        content::order::check_waves(&self.waves)?;
+        self.restraint.check(self.waves.len())
     }
 
     fn instructions(&self) -> Instructions {
@@ -218,6 +235,14 @@ pub enum DeployError {
         /// How many the release of the newest order has.
         before: u64,
     },
+    /// A command was given as a gate, and this key may not say what it comes to.
+    #[error("a command as a gate says `promote` and `abort`, which takes the power steer, and {who} may do: {powers}")]
+    Powerless {
+        /// Who.
+        who: String,
+        /// What that operator may do, in words.
+        powers: String,
+    },
     /// Another deploy from this operator's home is under way.
     #[error("another deploy with these keys is under way: {0}; wait for it, or stop it")]
     Busy(String),
@@ -229,6 +254,17 @@ pub enum DeployError {
         /// Why.
         source: std::io::Error,
     },
+}
+
+impl DeployError {
+    /// Whether the same may go well in a while: no origin answered, or it could not write.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Client(ClientError::Refused(refusal)) => matches!(refusal, Refusal::Failed { .. }),
+            Self::Client(ClientError::Unreachable(_)) => true,
+            _ => false,
+        }
+    }
 }
 
 /// How long ago it may have been asked where everything stands.
@@ -249,6 +285,7 @@ pub async fn deploy(
     let (keys, client) = (OperatorKeys::read(operator_home)?, Client::open(operator_home)?);
     let _alone = lock(operator_home, &app, &keys.fleet.operator)?;
     let began = Instant::now();
+    may_steer((operator_home, &client, &keys), &app, options).await?;
     let (status, selection, found, tree) = look(&client, source, &app, options, &mut progress).await?;
     let (entries, bytes, notes, left_out) = (found.entries, found.size, found.notes.clone(), found.left_out.clone());
     progress(Progress::Selected(selection));
@@ -305,6 +342,7 @@ pub async fn rehearse(
 ) -> Result<Rehearsal, DeployError> {
     let app = checked(options)?;
     let client = Client::open(operator_home)?;
+    may_steer((operator_home, &client, &OperatorKeys::read(operator_home)?), &app, options).await?;
     let (status, selection, found, mut tree) = look(&client, source, &app, options, &mut progress).await?;
     let standing = standing_of(&status, &app)?;
     // Signed as it would be, so that what no order may say is found now, and dropped.
@@ -430,6 +468,26 @@ async fn look(
     Ok((status, selection, found, tree))
 }
 
+/// Refuses a command as a gate of whose outcome this key could not say anything.
+async fn may_steer(
+    (home, client, keys): (&Path, &Client, &OperatorKeys),
+    app: &AppName,
+    options: &DeployOptions,
+) -> Result<(), DeployError> {
+    if options.steers == Steers::No {
+        return Ok(());
+    }
+    let journals = client.journals().await?;
+    let roots = journals.roots(keys.id).map_err(|bad| ClientError::Protocol(bad.to_string()))?;
+    let key = signing_key(home)?.public();
+    let newest = roots.last().map(|root| root.operators.as_slice()).unwrap_or_default();
+    let Some(me) = newest.iter().find(|operator| operator.key == key) else { return Ok(()) };
+    match me.powers.cover(Act::Steer, app, Some(&options.selector)) {
+        true => Ok(()),
+        false => Err(DeployError::Powerless { who: me.name.clone(), powers: me.powers.to_string() }),
+    }
+}
+
 /// Refuses files into which no node can put values, or not all that are selected; all of them named.
 async fn check_templates(
     found: &Found,
@@ -533,6 +591,8 @@ async fn order_back(
         waves: vec![Wave::PerMille(1000)],
         // Whoever goes back wants everyone back who can go: one node that cannot must not keep the others.
         budget: u32::MAX,
+        // All at once: whoever goes back wants it now.
+        restraint: Restraint::default(),
         created: wall_clock(),
         message: message.to_owned(),
     };
@@ -765,6 +825,7 @@ impl Papers {
             },
             waves: options.waves.clone(),
             budget: options.budget,
+            restraint: options.restraint.clone(),
             created,
             message: options.message.clone(),
         };
@@ -902,6 +963,7 @@ mod tests {
             fallback: None,
             budget: 0,
             waves: Vec::new(),
+            restraint: crate::api::Restraint::default(),
         }
     }
 

@@ -98,7 +98,6 @@ impl Runner {
 
     /// Runs a line, and waits for its end.
     async fn run(&self, hook: &Hook, id: ReleaseId, release: &Release, env: &[(&str, String)]) -> Result<(), String> {
-        let shown = shorten(&hook.line);
         let mut command = shell(hook)?;
         let target = self.place(&release.instructions.path);
         let laid_out = self.place(&store::laid_out_at(&release.instructions.path, id));
@@ -111,14 +110,7 @@ impl Runner {
         }
         command.envs(env.iter().map(|(key, value)| (key, value)));
         command.current_dir(if laid_out.is_dir() { &laid_out } else { Path::new("/") });
-        let ended = ended(command, Duration::from_millis(hook.timeout_ms.into())).await;
-        let (status, said) = ended.map_err(|why| format!("`{shown}` {why}"))?;
-        if status.success() {
-            return Ok(());
-        }
-        let said = said.trim();
-        let said = if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {}", one_line(said)) };
-        Err(format!("`{shown}` ended with {}; {said}", how(status)))
+        carry_out(command, &hook.line, Duration::from_millis(hook.timeout_ms.into())).await
     }
 
     fn place(&self, path: &[u8]) -> PathBuf {
@@ -167,6 +159,18 @@ impl Drop for Group {
             kill_process_group(group, Signal::KILL).ok();
         }
     }
+}
+
+/// Runs a command, shown as its line, to its end or to the end of its time; why it did not end well, otherwise.
+pub(crate) async fn carry_out(command: Command, line: &str, limit: Duration) -> Result<(), String> {
+    let shown = shorten(line);
+    let (status, said) = ended(command, limit).await.map_err(|why| format!("`{shown}` {why}"))?;
+    if status.success() {
+        return Ok(());
+    }
+    let said = said.trim();
+    let said = if said.is_empty() { "it said nothing".to_owned() } else { format!("it said: {}", one_line(said)) };
+    Err(format!("`{shown}` ended with {}; {said}", how(status)))
 }
 
 /// Runs a command to its end, or to the end of its time; gives the end of what it said.
@@ -265,7 +269,8 @@ fn variable(key: &str) -> String {
     key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect()
 }
 
-fn shorten(line: &str) -> String {
+/// A line for people, not too long.
+pub(crate) fn shorten(line: &str) -> String {
     match line.char_indices().nth(60) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line.to_owned(),

@@ -205,6 +205,7 @@ mod tests {
             fallback: None,
             budget: 0,
             waves: Vec::new(),
+            restraint: crate::api::Restraint::default(),
         };
         FleetStatus {
             nodes: web.chain(db).chain([origin]).collect(),

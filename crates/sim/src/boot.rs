@@ -10,7 +10,7 @@ use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, World, nanos};
 use content::fact::{JournalName, Noted, Position};
-use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role};
+use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role, UnixTime};
 use engine::Engine;
 use engine::door::{Config, DownReason, Held, Input, Recovered, Time};
 use std::io;
@@ -219,6 +219,9 @@ impl World {
             self.wanted.noted(&self.truth, fact);
             let wrong = self.orders.noted(&self.truth, fact);
             self.judge(Promise::Orders, wrong);
+            if let Fact::Awaited { order, wave, .. } = fact {
+                self.gate_waits(*order, *wave);
+            }
         }
     }
 
@@ -240,6 +243,7 @@ impl World {
             given_order: true,
             limit: None,
         };
+        let recovered = Recovered { clock: UnixTime(self.now / 1_000_000_000), ..recovered };
         self.net.limit_up(nr, None);
         Engine::new(host.id, config, recovered, self.dice.next_u64(), Time(self.now))
     }

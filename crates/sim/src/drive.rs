@@ -473,8 +473,13 @@ impl World {
             let wrong = self.rollouts.noted(&self.truth, fact);
             self.judge(Promise::Rollouts, wrong);
             self.wanted.noted(&self.truth, fact);
-            if let Fact::Halted { .. } = fact {
-                self.strikes.add(Strike::FellBack);
+            match fact {
+                Fact::Halted { why, .. } => {
+                    self.strikes.add(Strike::FellBack);
+                    self.strikes.add_times(Strike::WaveLate, u64::from(why.contains("deadline")));
+                }
+                Fact::Awaited { order, wave, .. } => self.gate_waits(*order, *wave),
+                _ => {}
             }
         }
     }
@@ -533,6 +538,9 @@ impl World {
 
     /// What a step of a switch says of its rollout.
     fn watch_rollout(&mut self, nr: Nr, job: &Job, result: &Result<JobDone, JobError>) {
+        if result.is_err() {
+            self.rollouts.failed(nr);
+        }
         let wrong = match (job, result) {
             (Job::Accept { order }, Ok(JobDone::Accepted)) => {
                 self.rollouts.follows(nr, OrderId(order.payload_digest()));
@@ -542,7 +550,9 @@ impl World {
                 if self.truth.releases.get(release).is_some_and(|known| known.illness != Illness::Well) {
                     self.strikes.add(Strike::IllRelease);
                 }
-                self.rollouts.switched(&self.truth, nr, *release)
+                let wrong = self.rollouts.switched(&self.truth, nr, *release);
+                self.strikes.add_times(Strike::GroupFull, self.rollouts.take_full());
+                wrong
             }
             (Job::Confirm { release, .. }, Ok(JobDone::Confirmed)) => {
                 self.rollouts.confirmed(&self.truth, nr, *release)

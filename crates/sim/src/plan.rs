@@ -3,8 +3,9 @@
 use crate::dice::Dice;
 use crate::host::Evil;
 use crate::net::{Link, Nr};
+use crate::truth::label;
 use content::care::{Health, Hook, Hooks, Probe};
-use content::order::Wave;
+use content::order::{AtOnce, Restraint, Wave};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -162,6 +163,8 @@ pub(crate) enum Illness {
 pub(crate) struct Caution {
     pub(crate) waves: Vec<Wave>,
     pub(crate) budget: u32,
+    /// What else holds waves back.
+    pub(crate) restraint: Restraint,
     pub(crate) every_ms: u32,
     pub(crate) window_ms: u32,
     /// By the order in which they are published, over and over.
@@ -173,10 +176,12 @@ impl Caution {
         use Illness::{Breaks, Flaps, Sick, SomeSick, Well};
         let half = Wave::PerMille(500);
         let waves = if dice.chance(1, 2) { vec![Wave::Count(1), half] } else { vec![Wave::Count(1)] };
+        let waves: Vec<Wave> = waves.into_iter().chain([Wave::PerMille(1000)]).collect();
         let illnesses = (0..4).map(|_| *dice.pick(&[Well, Well, Well, Sick, Breaks, Flaps, SomeSick])).collect();
         Self {
-            waves: waves.into_iter().chain([Wave::PerMille(1000)]).collect(),
             budget: dice.below(3) as u32,
+            restraint: draw_restraint(dice, waves.len() as u8),
+            waves,
             every_ms: dice.within(10..60) as u32,
             window_ms: dice.within(60..400) as u32,
             illnesses,
@@ -195,6 +200,19 @@ impl Caution {
             Health { probes: vec![Probe::Unit("app.service".to_owned())], every_ms: self.every_ms, need: 2, of: 3 };
         (Hooks { after: Some(hook), ..Hooks::default() }, health)
     }
+}
+
+/// Gates, deadlines and limits of how many at once; none of it in two worlds of five.
+fn draw_restraint(dice: &mut Dice, waves: u8) -> Restraint {
+    if dice.chance(2, 5) {
+        return Restraint::default();
+    }
+    let gates = (0..waves - 1).filter(|_| dice.chance(1, 2)).collect();
+    let deadline_s = dice.chance(1, 2).then(|| dice.within(4..40) as u32);
+    let by = dice.chance(2, 3).then(|| label("rack"));
+    let most = Wave::Count(dice.within(1..3) as u32);
+    let at_once = if dice.chance(1, 2) { vec![AtOnce { by, most }] } else { Vec::new() };
+    Restraint { gates, deadline_s, at_once }
 }
 
 /// Everything that is drawn before a world begins.
@@ -270,6 +288,10 @@ impl Blueprint {
         let unsteady = |(_, fault): &(Duration, Fault)| matches!(fault, Fault::Wipe(_) | Fault::Replay(_));
         let is_steady = drawn.evil.is_empty() && !drawn.faults.iter().any(unsteady);
         drawn.caution = (is_steady && dice.chance(1, 2)).then(|| Caution::draw(dice));
+        // Who repeats what an origin said before its restart can say that a node may switch, too.
+        if let Some(caution) = drawn.caution.as_mut().filter(|_| drawn.duplicates) {
+            caution.restraint.at_once.clear();
+        }
         drawn
     }
 

@@ -78,11 +78,17 @@ pub enum Strike {
     IllRelease,
     /// A node gave a release up by itself.
     GaveUp,
+    /// A gate waited for an operator's word.
+    GateWaited,
+    /// A wave, or a gate, was late, and its rollout halted.
+    WaveLate,
+    /// A node switched while as many of its group were switching as the order allows with it.
+    GroupFull,
 }
 
 impl Strike {
     /// Every kind.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 39] = [
         Self::AgentCrash,
         Self::OriginCrash,
         Self::OriginCrashMidDeploy,
@@ -119,6 +125,9 @@ impl Strike {
         Self::FellBack,
         Self::IllRelease,
         Self::GaveUp,
+        Self::GateWaited,
+        Self::WaveLate,
+        Self::GroupFull,
     ];
 }
 
@@ -181,7 +190,7 @@ mod tests {
     #[test]
     fn every_kind_is_listed_once_and_what_never_struck_is_said_too() {
         assert!(Strike::ALL.into_iter().enumerate().all(|(nth, strike)| strike as usize == nth));
-        assert_eq!(Strike::GaveUp as usize + 1, Strike::ALL.len(), "the last one is the last one");
+        assert_eq!(Strike::GroupFull as usize + 1, Strike::ALL.len(), "the last one is the last one");
         let mut strikes = Strikes::default();
         strikes.add(Strike::BitRot);
         assert_eq!(strikes.missing().len() + 1, Strike::ALL.len());

@@ -2,13 +2,14 @@
 
 use crate::plan::Illness;
 use crate::tree::Tree;
+use content::directive::Verb;
 use content::fact::JournalName;
-use content::order::Wave;
+use content::order::{Restraint, Wave};
 use content::release::Instructions;
 use content::root::Operator;
 use content::{
-    AppName, ContentId, ContentSpec, Digest, Fact, FleetId, Label, NodeId, Order, OrderId, PayloadKind, PieceNo,
-    Release, ReleaseId, Role, Root, Selector, Signed, SigningKey, TokenId, UnixTime,
+    AppName, ContentId, ContentSpec, Digest, Directive, Fact, FleetId, Label, NodeId, Order, OrderId, PayloadKind,
+    PieceNo, Release, ReleaseId, Role, Root, Selector, Signed, SigningKey, TokenId, UnixTime,
 };
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -75,6 +76,8 @@ pub(crate) struct Wish {
     pub(crate) waves: Vec<Wave>,
     /// How many nodes may fail.
     pub(crate) budget: u32,
+    /// What else holds its waves back.
+    pub(crate) restraint: Restraint,
     /// Why.
     pub(crate) message: String,
 }
@@ -151,6 +154,13 @@ impl Truth {
         signed
     }
 
+    /// The operator says that the wave after this one may open.
+    pub(crate) fn promote(&self, order: OrderId, wave: u8, created: UnixTime) -> Signed {
+        let (fleet, app, message) = (self.fleet, self.app.clone(), String::new());
+        let directive = Directive { fleet, app, order, verb: Verb::Promote, wave: Some(wave), created, message };
+        self.key.sign(PayloadKind::Directive, directive.encode())
+    }
+
     /// The operator's orders with a lower epoch than this, as they were signed.
     pub(crate) fn orders_below(&self, epoch: u64) -> Vec<Signed> {
         let old = self.orders.values().filter(|order| order.epoch < epoch);
@@ -185,6 +195,7 @@ impl Truth {
             unreachable: content::order::Unreachable::Skip,
             waves: wish.waves.clone(),
             budget: wish.budget,
+            restraint: wish.restraint.clone(),
             created: UnixTime(1_700_000_000),
             message: wish.message.clone(),
         }

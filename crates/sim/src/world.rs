@@ -24,7 +24,7 @@ use crate::plan::{Blueprint, Fault, ORIGIN, Plan};
 use crate::strikes::{Strike, Strikes};
 use crate::truth::{TARGET, THEIRS, Truth};
 use content::fact::Position;
-use content::{ContentId, Digest, Hasher, NodeId, PieceNo};
+use content::{ContentId, Digest, Hasher, NodeId, OrderId, PieceNo};
 use engine::door::{AppendError, Input, JobDone, JobError, JobId};
 use faults::Armed;
 use script::Script;
@@ -137,6 +137,8 @@ pub(crate) enum Happening {
     Joined(Nr),
     Step(usize),
     Ask(usize, u64),
+    /// An operator says that the wave after this one may open.
+    Promote(OrderId, u8),
     Fault(usize),
     Heal(Vec<(Nr, Nr)>),
     Undo(Fault),
@@ -375,6 +377,7 @@ impl World {
             Happening::Joined(nr) => self.joined(nr),
             Happening::Step(nth) => self.step(nth),
             Happening::Ask(deployment, turn) => self.ask_in_turn(deployment, turn),
+            Happening::Promote(order, wave) => self.promote(order, wave),
             Happening::Fault(nth) => self.strike(nth),
             Happening::Heal(cuts) => self.heal(&cuts),
             Happening::Undo(fault) => self.undo(&fault),

@@ -4,8 +4,8 @@ use crate::Store;
 use crate::disk::Disk;
 use crate::record::Change;
 use crate::record::Records;
-use content::Fact;
 use content::fact::{Chain, Entry, JournalName, Noted, Position, Stamp};
+use content::{Fact, UnixTime};
 use engine::door::{AppendError, JobDone, JobError};
 use std::collections::BTreeMap;
 
@@ -98,6 +98,24 @@ pub(crate) fn chains(records: &Records) -> BTreeMap<JournalName, Chain> {
         chains.insert(journal.clone(), chain);
     }
     chains
+}
+
+/// When the facts about rollouts were written, where that is noted.
+pub(crate) fn written(records: &Records) -> BTreeMap<(JournalName, Position), UnixTime> {
+    let is_of_rollout = |fact: &Fact| {
+        matches!(
+            fact,
+            Fact::WaveOpened { .. }
+                | Fact::Awaited { .. }
+                | Fact::Halted { .. }
+                | Fact::FellBack { .. }
+                | Fact::Directed { .. }
+                | Fact::Finished { .. }
+        )
+    };
+    let of_rollouts = records.facts.iter().filter(|(_, _, fact)| is_of_rollout(fact));
+    let places = of_rollouts.map(|(journal, at, _)| (journal.clone(), *at));
+    places.filter_map(|place| Some((place.clone(), records.stamps.get(&place)?.noted.written))).collect()
 }
 
 /// What people are told of a job that failed for want of a disk.

@@ -12,7 +12,7 @@ use crate::state::{Found, State};
 use crate::target::{Standing, Target, Way};
 use crate::{OpenError, Options, Store, journal, keep, tree, words};
 use content::blob::Shape;
-use content::{AppName, Bitmap, BlobRef, ContentId, ContentSpec, PieceNo, Release, ReleaseId};
+use content::{AppName, Bitmap, BlobRef, ContentId, ContentSpec, PieceNo, Release, ReleaseId, UnixTime};
 use engine::door::Recovered;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -45,11 +45,14 @@ impl<D: Disk> Store<D> {
         let (state, records) = open_state(&shelves, &mut notes).map_err(failed("opening the state file"))?;
         let lost = notes.first().cloned();
         let chains = journal::chains(&records);
+        let written = journal::written(&records);
         let Records { root, contents, apps, releases, positions, facts, shunned, stamps: _ } = records;
         let mut store = Self { shelves, state, targets, uid, apps, releases, positions, chains, notes, lost };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
-        let recovered = Recovered { root, apps: store.app_records(), held: store.held_contents(), facts, shunned };
+        let (apps, held) = (store.app_records(), store.held_contents());
+        // What time it is knows whoever has a clock.
+        let recovered = Recovered { root, apps, held, facts, written, shunned, clock: UnixTime(0) };
         Ok((store, recovered))
     }
 

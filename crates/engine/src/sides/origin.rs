@@ -5,7 +5,7 @@ use super::pace::Paces;
 use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
     Ahead, Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
-    NodeStatus, Output, Phase, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+    NodeStatus, Output, Phase, Recovered, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
 };
 use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout, Step};
@@ -138,6 +138,7 @@ impl OriginSide {
                 }
             }
             Fact::WaveOpened { app, .. }
+            | Fact::Awaited { app, .. }
             | Fact::Halted { app, .. }
             | Fact::FellBack { app, .. }
             | Fact::Directed { app, .. }
@@ -153,6 +154,33 @@ impl OriginSide {
             }
             Fact::Revoked { node } => drop(self.nodes.remove(node)),
             _ => {}
+        }
+    }
+
+    /// The rollout that a fact is about.
+    fn rollout_of(&mut self, fact: &Fact) -> Option<&mut Rollout> {
+        let (Fact::WaveOpened { app, .. }
+        | Fact::Awaited { app, .. }
+        | Fact::Halted { app, .. }
+        | Fact::FellBack { app, .. }
+        | Fact::Directed { app, .. }
+        | Fact::Finished { app, .. }) = fact
+        else {
+            return None;
+        };
+        self.rollouts.get_mut(app)
+    }
+
+    /// Takes up the rollouts where the process before this one left them. A node that this one told to switch has begun at once, or when
+    /// its command before the switch has ended; and who says nothing of it until then is away.
+    fn revive_rollouts(&mut self, clock: UnixTime, now: Time) {
+        for newest in self.catalog.orders() {
+            let published = self.catalog.release(newest.order.release);
+            let before = published.and_then(|published| published.release.instructions.hooks.before.as_ref());
+            let settling = AWAY + Duration::from_millis(before.map_or(0, |hook| hook.timeout_ms.into()));
+            if let Some(rollout) = self.rollouts.get_mut(&newest.order.app) {
+                rollout.revive(clock, now, settling);
+            }
         }
     }
 
@@ -264,11 +292,16 @@ impl Engine {
         if let Side::Origin(origin) = &mut self.side { Some(origin) } else { None }
     }
 
-    pub(crate) fn recover_origin(&mut self, now: Time, facts: Vec<(JournalName, Position, Fact)>) {
+    pub(crate) fn recover_origin(&mut self, now: Time, recovered: Recovered) {
+        let Recovered { facts, written, clock, .. } = recovered;
         for (journal, at, fact) in facts {
             let Side::Origin(origin) = &mut self.side else { return };
             let after = Position { index: at.index + 1, ..at };
             origin.catalog.replay(&journal, after, &fact);
+            let then = written.get(&(journal, at));
+            if let Some((then, rollout)) = then.zip(origin.rollout_of(&fact)) {
+                rollout.recall(*then);
+            }
             origin.learn(&fact);
             match &fact {
                 Fact::Ordered { order } => Trust::remembered(order).iter().for_each(|order| self.trust.raise(order)),
@@ -278,6 +311,7 @@ impl Engine {
         }
         let Some(origin) = self.origin() else { return };
         origin.nodes.values_mut().for_each(|known| known.since = now);
+        origin.revive_rollouts(clock, now);
         let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
         let kept = origin.kept();
         apps.into_iter().for_each(|app| self.conduct_soon(now, app));
@@ -669,9 +703,12 @@ impl Engine {
         }
     }
 
-    fn learn_facts(&mut self, _now: Time, facts: &[Fact]) {
+    fn learn_facts(&mut self, now: Time, facts: &[Fact]) {
         for fact in facts {
             let Some(origin) = self.origin() else { return };
+            if let Some(rollout) = origin.rollout_of(fact) {
+                rollout.tick(now);
+            }
             origin.learn(fact);
         }
         if facts.is_empty() {
@@ -737,29 +774,31 @@ impl Engine {
     fn enlist(&mut self, now: Time, app: &AppName) {
         let Some(origin) = self.origin() else { return };
         let Some(newest) = origin.catalog.newest(app) else { return };
-        let nodes = origin.selected(now, &newest.order.selector);
+        let selected = origin.selected(now, &newest.order.selector);
         if let Some(rollout) = origin.rollouts.get_mut(app) {
-            rollout.enlist(&nodes);
+            rollout.enlist(&selected);
         }
+    }
+
+    /// Lets time go by for a rollout, and nodes switch for whom there is room.
+    fn let_switch(&mut self, now: Time, app: &AppName) {
+        let Some(OriginSide { rollouts, nodes, .. }) = self.origin() else { return };
+        let Some(rollout) = rollouts.get_mut(app) else { return };
+        rollout.tick(now);
+        rollout.admit(now, |node, key| nodes.get(&node)?.labels.get(key));
     }
 
     /// Looks at a rollout: proposes its next step, and tells every node what it may do.
     pub(crate) fn conduct(&mut self, now: Time, app: &AppName) {
         self.enlist(now, app);
-        let Some(origin) = self.origin() else { return };
-        let Some(rollout) = origin.rollouts.get(app) else { return };
-        let step = rollout.judge().map(|step| match step {
-            Step::Abort(signed, why) => {
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                let why = format!("aborted by {}{why}", self.trust.signer(&signed));
-                Step::Halt(cut(&why, Fact::MAX_WHY).to_owned())
-            }
-            step => step,
-        });
+        self.let_switch(now, app);
+        let step = self.next_step(app);
         let Side::Origin(origin) = &mut self.side else { return };
         let Some(rollout) = origin.rollouts.get(app) else { return };
         let fact = step.and_then(|step| rollout.fact(app.clone(), step));
-        let is_over = matches!(rollout.state(), RolloutState::Finished);
+        let again =
+            rollout.left(now).filter(|left| !left.is_zero()).map_or(CONDUCT_AGAIN, |left| left.min(CONDUCT_AGAIN));
+        let is_over = matches!(rollout.state(), RolloutState::Finished) && !rollout.is_unsure(now);
         let agents = origin.agents_up();
         if let Some(fact) = fact
             && !origin.catalog.is_proposed(&fact)
@@ -771,8 +810,26 @@ impl Engine {
             self.alarms.sooner(Alarm::Conduct(app.clone()), now.after(CONDUCT_LATER));
         }
         if !is_over {
-            self.alarms.ensure(Alarm::Conduct(app.clone()), now.after(CONDUCT_AGAIN));
+            self.alarms.ensure(Alarm::Conduct(app.clone()), now.after(again));
         }
+    }
+
+    /// What a rollout does next, in words that people understand.
+    fn next_step(&self, app: &AppName) -> Option<Step> {
+        let Side::Origin(origin) = &self.side else { return None };
+        let rollout = origin.rollouts.get(app)?;
+        let halt = |why: &str| Step::Halt(cut(why, Fact::MAX_WHY).to_owned());
+        Some(match rollout.judge()? {
+            Step::Abort(signed, why) => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                halt(&format!("aborted by {}{why}", self.trust.signer(&signed)))
+            }
+            Step::Late(wave) => {
+                let name = |node| origin.nodes.get(&node).map_or_else(String::new, |known| known.name.clone());
+                halt(&rollout.why_late(wave, name))
+            }
+            step => step,
+        })
     }
 
     /// Tells a node of the newest order and what it may do, unless it was told just that; false when it is to hear of it later.
@@ -821,6 +878,7 @@ impl Engine {
     /// A step of a rollout stands in the journal, or could not be written.
     fn progressed(&mut self, now: Time, fact: &Fact, is_done: bool) {
         let (Fact::WaveOpened { app, .. }
+        | Fact::Awaited { app, .. }
         | Fact::Halted { app, .. }
         | Fact::FellBack { app, .. }
         | Fact::Finished { app, .. }) = fact
@@ -965,7 +1023,7 @@ impl Engine {
         let ordered = origin.catalog.orders().map(|newest| newest.order.app.clone());
         let names: BTreeSet<AppName> = ordered.chain(origin.spreads.keys().cloned()).collect();
         FleetStatus {
-            apps: names.iter().filter_map(|app| self.app_status(origin, app)).collect(),
+            apps: names.iter().filter_map(|app| self.app_status(now, origin, app)).collect(),
             nodes: origin.nodes.iter().map(|(node, known)| self.node_status(now, origin, *node, known)).collect(),
             position: Some(origin.catalog.position(&JournalName::Fleet)),
             limits: self.limit_status(),
@@ -993,7 +1051,7 @@ impl Engine {
         }
     }
 
-    fn app_status(&self, origin: &OriginSide, app: &AppName) -> Option<RolloutStatus> {
+    fn app_status(&self, now: Time, origin: &OriginSide, app: &AppName) -> Option<RolloutStatus> {
         let newest = origin.catalog.newest(app);
         let published = newest.and_then(|newest| origin.catalog.release(newest.order.release));
         let spread = origin.spreads.get(app);
@@ -1003,6 +1061,7 @@ impl Engine {
             (None, None) => return None,
         };
         let progress = release.and_then(|release| self.swarm.progress(release.content.id())).unwrap_or_default();
+        let rollout = origin.rollouts.get(app).filter(|_| spread.is_none());
         let state = match spread {
             Some(_) => RolloutState::Spreading,
             None => origin.rollouts.get(app).map_or(RolloutState::Spreading, |rollout| self.state_of(rollout)),
@@ -1025,10 +1084,10 @@ impl Engine {
             created: order.created,
             fallback: order.fallback,
             budget: order.budget,
-            waves: match spread {
-                Some(_) => Vec::new(),
-                None => origin.rollouts.get(app).map(Rollout::waves).unwrap_or_default(),
-            },
+            waves: rollout.map(Rollout::waves).unwrap_or_default(),
+            restraint: order.restraint.clone(),
+            awaits: rollout.and_then(|rollout| rollout.awaits(now)),
+            left: rollout.and_then(|rollout| rollout.left(now)),
         })
     }
 

@@ -100,6 +100,7 @@ pub(crate) fn order(epoch: u64, release: &Signed, fallback: Option<ReleaseId>) -
         unreachable: content::order::Unreachable::Skip,
         waves: vec![Wave::PerMille(1000)],
         budget: 0,
+        restraint: content::order::Restraint::default(),
         created: UnixTime(3),
         message: "because".to_owned(),
     }
@@ -140,6 +141,8 @@ pub(crate) struct Disk {
     indexed: BTreeSet<ContentId>,
     pub(crate) apps: BTreeMap<AppName, AppRecord>,
     pub(crate) facts: Vec<(JournalName, Position, Fact)>,
+    /// When each of them was written, by the clock on the wall.
+    pub(crate) written: BTreeMap<(JournalName, Position), UnixTime>,
     positions: BTreeMap<JournalName, Position>,
     pub(crate) shunned: Vec<NodeId>,
     /// The newest trust root, if it is not the first.
@@ -214,6 +217,8 @@ pub(crate) struct Fleet {
     pub(crate) repeated: u64,
     /// How many payloads greedy nodes threw away.
     pub(crate) thrown_away: u64,
+    /// By how many seconds clocks on walls are wrong.
+    pub(crate) wall: i64,
     seed: u64,
 }
 
@@ -224,6 +229,29 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 impl Fleet {
     /// An origin and so many agents, up.
     pub(crate) fn new(agents: usize, seed: u64) -> Self {
+        Self::bare(agents, seed).up()
+    }
+
+    /// An origin and so many agents that its journal knows, with these labels, up.
+    pub(crate) fn enrolled(agents: usize, seed: u64, labels: impl Fn(usize) -> Labels) -> Self {
+        let mut fleet = Self::bare(agents, seed);
+        for nr in 1..=agents {
+            let (node, name) = (fleet.nodes[nr].id, format!("node-{nr}"));
+            let fact = Fact::Enrolled { node, name, role: Role::Agent, labels: labels(nr), token: None };
+            let journal = JournalName::Datacenter(Label::new("dc1").expect("a plain label"));
+            let stands = Position { generation: 1, index: nr as u64 - 1 };
+            fleet.append(ORIGIN, journal, stands, vec![fact]).expect("nobody else writes");
+        }
+        fleet.up()
+    }
+
+    fn up(mut self) -> Self {
+        (0..self.nodes.len()).for_each(|nr| self.start(nr));
+        self.run_for(Duration::from_millis(50));
+        self
+    }
+
+    fn bare(agents: usize, seed: u64) -> Self {
         let mut fleet = Self {
             now: 0,
             nodes: Vec::new(),
@@ -240,14 +268,13 @@ impl Fleet {
             repeats: false,
             repeated: 0,
             thrown_away: 0,
+            wall: 1_700_000_000,
             seed,
         };
         fleet.add(Role::Origin);
         for _ in 0..agents {
             fleet.add(Role::Agent);
         }
-        (0..=agents).for_each(|nr| fleet.start(nr));
-        fleet.run_for(Duration::from_millis(50));
         fleet
     }
 
@@ -321,6 +348,8 @@ impl Fleet {
             apps: node.disk.apps.values().cloned().collect(),
             held: node.disk.contents.values().cloned().collect(),
             facts: node.disk.facts.clone(),
+            written: node.disk.written.clone(),
+            clock: UnixTime((self.now / 1_000_000_000).saturating_add_signed(self.wall)),
             shunned: node.disk.shunned.clone(),
         };
         let seed = self.seed ^ (nr as u64) << 32 ^ node.life;
@@ -610,6 +639,7 @@ impl Fleet {
         expect: Position,
         facts: Vec<Fact>,
     ) -> Result<Position, AppendError> {
+        let now = UnixTime((self.now / 1_000_000_000).saturating_add_signed(self.wall));
         let disk = &mut self.nodes[nr].disk;
         let stands = disk.positions.get(&journal).copied().unwrap_or(Position { generation: 1, index: 0 });
         if stands != expect {
@@ -617,6 +647,7 @@ impl Fleet {
         }
         let mut at = stands;
         for fact in facts {
+            disk.written.insert((journal.clone(), at), now);
             disk.facts.push((journal.clone(), at, fact));
             at.index += 1;
         }

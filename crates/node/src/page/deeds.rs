@@ -34,7 +34,16 @@ pub(crate) fn state(rollout: &RolloutStatus) -> String {
         RolloutState::Spreading => {
             format!("spreading; the origin has {} of {} pieces", rollout.origin_have, rollout.origin_total)
         }
-        RolloutState::Rolling { wave } => format!("{} is open", nth(*wave)),
+        RolloutState::Rolling { wave } => match &rollout.restraint.awaits {
+            Some(awaits) => format!(
+                "{} is confirmed, and waits for a word for {}: `{}`{}",
+                nth(*wave),
+                minutes(awaits.since_us),
+                escape(&awaits.say),
+                left(rollout)
+            ),
+            None => format!("{} is open{}", nth(*wave), left(rollout)),
+        },
         RolloutState::Paused { wave, by, why } => {
             let at = wave.map_or_else(|| "before its first wave".to_owned(), |wave| format!("at {}", nth(wave)));
             let why = if why.is_empty() { String::new() } else { format!(": {}", escape(why)) };
@@ -42,6 +51,21 @@ pub(crate) fn state(rollout: &RolloutStatus) -> String {
         }
         RolloutState::Halted { why } => format!("halted: {}", escape(why)),
         RolloutState::Finished => "finished".to_owned(),
+    }
+}
+
+/// How much time is left, if a wave has a deadline.
+fn left(rollout: &RolloutStatus) -> String {
+    let left = rollout.restraint.deadline.and_then(|deadline| deadline.left_us);
+    left.map_or_else(String::new, |left| format!("; it halts in {} otherwise", minutes(left)))
+}
+
+/// Whole minutes, so that what is shown does not change with every look.
+fn minutes(micros: u64) -> String {
+    match micros / 60_000_000 {
+        0 => "less than a minute".to_owned(),
+        minutes @ 1..120 => format!("{minutes} min"),
+        minutes => format!("{} h", minutes / 60),
     }
 }
 
@@ -213,6 +237,20 @@ mod tests {
         assert!(back.contains("of which 1 is not connected"), "{back}");
         let paused = RolloutState::Paused { wave: Some(1), by: "bob".into(), why: String::new() };
         assert!(says(paused, "resume").contains("goes on at wave 2 of 3: the 3 nodes of the waves up to this one"));
+    }
+
+    #[test]
+    fn a_gate_that_waits_says_so_for_how_long_and_what_opens_it() {
+        let mut rollout = rollout(RolloutState::Rolling { wave: 0 });
+        let say = "tiding promote web".to_owned();
+        rollout.restraint.awaits = Some(crate::api::Awaits { wave: 0, since_us: 250_000_000, say });
+        let says = "wave 1 of 3 is confirmed, and waits for a word for 4 min: `tiding promote web`";
+        assert_eq!(state(&rollout), says);
+        rollout.restraint.deadline = Some(crate::api::Deadline { of_us: 0, left_us: Some(59_000_000) });
+        assert_eq!(state(&rollout), format!("{says}; it halts in less than a minute otherwise"));
+        rollout.restraint.awaits = None;
+        assert_eq!(state(&rollout), "wave 1 of 3 is open; it halts in less than a minute otherwise");
+        assert!(offers(&rollout, REACH).iter().any(|offer| offer.deed == "promote" && offer.not.is_none()));
     }
 
     #[test]

@@ -6,7 +6,8 @@ use super::past::Past;
 use super::session::Sessions;
 use super::{Acting, Deed, Operator, Recalling};
 use crate::api::{
-    AppStatus, FleetStatus, NodeStatus, Phase, ReleaseStatus, Role, RolloutState, RolloutStatus, Timeline, WaveStatus,
+    AppStatus, FleetStatus, NodeStatus, Phase, ReleaseStatus, Restraint, Role, RolloutState, RolloutStatus, Timeline,
+    WaveStatus,
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::watch;
@@ -92,6 +93,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutStatus {
         fallback: Some("old".into()),
         budget: 1,
         waves: vec![wave(1, 1), wave(2, 1), wave(2, 0)],
+        restraint: Restraint::default(),
     }
 }
 

@@ -309,6 +309,7 @@ fn rollout(app: &str, epoch: u64, state: RolloutState, created: u64) -> RolloutS
         fallback: Some(release_id(epoch - 1)),
         budget: 0,
         waves: Vec::new(),
+        restraint: Restraint::default(),
     }
 }
 

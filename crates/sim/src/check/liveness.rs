@@ -83,6 +83,7 @@ mod tests {
             selector: content::Selector::default(),
             waves: vec![content::order::Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             message: "m".into(),
         };
         let order = truth.order(&wish);

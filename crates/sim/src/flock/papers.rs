@@ -102,6 +102,7 @@ fn order(fleet: FleetId, release: &Signed) -> Order {
         unreachable: content::order::Unreachable::Skip,
         waves: vec![Wave::PerMille(1000)],
         budget: u32::MAX,
+        restraint: content::order::Restraint::default(),
         created: UnixTime(3),
         message: "a scenario".to_owned(),
     }

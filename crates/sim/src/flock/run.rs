@@ -384,10 +384,9 @@ impl<'a> Flock<'a> {
         };
         let recovered = Recovered {
             root: Some(self.papers.root.clone()),
-            apps: Vec::new(),
             held: if member.role == Role::Operator { self.published_contents() } else { Vec::new() },
             facts: if node == ORIGIN { first_facts() } else { Vec::new() },
-            shunned: Vec::new(),
+            ..Recovered::default()
         };
         let (id, seed) = (member.id, self.dice.next_u64());
         let engine = Engine::new(id, config, recovered, seed, Time(self.now));

@@ -21,6 +21,8 @@ pub(crate) struct Armed {
 const PLENTY: u64 = 1 << 30;
 /// By how much a link is slowed at most.
 const MAX_LINK_FACTOR: u64 = 20;
+/// Who is cut off for longer may be taken for gone.
+const BORNE: Duration = Duration::from_secs(20);
 /// How many old messages of a connection may come again.
 const REMEMBERED: usize = 12;
 
@@ -97,6 +99,10 @@ impl World {
             cuts.extend(cuts.clone().into_iter().map(|(a, b)| (b, a)));
         }
         cuts.iter().for_each(|(from, to)| self.net.cut(*from, *to));
+        if wait > BORNE {
+            let is_lost = |nr: &Nr| some.contains(nr) || some.contains(&ORIGIN);
+            (0..self.hosts.len()).filter(is_lost).for_each(|nr| self.rollouts.lost_sight(nr));
+        }
         self.before_calm(wait, Happening::Heal(cuts));
     }
 
@@ -167,6 +173,7 @@ impl World {
             selector: content::Selector::default(),
             waves: vec![content::order::Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             message: "forged".to_owned(),
         };
         let order = self.truth.forge(&wish);

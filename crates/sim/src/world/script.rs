@@ -13,7 +13,7 @@ use content::order::Wave;
 use content::release::Instructions;
 use content::{Fact, OrderId, ReleaseId, Signed, UnixTime};
 use engine::door::{Answer, ClientId, Input, Refusal, Request};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 use store::disk::Name;
@@ -53,12 +53,16 @@ pub(crate) struct Script {
     versions: u64,
     steps_to_come: usize,
     ordered: Vec<(OrderId, ReleaseId)>,
+    /// Gates that operators know to wait.
+    gates: BTreeSet<(OrderId, u8)>,
 }
 
 /// Who waits for an answer.
 #[derive(Debug, Clone, Copy)]
 enum Asker {
     Operator(usize),
+    /// Who has said that a gate may open, and looks at the journal for whether it did.
+    Keeper,
     Joiner(Nr, u64),
 }
 
@@ -80,6 +84,7 @@ impl Script {
             versions: 0,
             steps_to_come: usize::MAX,
             ordered: Vec::new(),
+            gates: BTreeSet::new(),
         }
     }
 
@@ -195,6 +200,7 @@ impl World {
             selector,
             waves: caution.map_or_else(|| vec![Wave::PerMille(1000)], |caution| caution.waves.clone()),
             budget: caution.map_or(self.blueprint.budget, |caution| caution.budget),
+            restraint: caution.map(|caution| caution.restraint.clone()).unwrap_or_default(),
             message: format!("deployment {nth}"),
         };
         let order = self.truth.order(&wish);
@@ -263,6 +269,7 @@ impl World {
     pub(crate) fn answered(&mut self, nr: Nr, client: ClientId, answer: Answer) {
         match self.script.clients.remove(&client) {
             Some(Asker::Operator(nth)) => self.operator_answered(nr, nth, answer),
+            Some(Asker::Keeper) => (),
             Some(Asker::Joiner(joiner, life)) => self.joiner_answered(joiner, life, &answer),
             None => self.breaks(Promise::Bounds, format!("node {nr} answers {client:?}, who did not ask (any more)")),
         }
@@ -313,6 +320,37 @@ impl World {
             self.sign_order(nth, signed, release, epoch);
         }
         self.ask_after(wait, nth);
+    }
+
+    // Gates.
+
+    /// A gate waits: an operator says the word in a while, or, where a deadline ends it, nobody does.
+    pub(crate) fn gate_waits(&mut self, order: OrderId, wave: u8) {
+        if !self.script.gates.insert((order, wave)) {
+            return;
+        }
+        self.strikes.add(Strike::GateWaited);
+        let is_bounded = self.truth.orders.get(&order).is_some_and(|order| order.restraint.deadline_s.is_some());
+        if is_bounded && self.script.dice.chance(1, 2) {
+            return;
+        }
+        let wait = Duration::from_millis(self.script.dice.within(50..4000));
+        self.after(wait, Happening::Promote(order, wave));
+    }
+
+    /// An operator says that a gate may open, again and again until it is open or of no interest any more.
+    pub(crate) fn promote(&mut self, order: OrderId, wave: u8) {
+        let is_over = self.wanted.newest() != Some(order) || self.wanted.is_halted();
+        if is_over || self.rollouts.has_opened(order, wave + 1) {
+            return;
+        }
+        if self.hosts[ORIGIN].run.is_some() {
+            self.rollouts.promoted(order, wave);
+            let client = self.script.client(Asker::Keeper);
+            let directive = self.truth.promote(order, wave, UnixTime(self.now / 1_000_000_000));
+            self.input(ORIGIN, Input::Request { client, by: None, request: Request::Direct { directive } });
+        }
+        self.after(PATIENCE, Happening::Promote(order, wave));
     }
 
     // Joining again.

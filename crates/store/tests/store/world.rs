@@ -115,6 +115,7 @@ pub(crate) fn order_for(release: ReleaseId, epoch: u64) -> (OrderId, Signed) {
         unreachable: content::order::Unreachable::Skip,
         waves: vec![order::Wave::PerMille(1000)],
         budget: 0,
+        restraint: content::order::Restraint::default(),
         created: UnixTime(1),
         message: String::new(),
     };
