@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, history, join, limit, manual, operator, page, playground, rollback,
-    running, status, stop, token, up, verify,
+    backup, deploy, diff, direct, doctor, forget, history, join, key, limit, manual, operator, page, playground,
+    rollback, running, status, stop, token, up, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -35,7 +35,7 @@ Exit codes:
   3  refused, or in conflict with another order
 
 Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
-  home, operator-home, root, listen, advertise, name, datacenter, limit";
+  home, operator-home, root, listen, advertise, name, datacenter, limit; the file alone: groups, hooks-user, webhooks";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Doctor(doctor::Doctor),
     /// Say who may sign what runs: make operators, remove them, list them
     Operator(operator::Operator),
+    /// Bring the operator's keys elsewhere: away from the origin's machine
+    Key(key::Key),
     /// Show who did what, when and why
     History(history::History),
     /// Find out whether the journals are what was written into them
@@ -118,6 +120,39 @@ mod tests {
     #[test]
     fn the_flags_of_all_commands_fit_together() {
         Arguments::command().debug_assert();
+    }
+
+    /// Every flag of every command.
+    fn flags(command: &clap::Command, into: &mut Vec<String>) {
+        into.extend(command.get_arguments().filter_map(clap::Arg::get_long).map(str::to_owned));
+        command.get_subcommands().for_each(|under| flags(under, into));
+    }
+
+    #[test]
+    fn h10_no_flag_and_no_variable_turns_tls_or_verification_off() {
+        let mut names = Vec::new();
+        flags(&Arguments::command(), &mut names);
+        names.extend(crate::settings::Settings::VARIABLES.map(|name| name.to_lowercase().replace('_', "-")));
+        assert!(names.len() > 60, "{names:?}");
+        let off =
+            ["insecure", "tls", "plain", "skip", "no-verify", "unverified", "unsigned", "trust", "allow", "debug"];
+        for name in &names {
+            assert!(off.iter().all(|word| !name.contains(word)), "--{name} looks like a switch that turns safety off");
+        }
+    }
+
+    #[test]
+    fn h11_there_are_no_names_and_passwords_so_none_by_default() {
+        let mut names = Vec::new();
+        flags(&Arguments::command(), &mut names);
+        for word in ["password", "passwd", "user", "login", "credential"] {
+            // A user of the machine, as whom a release's commands run, is no account of ours.
+            let like = names
+                .iter()
+                .filter(|name| name.contains(word))
+                .filter(|name| !name.starts_with("run-as") && *name != "hook-user");
+            assert_eq!(like.collect::<Vec<_>>(), Vec::<&String>::new());
+        }
     }
 
     #[test]

@@ -10,6 +10,9 @@ use clap::Args;
 use node::api::{FleetStatus, NodeStatus, Role, RolloutState};
 use node::client::Client;
 use node::escape::escape;
+use node::freshness;
+use node::moving::Placement;
+use node::renewal::{self, Ends};
 use serde::Serialize;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -80,15 +83,9 @@ impl Doctor {
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let mut findings = of_keys(&operator_home, &home);
         findings.extend(of_disk(&home));
+        findings.extend(of_certificates(&operator_home, &home));
         match ask(&operator_home).await {
-            Ok((status, notice)) => {
-                findings.extend(
-                    notice.map(|notice| {
-                        Finding::warning(notice, "run `tiding up` on the origin's machine: it renews it")
-                    }),
-                );
-                findings.extend(of_fleet(&status, now()));
-            }
+            Ok(status) => findings.extend(of_fleet(&status, now())),
             Err(finding) => findings.push(finding),
         }
         findings.sort_by_key(|finding| finding.level);
@@ -117,7 +114,7 @@ fn say(finding: &Finding) {
     }
 }
 
-async fn ask(operator_home: &Path) -> Result<(FleetStatus, Option<String>), Finding> {
+async fn ask(operator_home: &Path) -> Result<FleetStatus, Finding> {
     let failed = |error: node::client::ClientError| {
         if let node::client::ClientError::Home(why) = &error {
             return Finding::bad(
@@ -131,8 +128,7 @@ async fn ask(operator_home: &Path) -> Result<(FleetStatus, Option<String>), Find
         )
     };
     let client = Client::open(operator_home).map_err(failed)?;
-    let status = client.status().await.map_err(failed)?;
-    Ok((status, client.notice()))
+    client.status().await.map_err(failed)
 }
 
 fn now() -> u64 {
@@ -150,14 +146,40 @@ fn of_keys(operator_home: &Path, home: &Path) -> Vec<Finding> {
             findings.push(Finding::bad(format!("{} can be read by others", path.display()), next));
         }
     }
-    let is_with_origin = home.join("ca").is_dir() && operator_home.join("root.key").exists();
-    if is_with_origin {
-        findings.push(Finding::warning(
-            "the operator's and root keys are on the origin's machine: who takes it over can order what runs",
-            format!("copy {} to a machine of yours, then remove it here", operator_home.display()),
-        ));
-    }
+    let placed = Placement::look(operator_home, home);
+    findings.extend(placed.notice().map(|[what, next]| Finding::warning(what, next)));
+    let moved = [("the operator's keys", &placed.moved), ("the fleet's root key", &placed.root_moved)];
+    findings.extend(moved.into_iter().filter_map(|(what, to)| {
+        to.as_ref().map(|to| Finding::well(format!("{what} moved away from here, to {}", to.display())))
+    }));
     findings
+}
+
+/// How long certificates are good, and whether the node on this machine hears of an origin.
+fn of_certificates(operator_home: &Path, home: &Path) -> Vec<Finding> {
+    let said = |whose: &str, ends: Ends, next: &str| {
+        let until = format!("{whose} certificate is good until {} UTC", words::moment(ends.at));
+        match ends.notice {
+            Some(notice) => Finding::warning(format!("{whose} certificate {notice}"), next),
+            None => Finding::well(until),
+        }
+    };
+    let node = renewal::of_node(home).ok().map(|ends| {
+        let next = "it is renewed as soon as an origin answers; its log says why that fails";
+        said("this node's", ends, next)
+    });
+    let operator = renewal::of_operator(operator_home).ok().map(|ends| {
+        let next = "any command that reaches the origin renews it; after 90 days more only `tiding up` does, on the origin's machine";
+        said("the operator's", ends, next)
+    });
+    let stale = freshness::stale(home).map(|age| {
+        let age = words::duration(Duration::from_secs(age));
+        Finding::warning(
+            format!("STALE: the node on this machine has heard of no origin for {age}"),
+            "what runs goes on and nothing new comes: see whether it runs, and whether the origin's port is reached from here",
+        )
+    });
+    node.into_iter().chain(operator).chain(stale).collect()
 }
 
 /// Whether the node on this machine, if there is one, has room.
@@ -351,8 +373,11 @@ mod tests {
         std::fs::write(operator.join("root.key"), "x").expect("a file");
         std::fs::set_permissions(operator.join("root.key"), std::fs::Permissions::from_mode(0o600)).expect("a mode");
         assert_eq!(of_keys(&operator, &home), []);
-        std::fs::create_dir_all(home.join("ca")).expect("a directory");
-        assert!(of_keys(&operator, &home)[0].what.contains("on the origin's machine"));
+        for directory in [operator.clone(), home.join("ca"), home.join("identity")] {
+            std::fs::create_dir_all(&directory).expect("a directory");
+            std::fs::write(directory.join("root.signed"), "of one fleet").expect("a file");
+        }
+        assert!(of_keys(&operator, &home)[0].what.contains("root key lies on the origin's machine"));
         std::fs::set_permissions(operator.join("root.key"), std::fs::Permissions::from_mode(0o640)).expect("a mode");
         assert_eq!(of_keys(&operator, &home)[0].level, Level::Bad);
     }

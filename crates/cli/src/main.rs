@@ -20,6 +20,7 @@ mod homes;
 mod join;
 mod keeper;
 mod keeping;
+mod key;
 mod limit;
 mod logging;
 mod manual;
@@ -96,6 +97,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Forget(forget) => forget.run(settings).await,
         Command::Limit(limit) => limit.run(settings).await,
         Command::Operator(operator) => operator.run(settings).await,
+        Command::Key(key) => key.run(settings).await,
         Command::History(history) => history.run(settings).await,
         Command::Audit(audit) => audit.run(settings).await,
         Command::Backup(backup) => backup.run(settings).await,

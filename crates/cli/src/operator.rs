@@ -41,6 +41,9 @@ enum Verb {
     Remove {
         /// Who, as `tiding operator list` shows them
         name: String,
+        /// Where the fleet's root key is [default: root.key in the operator's home]
+        #[arg(long, value_name = "PATH")]
+        root_key: Option<PathBuf>,
     },
 }
 
@@ -65,6 +68,9 @@ struct Add {
     /// On which nodes: a deploy must select within these
     #[arg(long, value_name = "SELECTOR", default_value = "")]
     on: Selector,
+    /// Where the fleet's root key is: its file, or a directory with it [default: the operator's home]
+    #[arg(long, value_name = "PATH")]
+    root_key: Option<PathBuf>,
 }
 
 fn act(text: &str) -> Result<Act, String> {
@@ -92,7 +98,7 @@ impl Operator {
         match &self.verb {
             Verb::Add(add) => add.run(&operator_home).await,
             Verb::List { json } => list(&operator_home, *json).await,
-            Verb::Remove { name } => remove(&operator_home, name).await,
+            Verb::Remove { name, root_key } => remove(&operator_home, name, root_key.as_deref()).await,
         }
     }
 }
@@ -101,7 +107,8 @@ impl Add {
     async fn run(&self, operator_home: &Path) -> Result<(), Failure> {
         let may = if self.may.is_empty() { Act::ALL.to_vec() } else { self.may.clone() };
         let powers = Powers::new(may, self.app.clone(), self.on.clone());
-        let options = AddOptions { name: self.name.clone(), out: self.out.clone(), powers };
+        let options =
+            AddOptions { name: self.name.clone(), out: self.out.clone(), powers, root_key: self.root_key.clone() };
         let what = format!("cannot add operator {}", escape(&self.name));
         let added = people::add(operator_home, &options).await.map_err(|error| failed(what, &error))?;
         let (name, out) = (escape(&self.name), self.out.display());
@@ -128,9 +135,9 @@ async fn list(operator_home: &Path, as_json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn remove(operator_home: &Path, name: &str) -> Result<(), Failure> {
+async fn remove(operator_home: &Path, name: &str, root_key: Option<&Path>) -> Result<(), Failure> {
     let what = format!("cannot remove operator {}", escape(name));
-    let removed = people::remove(operator_home, name).await.map_err(|error| failed(what, &error))?;
+    let removed = people::remove(operator_home, name, root_key).await.map_err(|error| failed(what, &error))?;
     for document in &removed.countersigned {
         speak::note(format!("co-signed  {}", escape(document)));
     }

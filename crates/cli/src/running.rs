@@ -81,7 +81,8 @@ pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running,
     let targets = settings.root(place.root.as_ref())?;
     let listen = listen(place, settings);
     let limit = settings.limit(place.limit)?;
-    daemon::start(Options { home: home.clone(), targets, listen, limit })
+    let policy = settings.policy()?;
+    daemon::start(Options { home: home.clone(), targets, listen, limit, policy })
         .await
         .map_err(|error| cannot_start(&home, &error))
 }

@@ -5,6 +5,8 @@ use crate::homes;
 use crate::parse::{self, Limit};
 use content::selector::BadSelector;
 use content::{Rate, Selector};
+use node::daemon::Policy;
+use node::webhooks::{BadUrl, Url, Webhook};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,6 +38,23 @@ pub(crate) struct Settings {
     /// Names for selections of agents: `web = "role=web,zone!=b"`, said as `--on @web`.
     #[serde(default)]
     groups: BTreeMap<String, String>,
+    /// As whom commands of releases run on this machine, and as nobody else.
+    hooks_user: Option<String>,
+    /// Whom an origin tells what happens.
+    #[serde(default)]
+    webhooks: BTreeMap<String, WebhookSettings>,
+}
+
+/// `[webhooks.NAME]` of the file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct WebhookSettings {
+    /// Where to post; it stands here and nowhere else.
+    url: String,
+    /// A file whose content signs each post.
+    secret_file: Option<PathBuf>,
+    /// A file of certificates to believe instead of the system's.
+    ca_file: Option<PathBuf>,
 }
 
 impl Settings {
@@ -81,6 +100,8 @@ impl Settings {
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
             limit: of("TIDING_LIMIT").or(self.limit),
             groups: self.groups,
+            hooks_user: self.hooks_user,
+            webhooks: self.webhooks,
         })
     }
 
@@ -169,6 +190,36 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// What a node of this machine does and does not, whoever asks.
+    pub(crate) fn policy(&self) -> Result<Policy, Failure> {
+        let webhooks = self.webhooks.iter().map(|(name, said)| said.webhook(name)).collect::<Result<_, _>>()?;
+        Ok(Policy { hooks_user: self.hooks_user.clone(), webhooks })
+    }
+}
+
+impl WebhookSettings {
+    fn webhook(&self, name: &str) -> Result<Webhook, Failure> {
+        let wrong = || Failure::new(Kind::Usage, format!("the webhook {name} of the configuration makes no sense"));
+        let is_plain = |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        if !is_plain(name) {
+            return Err(wrong().because("its name is not made of letters, digits and dashes").next("[webhooks.chat]"));
+        }
+        let url: Url = self.url.parse().map_err(|bad: BadUrl| wrong().because_and_next(bad))?;
+        let read = |path: &PathBuf| {
+            let bytes = std::fs::read(path).map_err(|error| wrong().because(format!("{}: {error}", path.display())))?;
+            match bytes.trim_ascii() {
+                [] => Err(wrong()
+                    .because(format!("{} is empty", path.display()))
+                    .next("put a secret of your own into it")),
+                secret => Ok(secret.to_vec()),
+            }
+        };
+        let secret = self.secret_file.as_ref().map(read).transpose()?;
+        Ok(Webhook { name: name.to_owned(), url, secret, authorities: self.ca_file.clone() })
+    }
+}
+
 fn unreadable(path: &Path) -> Failure {
     Failure::new(Kind::Usage, format!("cannot read the configuration {}", path.display()))
         .next("`tiding --help` lists what it may hold")
@@ -226,6 +277,31 @@ mod tests {
         let unclear = of("50Mb").limit(None).expect_err("bits or bytes");
         assert!(unclear.kind == Kind::Usage && unclear.next.is_some_and(|next| next.contains("50Mbit")));
         assert_eq!(Settings::default().limit(None).expect("nothing said"), None);
+    }
+
+    #[test]
+    fn webhooks_are_read_whole_or_refused_in_words() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let secret = temp.path().join("secret");
+        let of = |name: &str, url: &str| {
+            let file = secret.display();
+            let text = format!("hooks-user = 'app'\n[webhooks.{name}]\nurl = '{url}'\nsecret-file = '{file}'");
+            Settings::parse(Path::new("x"), &text).expect("TOML").policy()
+        };
+        let missing = of("chat", "https://example.com/x").expect_err("no secret").why;
+        assert!(missing.is_some_and(|why| why.contains("secret")));
+        std::fs::write(&secret, "\n").expect("a file");
+        assert!(of("chat", "https://example.com/x").is_err_and(|failure| failure.kind == Kind::Usage));
+        std::fs::write(&secret, "between us\n").expect("a file");
+        let policy = of("chat", "https://example.com/x").expect("whole");
+        assert_eq!(
+            (policy.hooks_user.as_deref(), policy.webhooks[0].secret.as_deref()),
+            (Some("app"), Some(&b"between us"[..]))
+        );
+        let clear = of("chat", "http://example.com/x").expect_err("in the clear");
+        assert!(clear.next.is_some_and(|next| next.contains("https://")));
+        assert!(of("'a/b'", "https://example.com/").is_err());
+        assert!(Settings::parse(Path::new("x"), "[webhooks.a]\nurl = 'x'\nfollow = true").is_err());
     }
 
     #[test]

@@ -41,6 +41,7 @@ impl Status {
             ));
         }
         let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
+        crate::key::nag(&operator_home, settings);
         match self.json {
             true => speak::json(&status),
             false => lines(&status).into_iter().for_each(speak::result),

@@ -82,7 +82,7 @@ impl Up {
         if let Some(keys) = keys {
             speak::warning(format!(
                 "the operator's keys, which say what may run, lie in {} on the origin's machine. Whoever takes this \
-                 machine can deploy: move that directory to where you work, and point to it with --operator-home.",
+                 machine can deploy: `tiding key move DIR` brings them to a stick, or to a directory that you take to where you work.",
                 keys.display()
             ));
         }

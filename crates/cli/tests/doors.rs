@@ -20,7 +20,7 @@ use std::sync::Arc;
 
 const JOIN: &[u8] = b"tiding-join/1";
 /// Everything else a stranger may ask for, and nothing at all.
-const OTHER_DOORS: [&[u8]; 4] = [b"tiding-control/1", b"tiding-bulk/1", b"http/1.1", b""];
+const OTHER_DOORS: [&[u8]; 5] = [b"tiding-control/1", b"tiding-bulk/1", b"tiding-renew/1", b"http/1.1", b""];
 
 /// Believes whoever answers: a stranger wants to hear as much as there is.
 #[derive(Debug)]

@@ -17,7 +17,7 @@ fn history(lab: &Lab, more: &[&str]) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn history_tells_who_did_what_and_why_and_an_old_copy_of_it_is_noticed() {
+fn g18_history_tells_who_did_what_and_why_and_an_old_copy_of_it_is_noticed() {
     let mut lab = Lab::new();
     let agents = ["one", "two"].map(|name| lab.agent(name));
     let source = lab.dir().join("source");

@@ -401,6 +401,23 @@ mod tests {
     }
 
     #[test]
+    fn g7_fewer_keys_than_the_threshold_sign_nothing() {
+        let two = Root { operator_threshold: 2, ..root() };
+        let (fleet, two) = Root::verify_first(&signed(&two, &[1, 2])).expect("signed");
+        let mut order_by_one = key(4).sign(PayloadKind::Order, order(fleet).encode());
+        assert!(matches!(two.verify_order(fleet, &order_by_one), Err(Refused::NotBelieved(_))));
+        key(9).co_sign(&mut order_by_one);
+        assert!(
+            matches!(two.verify_order(fleet, &order_by_one), Err(Refused::NotBelieved(_))),
+            "a stranger is no second"
+        );
+        key(5).co_sign(&mut order_by_one);
+        assert_eq!(two.verify_order(fleet, &order_by_one), Ok(order(fleet)));
+        let next = Root { version: 2, ..two.clone() };
+        assert!(two.verify_next(&signed(&next, &[1])).is_err(), "nor does one root key of two make a root");
+    }
+
+    #[test]
     fn g8_keys_and_names_are_distinct_and_thresholds_can_be_met() {
         let refused = |why: &str, change: &dyn Fn(&mut Root)| {
             let mut bad = root();

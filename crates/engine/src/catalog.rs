@@ -3,7 +3,7 @@
 //! One append is under way at a time; every proposal is checked when it comes to the front, so two that contradict each
 //! other cannot both pass. Nothing is true here before its fact is durable.
 
-use crate::door::{AppendError, ClientId, Refusal};
+use crate::door::{AppendError, ClientId, MAX_REVOKED, Refusal};
 use content::fact::{JournalName, Position};
 use content::{
     AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Root, Scope, Signed,
@@ -190,6 +190,8 @@ pub(crate) struct Catalog {
     tokens: BTreeMap<TokenId, Token>,
     nodes: BTreeMap<NodeId, Enrolled>,
     revoked: BTreeSet<NodeId>,
+    /// Those of them that were revoked last, the oldest first.
+    revoked_last: VecDeque<NodeId>,
     limits: BTreeMap<Scope, Rate>,
     /// Every trust root that was ever in force, and who was the first operator by the first of them.
     roots: BTreeSet<Digest>,
@@ -209,6 +211,7 @@ impl Catalog {
             tokens: BTreeMap::new(),
             nodes: BTreeMap::new(),
             revoked: BTreeSet::new(),
+            revoked_last: VecDeque::new(),
             limits: BTreeMap::new(),
             roots: BTreeSet::new(),
             first_operator: None,
@@ -251,7 +254,7 @@ impl Catalog {
                 self.nodes.insert(*node, Enrolled { name, role: *role, labels, token: *token });
             }
             Fact::Revoked { node } => {
-                self.revoked.insert(*node);
+                self.learn_revoked(*node);
                 self.limits.remove(&Scope::Node(*node));
             }
             Fact::Limited { scope, rate: Some(rate) } => {
@@ -267,6 +270,14 @@ impl Catalog {
             | Fact::FellBack { .. }
             | Fact::Directed { .. }
             | Fact::Finished { .. } => {}
+        }
+    }
+
+    fn learn_revoked(&mut self, node: NodeId) {
+        if self.revoked.insert(node) {
+            self.revoked_last.push_back(node);
+            let too_many = self.revoked_last.len().saturating_sub(MAX_REVOKED);
+            self.revoked_last.drain(..too_many);
         }
     }
 
@@ -332,6 +343,11 @@ impl Catalog {
 
     pub(crate) fn is_revoked(&self, node: NodeId) -> bool {
         self.revoked.contains(&node)
+    }
+
+    /// Who was revoked last, the oldest first; no more than one message holds.
+    pub(crate) fn revoked_last(&self) -> impl Iterator<Item = NodeId> + '_ {
+        self.revoked_last.iter().copied()
     }
 
     /// What operators said of how fast pieces may move.

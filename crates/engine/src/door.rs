@@ -81,6 +81,8 @@ pub struct Config {
 
 /// How many trust roots one message holds at most; more go in several.
 pub const MAX_ROOTS: usize = 256;
+/// How many revoked members one message names at most: those that were revoked last.
+pub const MAX_REVOKED: usize = 1024;
 
 /// How many peers a node remembers at most that it does not deal with.
 pub const SHUNNED: usize = 64;
@@ -606,6 +608,11 @@ pub enum Message {
     Roots {
         /// The signed roots, at most [`MAX_ROOTS`] in one message.
         roots: Vec<Signed>,
+    },
+    /// Origin to agent: these are let in no more, whatever their certificates say. Adds to what it said before; protocol 6.
+    Revoked {
+        /// Who, at most [`MAX_REVOKED`] in one message.
+        nodes: Vec<NodeId>,
     },
     /// Origin to agent: meet these.
     Introduce {

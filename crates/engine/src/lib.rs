@@ -316,6 +316,7 @@ impl Engine {
         let is_understood = |peer: &Peer| match &message {
             Message::Lags { .. } => peer.knows_limits(),
             Message::Roots { .. } => peer.knows_roots(),
+            Message::Revoked { .. } => peer.is_known && peer.speaks >= wire::REVOKED,
             // What is signed under a root that it cannot follow, it would take for forged.
             Message::Announce { .. } | Message::Command { .. } | Message::Pass { .. } => {
                 !has_new_root || peer.knows_roots()
@@ -420,9 +421,7 @@ impl Engine {
             self.event(Event::Shunned { peer });
             return self.close(now, peer, CloseReason::Misbehaved(of));
         }
-        if let Side::Origin(origin) = &self.side
-            && origin.catalog.is_revoked(peer)
-        {
+        if self.is_revoked(peer, role) {
             return self.close(now, peer, CloseReason::Revoked);
         }
         let hello = Message::Hello(Box::new(self.hello()));
@@ -513,6 +512,7 @@ impl Engine {
         match message {
             Message::Introduce { .. }
             | Message::Roots { .. }
+            | Message::Revoked { .. }
             | Message::Relay { .. }
             | Message::Announce { .. }
             | Message::Command { .. }

@@ -7,6 +7,7 @@ mod pace;
 mod people;
 mod publisher;
 mod ration;
+mod revoked;
 
 pub(crate) use agent::AgentSide;
 pub(crate) use origin::OriginSide;

@@ -11,8 +11,8 @@
 //! Reading never panics and never takes memory beyond a small multiple of what has arrived.
 
 use crate::door::{
-    Allotment, AppStatus, Gate, Hello, Introduction, MAX_ROOTS, Message, Phase, Refusal, STRIPES, Share, Stripe,
-    Submitted, Timeline, VerifyReport,
+    Allotment, AppStatus, Gate, Hello, Introduction, MAX_REVOKED, MAX_ROOTS, Message, Phase, Refusal, STRIPES, Share,
+    Stripe, Submitted, Timeline, VerifyReport,
 };
 use content::cut::MAX_PIECE;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
@@ -21,7 +21,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 5);
+pub const PROTOCOL: (u16, u16) = (1, 6);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
 /// The version that brought paces: whoever speaks an older one is sent no `Pace`.
@@ -31,6 +31,8 @@ pub const FACTS: u16 = 4;
 /// The version that brought trust roots after the first: whoever speaks an older one is sent no `Roots`, and once a second root is in
 /// force no `Announce`, `Command` or `Pass` either: it could not judge them.
 pub const ROOTS: u16 = 5;
+/// The version that brought revocation among agents: whoever speaks an older one is sent no `Revoked`.
+pub const REVOKED: u16 = 6;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -211,6 +213,7 @@ mod kind {
     pub(super) const PACE: u8 = 23;
     pub(super) const PASS: u8 = 24;
     pub(super) const ROOTS: u8 = 25;
+    pub(super) const REVOKED: u8 = 26;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -221,6 +224,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Announce { release } => to.byte(kind::ANNOUNCE).value(release),
         Message::Pass { release, order } => to.byte(kind::PASS).value(release).value(order),
         Message::Roots { roots } => to.byte(kind::ROOTS).list(roots.iter()),
+        Message::Revoked { nodes } => to.byte(kind::REVOKED).list(nodes.iter()),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
@@ -267,6 +271,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::PASS => Message::Pass { release: from.value()?, order: from.value()? },
         // A signed document has a header, its kind and two lengths at least.
         kind::ROOTS => Message::Roots { roots: from.list("the number of trust roots", MAX_ROOTS, 8)? },
+        kind::REVOKED => Message::Revoked { nodes: from.list("the number of revoked members", MAX_REVOKED, 32)? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },

@@ -13,12 +13,13 @@ use crate::founding;
 use crate::home::{self, FleetFile};
 use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
-use crate::life::Life;
+use crate::life::{Age, Life};
 use crate::tls::{Door, Tls};
+use crate::{moving, renewal};
 use content::blob::PAGE;
 use content::cut::MAX_PIECE;
 use content::fact::{Entry, JournalName};
-use content::{AppName, ContentId, FleetId, Label, NodeId, PieceNo, ReleaseId, Signed, TokenId};
+use content::{AppName, ContentId, FleetId, Label, NodeId, PieceNo, ReleaseId, Role, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -27,8 +28,9 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -66,7 +68,13 @@ pub struct Client {
     tls: Arc<Tls>,
     origins: Vec<SocketAddr>,
     patience: Duration,
-    life: Option<Life>,
+    renewal: Option<Arc<Renewal>>,
+}
+
+/// Where the certificate of the operator lies, and whether it was tried to renew it.
+struct Renewal {
+    home: PathBuf,
+    tried: AtomicBool,
 }
 
 type Connection = http1::SendRequest<Full<Bytes>>;
@@ -75,18 +83,19 @@ impl Client {
     /// Reads the keys and addresses in an operator's home.
     pub fn open(operator_home: &Path) -> Result<Self, ClientError> {
         let keys = OperatorKeys::read(operator_home)?;
-        Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE, life: keys.life })
+        let renewal = Some(Arc::new(Renewal { home: operator_home.to_owned(), tried: AtomicBool::new(false) }));
+        Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE, renewal })
     }
 
     /// A client with keys that are here.
     #[cfg(test)]
     pub(crate) fn of(tls: Arc<Tls>, origins: Vec<SocketAddr>) -> Self {
-        Self { tls, origins, patience: PATIENCE, life: None }
+        Self { tls, origins, patience: PATIENCE, renewal: None }
     }
 
     /// That the operator's certificate ends soon, when it does.
     pub fn notice(&self) -> Option<String> {
-        self.life.and_then(|life| life.notice(wall_clock()))
+        self.tls.life().and_then(|life| life.notice(wall_clock()))
     }
 
     /// Where everything stands.
@@ -236,8 +245,22 @@ impl Client {
         within(patience, asked).await
     }
 
+    /// Renews this operator's certificate when it is time, once; who cannot goes on with the one that is there.
+    async fn renew(&self) {
+        let Some(renewal) = &self.renewal else { return };
+        let is_young = |life: Life| matches!(life.age(Role::Operator, wall_clock()), Age::Young(_));
+        if self.tls.life().is_none_or(is_young) || renewal.tried.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        match renewal::renew(&renewal.home, &self.tls, &self.origins).await {
+            Ok(heard) => heard.skew.iter().for_each(|skew| tracing::warn!("this machine's clock is {skew}; set it")),
+            Err(error) => tracing::debug!(%error, "the operator's certificate cannot be renewed now"),
+        }
+    }
+
     /// A connection to the first origin that answers.
     async fn connect(&self) -> Result<Connection, ClientError> {
+        self.renew().await;
         let mut failed = "the operator's home names no origin".to_owned();
         for &address in &self.origins {
             match self.tls.dial_origin(address, Door::Api).await {
@@ -371,21 +394,22 @@ pub(crate) struct OperatorKeys {
     pub(crate) fleet: FleetFile,
     pub(crate) root: Signed,
     pub(crate) id: FleetId,
-    /// How long its certificate lives, as far as it says.
-    pub(crate) life: Option<Life>,
 }
 
 impl OperatorKeys {
     pub(crate) fn read(home: &Path) -> Result<Self, ClientError> {
-        let bad = |why: &dyn std::fmt::Display| {
-            let next = "give the directory that `tiding up` made with --operator-home";
-            ClientError::Home(format!("{} is no operator's home ({why}); {next}", home.display()))
+        let bad = |why: &dyn std::fmt::Display| match moving::moved_to(home) {
+            Some(to) => ClientError::Home(format!("the keys in {} were moved to {}", home.display(), to.display())),
+            None => {
+                let next = "give the directory that `tiding up` made with --operator-home";
+                ClientError::Home(format!("{} is no operator's home ({why}); {next}", home.display()))
+            }
         };
         let fleet = home::read_json(&home.join(home::FLEET)).map_err(|error| bad(&error))?;
         let identity = Identity::load(home).map_err(|error| bad(&error))?;
         let (root, id, _) = founding::read_root(home).map_err(|error| bad(&error))?;
         let tls = Arc::new(Tls::new(&identity).map_err(|error| bad(&error))?);
-        Ok(Self { tls, node: identity.node, fleet, root, id, life: Life::of(&identity.chain[0]).ok() })
+        Ok(Self { tls, node: identity.node, fleet, root, id })
     }
 }
 
@@ -393,7 +417,6 @@ impl OperatorKeys {
 mod tests {
     use super::*;
     use crate::testing::{Fleet, Guest};
-    use content::Role;
 
     #[tokio::test]
     async fn an_origin_that_accepts_and_says_nothing_is_not_waited_for_for_ever() {

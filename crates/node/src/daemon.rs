@@ -7,13 +7,16 @@ use crate::api::{self, FleetStatus};
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
+use crate::freshness::{Contact, Watcher};
 use crate::hands::Threads;
 use crate::home::{self, NodeFile};
 use crate::identity::{Authority, Identity, pin_of, wall_clock};
 use crate::join::{JoinLine, JoinTerms, Porter};
 use crate::life::{self, Life};
+use crate::renewal::{self, Keeper};
 use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
+use crate::webhooks::{Teller, Webhook};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Noted, Position};
 use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed};
@@ -26,7 +29,7 @@ use std::time::Duration;
 use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{broadcast, mpsc, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// How to run a node.
 #[derive(Debug, Clone)]
@@ -39,6 +42,17 @@ pub struct Options {
     pub listen: SocketAddr,
     /// How many bytes of pieces it sends, and receives, in a second at most, whatever operators say.
     pub limit: Option<Rate>,
+    /// What its machine's configuration says besides.
+    pub policy: Policy,
+}
+
+/// What a machine's configuration says that no operator changes from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Policy {
+    /// As whom commands of releases run, and as nobody else; as the releases say, if there is nobody.
+    pub hooks_user: Option<String>,
+    /// Whom an origin tells what happens.
+    pub webhooks: Vec<Webhook>,
 }
 
 /// Why a node cannot start.
@@ -109,6 +123,8 @@ pub struct Running {
     /// Until it has ended and somebody has heard of it.
     engine: Option<JoinHandle<()>>,
     listener: JoinHandle<()>,
+    /// What goes on beside them, and may end at any moment: renewing, looking.
+    chores: JoinSet<()>,
     failed: watch::Receiver<Option<String>>,
 }
 
@@ -135,6 +151,7 @@ impl Running {
 
     /// Stops in order: connections close, jobs that run end, the store closes.
     pub async fn stop(mut self) {
+        self.chores.abort_all();
         self.listener.abort();
         // An engine that is gone has nothing left to stop.
         self.desk.handle.inbox.send(Incoming::Stop).await.ok();
@@ -232,8 +249,10 @@ async fn start_with(
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);
     let shelf = shelf(Arc::new(store.pieces()));
+    let contact = Arc::new(Contact::default());
     let (node, targets) = (home.node.name.clone(), options.targets.clone());
-    let runner = Runner { node, labels: config.labels.clone(), targets };
+    let hooks_user = options.policy.hooks_user.clone();
+    let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user };
     let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), runner, broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
@@ -243,7 +262,9 @@ async fn start_with(
         shelf,
         host: Host::Store(Box::new(host)),
         inbox: (to_inbox, inbox),
+        contact: contact.clone(),
     });
+    let chores = chores(&options, &home, &tls, contact, &handle)?;
     let (node, name) = (home.identity.node, home.node.name.clone());
     let desk = Arc::new(desk_of(&home, address, handle.clone()));
     let porter = porter_of(home, desk.addresses.clone(), handle)?;
@@ -251,7 +272,35 @@ async fn start_with(
     let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default(), came: came.clone() });
     let engine = Some(tokio::spawn(driver.run()));
     let listener = tokio::spawn(listen(listener, doors));
-    Ok(Running { address, node, name, desk, came, engine, listener, failed })
+    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed })
+}
+
+/// What a node does beside its work.
+fn chores(
+    options: &Options,
+    home: &Home,
+    tls: &Arc<Tls>,
+    contact: Arc<Contact>,
+    handle: &Handle,
+) -> Result<JoinSet<()>, StartError> {
+    let mut chores = JoinSet::new();
+    let keeper = Keeper {
+        directory: home::identity(&options.home),
+        tls: tls.clone(),
+        origins: home.node.origins.clone(),
+        authority: home.authority.clone(),
+    };
+    chores.spawn(keeper.run());
+    if home.identity.role == Role::Agent {
+        chores.spawn(Watcher::new(&options.home, contact, tls.clone()).run());
+    }
+    for hook in options.policy.webhooks.iter().filter(|_| home.identity.role == Role::Origin) {
+        let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
+        let names = (home.fleet.to_string(), home.node.name.clone(), datacenter);
+        let teller = Teller::new(hook.clone(), &options.home, handle.clone(), names);
+        chores.spawn(teller.map_err(|why| bad_home(format!("the webhook {}: {why}", hook.name)))?.run());
+    }
+    Ok(chores)
 }
 
 fn bad_home(why: impl std::fmt::Display) -> StartError {
@@ -284,7 +333,7 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
 fn renewed(directory: &Path, authority: &Authority) -> bool {
     match life::renew(directory, authority, wall_clock()) {
         Ok(true) => {
-            tracing::info!("this origin's certificate was old and is renewed");
+            tracing::info!("this origin's certificate is renewed");
             true
         }
         Ok(false) => false,
@@ -298,8 +347,8 @@ fn renewed(directory: &Path, authority: &Authority) -> bool {
 fn warn_of_the_end(identity: &Identity) {
     if let Some(notice) = Life::of(&identity.chain[0]).ok().and_then(|life| life.notice(wall_clock())) {
         tracing::warn!(
-            "this node's certificate {notice}, and then nobody talks to it any more; stop it, move `identity` in its home \
-             away, and join again with a new line from `tiding token`"
+            "this node's certificate {notice}; it is renewed as soon as an origin answers, for 90 days after its end. After that nobody \
+             talks to it any more: stop it, move `identity` in its home away, and join again with a new line from `tiding token`"
         );
     }
 }
@@ -510,6 +559,7 @@ impl Doors {
         let Accepted { door, peer, stream, visit: _until_the_end } = self.tls.accept(tcp, from).await?;
         match (door, peer, &self.porter) {
             (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
+            (Door::Renew, Some(peer), _) => Ok(renewal::serve(&self.desk, peer, stream).await?),
             (Door::Api, Some(peer), _) => {
                 http::serve(self.desk.clone(), peer, stream).await;
                 Ok(())
@@ -543,6 +593,50 @@ mod tests {
         std::fs::read(directory.join(home::CERTIFICATE)).expect("readable")
     }
 
+    /// A certificate for the key that is there, made so many days ago, in place of the one that is.
+    fn aged(directory: &Path, authority: &Authority, role: Role, days: u64) {
+        let identity = Identity::load(directory).expect("an identity");
+        let key = life::key_of(directory, &identity).expect("its key");
+        let made = UnixTime(wall_clock().0 - days * 24 * 3600);
+        let leaf = authority.issue_own(&key, role, made).expect("a certificate");
+        life::keep(directory, &key, &leaf, authority.certificate()).expect("kept");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn h6_an_agent_that_was_away_until_its_certificate_had_ended_comes_back_by_itself() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (origin_home, agent_home) = (temp.path().join("origin"), temp.path().join("agent"));
+        let listen: SocketAddr = ([127, 0, 0, 1], 0).into();
+        let found = founding::FoundOptions {
+            home: origin_home.clone(),
+            operator_home: temp.path().join("operator"),
+            listen,
+            advertise: Vec::new(),
+            name: "first".to_owned(),
+            datacenter: "here".to_owned(),
+            operator: "alice".to_owned(),
+        };
+        founding::found(&found).expect("founded");
+        let options = |home: &Path| {
+            let (targets, policy) = (temp.path().to_owned(), Policy::default());
+            Options { home: home.to_owned(), targets, listen, limit: None, policy }
+        };
+        let origin = start(options(&origin_home)).await.expect("started");
+        let line = origin.issue_join_line(JoinTerms::default()).await.expect("a line");
+        crate::join::join(&line, &agent_home, Some("web-1")).await.expect("joined");
+        let authority = Authority::load(&home::authority(&origin_home)).expect("a CA");
+        aged(&home::identity(&agent_home), &authority, Role::Agent, 397 + 30);
+        let mut events = origin.events();
+        let agent = start(options(&agent_home)).await.expect("started");
+        let came =
+            async { while !matches!(events.recv().await, Ok(Event::PeerUp { peer }) if peer == agent.node()) {} };
+        tokio::time::timeout(Duration::from_secs(120), came).await.expect("it comes back");
+        let ends = renewal::of_node(&agent_home).expect("a certificate");
+        assert!(ends.notice.is_none() && ends.at < wall_clock().0 + 91 * 24 * 3600, "{ends:?}");
+        agent.stop().await;
+        origin.stop().await;
+    }
+
     #[tokio::test]
     async fn an_origin_renews_its_own_certificate_at_start_and_an_operators_when_asked() {
         let temp = tempfile::tempdir().expect("a temporary directory");
@@ -565,7 +659,7 @@ mod tests {
 
         let old = grown_old(&home::identity(&at), &authority, Role::Origin);
         let (targets, listen) = (temp.path().to_owned(), ([127, 0, 0, 1], 0).into());
-        let options = Options { home: at.clone(), targets, listen, limit: None };
+        let options = Options { home: at.clone(), targets, listen, limit: None, policy: Policy::default() };
         let running = start(options).await.expect("started");
         assert_ne!(std::fs::read(home::identity(&at).join(home::CERTIFICATE)).expect("readable"), old);
         running.stop().await;

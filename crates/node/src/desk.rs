@@ -88,7 +88,7 @@ impl Desk {
         let (content, piece): (ContentId, u32) =
             (content.parse().map_err(invalid)?, piece.parse().map_err(|_| invalid("a piece has a number"))?);
         if !self.admits().await {
-            let why = "this certificate was revoked: its operator was removed from the fleet".to_owned();
+            let why = "this certificate was revoked: whoever has it is let in no more".to_owned();
             return Err(Refusal::NotAllowed { why });
         }
         self.handle.read(content, PieceNo(piece)).await?.map_err(|error| match error {
@@ -194,8 +194,13 @@ impl Desk {
 
     /// Whether whoever asks may still read.
     pub(crate) async fn admits(&self) -> bool {
+        self.require_admission().await.is_ok()
+    }
+
+    /// Refuses whoever was revoked.
+    pub(crate) async fn require_admission(&self) -> Result<(), Refusal> {
         let from = Position { generation: 1, index: 0 };
-        self.ask(Request::Journal { journal: JournalName::Fleet, from, most: 0 }).await.is_ok()
+        self.ask(Request::Journal { journal: JournalName::Fleet, from, most: 0 }).await.map(drop)
     }
 
     /// Makes a join line.

@@ -16,10 +16,11 @@ pub(crate) use inbox::{INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;
 
+use crate::freshness::Contact;
 use crate::identity::wall_clock;
 use crate::tls::Tls;
 use content::fact::Noted;
-use content::{ContentId, Digested, NodeId, PieceNo};
+use content::{ContentId, Digested, NodeId, PieceNo, Role};
 use engine::Engine;
 use engine::door::{
     Answer, BufferId, ClientId, Config, DownReason, Event, Input, Job, Output, Recovered, Request, Time,
@@ -93,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) host: Host,
     /// Its inbox, both ends.
     pub(crate) inbox: (Inbox, mpsc::Receiver<Incoming>),
+    /// Who wants to know whether an origin is there.
+    pub(crate) contact: Arc<Contact>,
 }
 
 /// A client that waits for its answer.
@@ -123,6 +126,7 @@ pub(crate) struct Driver {
     changed: watch::Sender<u64>,
     events: broadcast::Sender<Event>,
     sent: Arc<AtomicU64>,
+    contact: Arc<Contact>,
 }
 
 impl Driver {
@@ -156,6 +160,7 @@ impl Driver {
             changed,
             events,
             sent,
+            contact: parts.contact,
         };
         (driver, handle)
     }
@@ -348,7 +353,19 @@ impl Driver {
                 self.throttles.sending.set(allowed.sending);
                 self.throttles.receiving.set(allowed.receiving);
             }
-            Output::Event(event) => self.event(event),
+            Output::Event(event) => {
+                if let Event::PeerUp { peer } = &event {
+                    self.in_contact(*peer);
+                }
+                self.event(event);
+            }
+        }
+    }
+
+    /// A peer has greeted: while it is an origin's, its connection is a contact.
+    fn in_contact(&mut self, peer: NodeId) {
+        if let Some(link) = self.links.get_mut(&peer).filter(|link| link.role == Role::Origin) {
+            link.contact = Some(self.contact.hold());
         }
     }
 

@@ -23,6 +23,10 @@ pub(crate) const ROOT: &str = "root.signed";
 pub(crate) const NODE: &str = "node.json";
 /// What an operator knows of the fleet, JSON.
 pub(crate) const FLEET: &str = "fleet.json";
+/// When an agent was in contact with an origin last, JSON.
+pub(crate) const CONTACT: &str = "contact.json";
+/// How far each webhook was told, a JSON file for each.
+pub(crate) const WEBHOOKS: &str = "webhooks";
 /// How far an operator has seen the journals, JSON.
 pub(crate) const AUDIT: &str = "audit.json";
 /// The trust roots that an operator has seen, JSON.
@@ -31,6 +35,10 @@ pub(crate) const ROOTS: &str = "roots.json";
 pub(crate) const OPERATOR_KEY: &str = "operator.key";
 /// The fleet's root key: 64 hexadecimal digits.
 pub(crate) const ROOT_KEY: &str = "root.key";
+/// Where an operator's keys were moved to, JSON.
+pub(crate) const MOVED: &str = "moved.json";
+/// Where the root key was moved to, JSON.
+pub(crate) const ROOT_MOVED: &str = "root-moved.json";
 
 /// A file could not be read or written.
 #[derive(Debug, thiserror::Error)]

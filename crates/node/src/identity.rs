@@ -21,7 +21,7 @@ use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Certificat
 pub(crate) const ANY_NODE: &str = "node.tiding.internal";
 /// What follows the role in the name that says it.
 const ROLE_SUFFIX: &str = ".role.tiding.internal";
-/// How long a node's certificate is valid. As long as nothing renews agents', a short one would end a fleet at night.
+/// How long a first certificate is valid: whoever gets it may be of older software, which renews nothing.
 const LEAF_VALIDITY: Duration = Duration::from_secs(397 * 24 * 3600);
 /// How long the CA's certificate is valid.
 const CA_VALIDITY: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
@@ -161,7 +161,18 @@ impl Authority {
         role: Role,
         now: UnixTime,
     ) -> Result<CertificateDer<'static>, IdentityError> {
-        self.sign(&key.public()?, role, now)
+        self.sign(&key.public()?, role, now, LEAF_VALIDITY)
+    }
+
+    /// The next certificate of a member, for the same key and role.
+    pub(crate) fn reissue(
+        &self,
+        key: &RequestedKey,
+        role: Role,
+        now: UnixTime,
+        term: Duration,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        self.sign(&key.public()?, role, now, term)
     }
 
     /// A certificate for a key that is here.
@@ -171,7 +182,18 @@ impl Authority {
         role: Role,
         now: UnixTime,
     ) -> Result<CertificateDer<'static>, IdentityError> {
-        self.sign(key, role, now)
+        self.sign(key, role, now, LEAF_VALIDITY)
+    }
+
+    /// The next certificate for a key that is here.
+    pub(crate) fn reissue_own(
+        &self,
+        key: &KeyPair,
+        role: Role,
+        now: UnixTime,
+        term: Duration,
+    ) -> Result<CertificateDer<'static>, IdentityError> {
+        self.sign(key, role, now, term)
     }
 
     fn sign(
@@ -179,16 +201,17 @@ impl Authority {
         key: &impl PublicKeyData,
         role: Role,
         now: UnixTime,
+        term: Duration,
     ) -> Result<CertificateDer<'static>, IdentityError> {
-        let made = leaf_params(role, now)?.signed_by(key, &self.issuer);
+        let made = leaf_params(role, now, term)?.signed_by(key, &self.issuer);
         Ok(made.map_err(|error| malformed("certificate", error))?.der().clone())
     }
 }
 
 /// What every leaf says, all of it.
-fn leaf_params(role: Role, now: UnixTime) -> Result<CertificateParams, IdentityError> {
+fn leaf_params(role: Role, now: UnixTime, term: Duration) -> Result<CertificateParams, IdentityError> {
     let mut params = CertificateParams::default();
-    (params.not_before, params.not_after) = validity(now, LEAF_VALIDITY);
+    (params.not_before, params.not_after) = validity(now, term);
     params.distinguished_name = subject("tiding node");
     for name in [ANY_NODE.to_owned(), role_name(role)] {
         let name = name.try_into().map_err(|error| malformed("certificate name", error))?;

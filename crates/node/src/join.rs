@@ -5,6 +5,7 @@
 //! the line was made; nothing it asks for changes that. The exchange is three frames, each bounded and timed.
 
 use crate::api::{Refusal, labels_to_text};
+use crate::clock;
 use crate::driver::Handle;
 use crate::home::{self, NodeFile};
 use crate::identity::{self, Authority, Identity, RequestedKey, new_key, node_of_key, random, wall_clock};
@@ -252,14 +253,12 @@ const STEP: Duration = Duration::from_secs(20);
 const CROWDED: Duration = Duration::from_secs(120);
 const AGAIN: Duration = Duration::from_millis(250);
 const LONGEST: Duration = Duration::from_secs(4);
-/// By how much clocks may differ, in seconds.
-const MAX_SKEW: u64 = 5 * 60;
 /// The longest certificate or request, in bytes.
-const MAX_DER: usize = 8 * 1024;
+pub(crate) const MAX_DER: usize = 8 * 1024;
 
 /// The origin's first word: what time it is. (Which CA it has, TLS has said.)
-struct Greeting {
-    now: UnixTime,
+pub(crate) struct Greeting {
+    pub(crate) now: UnixTime,
 }
 
 /// The joiner's word: the token, and the key that wants a certificate.
@@ -356,7 +355,7 @@ impl Encode for Welcome {
 }
 
 /// Sends one frame: its length, then its bytes.
-async fn say(stream: &mut Stream, word: &impl Encode) -> io::Result<()> {
+pub(crate) async fn say(stream: &mut Stream, word: &impl Encode) -> io::Result<()> {
     let bytes = word.encode();
     let len = u32::try_from(bytes.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
     stream.write_all(&[&len.to_le_bytes(), &bytes[..]].concat()).await?;
@@ -364,7 +363,7 @@ async fn say(stream: &mut Stream, word: &impl Encode) -> io::Result<()> {
 }
 
 /// Reads one frame; its length is bounded before memory is taken.
-async fn hear<T: Encode>(stream: &mut Stream) -> io::Result<T> {
+pub(crate) async fn hear<T: Encode>(stream: &mut Stream) -> io::Result<T> {
     let invalid = |why: String| io::Error::new(io::ErrorKind::InvalidData, why);
     let read = async {
         let len = stream.read_u32_le().await? as usize;
@@ -513,17 +512,7 @@ async fn exchange(
 
 /// Refuses clocks that differ so much that certificates would make no sense (to either side).
 fn compare_clocks(here: UnixTime, there: UnixTime) -> Result<(), JoinError> {
-    let skew = here.0.abs_diff(there.0);
-    if skew <= MAX_SKEW {
-        return Ok(());
-    }
-    let amount = match skew {
-        ..7200 => format!("{} min", skew / 60),
-        7200..172_800 => format!("{} h", skew / 3600),
-        _ => format!("{} days", skew / 86_400),
-    };
-    let side = if here > there { "ahead" } else { "behind" };
-    Err(JoinError::Clock(format!("{amount} {side}")))
+    clock::skew(here, there).map_or(Ok(()), |skew| Err(JoinError::Clock(skew)))
 }
 
 fn keep(

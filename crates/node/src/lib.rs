@@ -4,7 +4,7 @@
 //! the disk, and says who is on the other end of a connection.
 //!
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
-//! * [`client`] asks an origin, [`publish`] brings it something new, [`gate`] says by a command whether its next wave opens, [`people`] makes and removes operators; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
+//! * [`client`] asks an origin, [`publish`] brings it something new, [`gate`] says by a command whether its next wave opens, [`people`] makes and removes operators, [`moving`] brings their keys elsewhere; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
 //!   what it takes to be that origin again.
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
@@ -13,6 +13,7 @@ pub mod api;
 pub mod audit;
 pub mod backup;
 pub mod client;
+mod clock;
 pub mod daemon;
 mod desk;
 pub mod difference;
@@ -20,6 +21,7 @@ pub mod disk;
 mod driver;
 pub mod escape;
 pub mod founding;
+pub mod freshness;
 pub mod gate;
 mod gulp;
 pub mod hands;
@@ -30,10 +32,12 @@ pub mod join;
 mod kernel;
 mod life;
 mod limits;
+pub mod moving;
 pub mod page;
 pub mod people;
 pub mod publish;
 pub mod reach;
+pub mod renewal;
 mod runner;
 pub mod selection;
 mod shares;
@@ -41,3 +45,4 @@ mod shares;
 mod testing;
 mod tls;
 pub mod watching;
+pub mod webhooks;

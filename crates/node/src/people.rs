@@ -26,6 +26,8 @@ pub struct AddOptions {
     pub out: PathBuf,
     /// What it may do.
     pub powers: Powers,
+    /// Where the fleet's root key is: its file, or a directory with it in it. The operator's home, if nothing is said.
+    pub root_key: Option<PathBuf>,
 }
 
 /// What was done about an operator.
@@ -54,7 +56,7 @@ pub struct Known {
 #[derive(Debug, thiserror::Error)]
 pub enum PeopleError {
     /// The root key is elsewhere.
-    #[error("{0} has no root.key; run this where `tiding up` was run, or bring the fleet's root key back there")]
+    #[error("{0} has no root.key; say where the fleet's root key is with --root-key")]
     NoRootKey(PathBuf),
     /// What was asked makes no sense.
     #[error("{0}")]
@@ -97,6 +99,7 @@ const AROUND: usize = 512;
 /// Everything that one who changes operators works with.
 struct Desk {
     home: PathBuf,
+    root_key: PathBuf,
     client: Client,
     keys: OperatorKeys,
     journals: Journals,
@@ -104,7 +107,7 @@ struct Desk {
 }
 
 impl Desk {
-    async fn open(operator_home: &Path) -> Result<Self, PeopleError> {
+    async fn open(operator_home: &Path, root_key: Option<&Path>) -> Result<Self, PeopleError> {
         let (client, keys) = (Client::open(operator_home)?, OperatorKeys::read(operator_home)?);
         let journals = client.journals().await?;
         let bad = |why: String| PeopleError::Refused(format!("the origin's journal has no trust root to go by: {why}"));
@@ -118,7 +121,8 @@ impl Desk {
             let why = format!("{journal} fact {index} of the origin's journals: {what}; look at `tiding audit verify`");
             return Err(PeopleError::Refused(why));
         }
-        let desk = Self { home: operator_home.to_owned(), client, keys, journals, roots };
+        let root_key = root_key.unwrap_or(operator_home).to_owned();
+        let desk = Self { home: operator_home.to_owned(), root_key, client, keys, journals, roots };
         desk.remember_roots().await?;
         Ok(desk)
     }
@@ -159,7 +163,7 @@ impl Desk {
 
     /// The root that follows, with other operators, signed; before anything is done for it.
     fn next(&self, operators: Vec<Operator>) -> Result<(Root, Signed), PeopleError> {
-        let key = root_key(&self.home)?;
+        let key = root_key(&self.root_key)?;
         let newest = self.newest();
         let root = Root { version: newest.version + 1, created: wall_clock(), operators, ..newest.clone() };
         root.check().map_err(|bad| PeopleError::Invalid(bad.to_string()))?;
@@ -170,23 +174,27 @@ impl Desk {
             return Err(PeopleError::Invalid(why.to_owned()));
         }
         newest.verify_next(&signed).map_err(|bad| {
-            PeopleError::Refused(format!("root.key in {} cannot sign for this fleet: {bad}", self.home.display()))
+            PeopleError::Refused(format!(
+                "the root key in {} cannot sign for this fleet: {bad}",
+                self.root_key.display()
+            ))
         })?;
         Ok((root, signed))
     }
 }
 
-fn root_key(operator_home: &Path) -> Result<SigningKey, PeopleError> {
-    let path = operator_home.join(home::ROOT_KEY);
+/// The root key in a file, or in a directory.
+fn root_key(at: &Path) -> Result<SigningKey, PeopleError> {
+    let path = if at.is_file() { at.to_owned() } else { at.join(home::ROOT_KEY) };
     match path.exists() {
         true => Ok(founding::read_signing_key(&path)?),
-        false => Err(PeopleError::NoRootKey(operator_home.to_owned())),
+        false => Err(PeopleError::NoRootKey(at.to_owned())),
     }
 }
 
 /// The operators, as the newest root has them.
 pub async fn list(operator_home: &Path) -> Result<Vec<Known>, PeopleError> {
-    let desk = Desk::open(operator_home).await?;
+    let desk = Desk::open(operator_home, None).await?;
     let since = |key: &PublicKey| {
         let names_it = |root: &&Root| root.operators.iter().any(|operator| operator.key == *key);
         desk.roots.iter().rev().take_while(names_it).last().map_or(0, |root| root.version)
@@ -203,8 +211,9 @@ pub async fn list(operator_home: &Path) -> Result<Vec<Known>, PeopleError> {
 /// Makes an operator: keys and certificate in a home of its own, then the root that names it.
 pub async fn add(operator_home: &Path, options: &AddOptions) -> Result<Changed, PeopleError> {
     // First, so that nothing was asked or made where it cannot be ended.
-    root_key(operator_home)?;
-    let desk = Desk::open(operator_home).await?;
+    let key_at = options.root_key.as_deref();
+    root_key(key_at.unwrap_or(operator_home))?;
+    let desk = Desk::open(operator_home, key_at).await?;
     let known = desk.newest().operator(&options.name).cloned();
     let begun = begun(options, &desk)?;
     match (known, begun) {
@@ -280,9 +289,10 @@ async fn make_home(desk: &Desk, options: &AddOptions) -> Result<PublicKey, Peopl
 }
 
 /// Removes an operator: co-signs what they ordered and what stands, brings the root without them, and has their certificate revoked.
-pub async fn remove(operator_home: &Path, name: &str) -> Result<Changed, PeopleError> {
-    root_key(operator_home)?;
-    let desk = Desk::open(operator_home).await?;
+/// The root key is in the operator's home unless it is said where.
+pub async fn remove(operator_home: &Path, name: &str, key_at: Option<&Path>) -> Result<Changed, PeopleError> {
+    root_key(key_at.unwrap_or(operator_home))?;
+    let desk = Desk::open(operator_home, key_at).await?;
     let mut changed = Changed { root: desk.newest().version, countersigned: Vec::new() };
     if name == desk.keys.fleet.operator {
         let why = "nobody removes themselves; have another operator with the root key do it";

@@ -876,7 +876,16 @@ async fn serve_until_ordered(
     let config = Config { limit, ..publisher_config(keys.id, &keys.fleet, datacenter) };
     let host = Host::Publisher(inbox.0.clone());
     let shelf = Shelf::new(Arc::new(tree));
-    let (driver, handle) = Driver::new(Parts { me: keys.node, config, recovered, tls: keys.tls, shelf, host, inbox });
+    let (driver, handle) = Driver::new(Parts {
+        me: keys.node,
+        config,
+        recovered,
+        tls: keys.tls,
+        shelf,
+        host,
+        inbox,
+        contact: Arc::default(),
+    });
     let mut running = Publisher(tokio::spawn(driver.run()));
     let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone() };
     let total = found.content.bytes + found.content.blob.len + found.attributes.blob.len;

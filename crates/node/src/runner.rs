@@ -44,6 +44,8 @@ pub(crate) struct Runner {
     pub(crate) labels: Labels,
     /// What stands for `/` where releases go.
     pub(crate) targets: PathBuf,
+    /// As whom commands run here, and as nobody else, if this machine says so.
+    pub(crate) hooks_user: Option<String>,
 }
 
 impl Runner {
@@ -98,7 +100,7 @@ impl Runner {
 
     /// Runs a line, and waits for its end.
     async fn run(&self, hook: &Hook, id: ReleaseId, release: &Release, env: &[(&str, String)]) -> Result<(), String> {
-        let mut command = shell(hook)?;
+        let mut command = shell(hook, self.hooks_user.as_deref())?;
         let target = self.place(&release.instructions.path);
         let laid_out = self.place(&store::laid_out_at(&release.instructions.path, id));
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
@@ -127,9 +129,20 @@ fn refused(why: String) -> JobError {
     JobError::Refused { why }
 }
 
+/// As whom a line runs: as this machine says, or where it says nothing as the release does. A release that names somebody else is not
+/// run as another: what it does might be half done then.
+fn user_of<'a>(hook: &'a Hook, policy: Option<&'a str>) -> Result<Option<&'a str>, String> {
+    match (policy, hook.user.as_deref()) {
+        (Some(policy), Some(asked)) if asked != policy => Err(format!(
+            "is to run as {asked}, and this machine runs commands of releases as {policy} alone (hooks-user)"
+        )),
+        (policy, asked) => Ok(policy.or(asked)),
+    }
+}
+
 /// A shell that will run the line, as the user that it names.
-fn shell(hook: &Hook) -> Result<Command, String> {
-    let mut command = match &hook.user {
+fn shell(hook: &Hook, policy: Option<&str>) -> Result<Command, String> {
+    let mut command = match user_of(hook, policy)? {
         None => Command::new("/bin/sh"),
         Some(user) if geteuid().is_root() => {
             let mut command = Command::new("runuser");
@@ -322,7 +335,7 @@ mod tests {
     fn runner(targets: &Path) -> Runner {
         let label = |text| Label::new(text).expect("a plain label");
         let labels = Labels::from([(label("rack-nr"), label("7"))]);
-        Runner { node: "node-3".to_owned(), labels, targets: targets.to_owned() }
+        Runner { node: "node-3".to_owned(), labels, targets: targets.to_owned(), hooks_user: None }
     }
 
     async fn after(targets: &Path, hook: Hook) -> Result<(), String> {
@@ -347,6 +360,53 @@ mod tests {
         }
         assert!(seen.contains(&format!("TIDING_PATH={}/srv/web", home.path().display())), "{seen}");
         assert!(!seen.contains("CARGO"), "{seen}");
+    }
+
+    #[test]
+    fn h15_a_machine_that_says_as_whom_commands_run_runs_them_as_nobody_else() {
+        let asks = |user: Option<&str>| Hook { user: user.map(str::to_owned), ..hook("true", 5000) };
+        let of = |asked, policy| user_of(&asks(asked), policy).map(|user| user.map(str::to_owned));
+        assert_eq!((of(None, None), of(Some("www"), None)), (Ok(None), Ok(Some("www".to_owned()))));
+        assert_eq!(
+            (of(None, Some("app")), of(Some("app"), Some("app"))),
+            (Ok(Some("app".to_owned())), Ok(Some("app".to_owned())))
+        );
+        assert!(of(Some("root"), Some("app")).is_err_and(|why| why.contains("as app alone")));
+    }
+
+    #[tokio::test]
+    async fn h15_a_command_runs_as_who_this_machine_says() {
+        if !geteuid().is_root() {
+            return eprintln!("skipped: this needs root");
+        }
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let runner = |user: &str| Runner { hooks_user: Some(user.to_owned()), ..runner(home.path()) };
+        let run = async |user: &str, line: &str, asked: Option<&str>| {
+            let hook = Hook { user: asked.map(str::to_owned), ..hook(line, 5000) };
+            let release = signed(Hooks { after: Some(hook), ..Hooks::default() }, Vec::new());
+            runner(user).hook(release, Moment::After, None).await.is_ok()
+        };
+        assert!(run("nobody", "test $(id -un) = nobody", None).await);
+        assert!(!run("nobody", "true", Some("root")).await, "no release makes itself root");
+    }
+
+    #[tokio::test]
+    async fn h9_a_probe_that_is_redirected_goes_nowhere_else() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let trap = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let to = trap.local_addr().expect("an address");
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.expect("a probe");
+            let mut request = [0; 1024];
+            stream.read(&mut request).await.ok();
+            let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{to}/\r\ncontent-length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.ok();
+        });
+        let asked = Probe::Http { host: "127.0.0.1".to_owned(), port, path: "/".to_owned(), timeout_ms: 5000 };
+        probe(asked).await.expect("a redirect is an answer");
+        let came = tokio::select! { biased; _ = trap.accept() => true, () = std::future::ready(()) => false };
+        assert!(!came, "it was followed");
     }
 
     #[tokio::test]

@@ -3,21 +3,27 @@
 //! Every door but *join* asks for a certificate of the fleet's CA, so a stranger gets a TLS alert and nothing else. Who the
 //! other side is (its key) and what it may be (its role) come from its certificate after the handshake; addresses and names
 //! prove nothing. What is said through a door is for others.
+//!
+//! Only the fleet's CA makes certificates, so one that is not valid yet is believed: some clock is wrong. One that has ended opens one
+//! door for a while, where it is renewed.
 
+use crate::clock::Clock;
 use crate::gulp::Gulp;
 use crate::identity::{self, ANY_NODE, Identity, pin_of, role_name};
+use crate::life::{GRACE, Life};
 use crate::shares::{Share, Shares};
 use content::{Digest, NodeId, Role};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use socket2::TcpKeepalive;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -48,10 +54,12 @@ pub(crate) enum Door {
     Api,
     /// Joining: the only door that answers a stranger.
     Join,
+    /// Renewing: the only door for a member whose certificate has ended.
+    Renew,
 }
 
 impl Door {
-    const ALL: [Self; 4] = [Self::Control, Self::Bulk, Self::Api, Self::Join];
+    const ALL: [Self; 5] = [Self::Control, Self::Bulk, Self::Api, Self::Join, Self::Renew];
 
     /// What stands in the ALPN extension.
     pub(crate) const fn alpn(self) -> &'static [u8] {
@@ -60,6 +68,7 @@ impl Door {
             Self::Bulk => b"tiding-bulk/1",
             Self::Api => b"http/1.1",
             Self::Join => b"tiding-join/1",
+            Self::Renew => b"tiding-renew/1",
         }
     }
 
@@ -122,7 +131,7 @@ fn unfit(why: impl std::fmt::Display) -> TlsError {
 }
 
 /// The cryptography, named explicitly so that no other choice in the program can change it.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     // AES-128 first: half the work of AES-256 and no less safe for what passes here.
     provider.cipher_suites = vec![
@@ -132,7 +141,7 @@ fn provider() -> Arc<CryptoProvider> {
     Arc::new(provider)
 }
 
-const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
+pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
 fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
@@ -140,13 +149,171 @@ fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, TlsError> {
     Ok(Arc::new(roots))
 }
 
-/// The two sides of TLS for one identity.
-pub(crate) struct Tls {
+/// What is spoken with one certificate: a connection keeps those that it began with.
+struct Sides {
     members: Arc<ServerConfig>,
     joiners: Arc<ServerConfig>,
-    /// Whether strangers may come to join: only at an origin.
-    greets: bool,
+    renewers: Arc<ServerConfig>,
     client: ClientConfig,
+    /// How an origin is asked for another certificate, and what time it is, by whoever's own clock may be wrong.
+    renewer: ClientConfig,
+    life: Option<Life>,
+}
+
+impl Sides {
+    fn new(identity: &Identity, clock: &Arc<Clock>) -> Result<Self, TlsError> {
+        let roots = roots(identity.ca())?;
+        let life = Life::of(&identity.chain[0]).ok();
+        // Its certificate was made by the fleet's CA, so it is later than that.
+        life.iter().for_each(|life| clock.not_before(life.begins));
+        let joiners =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
+        let server = |builder: rustls::ConfigBuilder<ServerConfig, _>, doors: &[Door]| {
+            let mut config = builder.with_single_cert(identity.chain.clone(), identity.key()).map_err(unfit)?;
+            config.time_provider = clock.clone();
+            Ok::<_, TlsError>(serving(config, doors))
+        };
+        Ok(Self {
+            members: server(of_members(&roots, Duration::ZERO)?, &[Door::Control, Door::Bulk, Door::Api])?,
+            joiners: server(joiners.with_no_client_auth(), &[Door::Join])?,
+            renewers: server(of_members(&roots, GRACE)?, &[Door::Renew])?,
+            client: client_of(identity, &roots, clock, Duration::ZERO)?,
+            renewer: client_of(identity, &roots, clock, Duration::MAX)?,
+            life,
+        })
+    }
+}
+
+type Accepting = rustls::ConfigBuilder<ServerConfig, rustls::server::WantsServerCert>;
+
+/// The server's side for members; those whose certificates have ended no longer ago than `grace` are among them.
+fn of_members(roots: &Arc<RootCertStore>, grace: Duration) -> Result<Accepting, TlsError> {
+    let inner = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider()).build().map_err(unfit)?;
+    let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
+    Ok(builder.with_client_cert_verifier(Arc::new(Lenient { inner, grace })))
+}
+
+fn client_of(
+    identity: &Identity,
+    roots: &Arc<RootCertStore>,
+    clock: &Arc<Clock>,
+    grace: Duration,
+) -> Result<ClientConfig, TlsError> {
+    let inner = WebPkiServerVerifier::builder_with_provider(roots.clone(), provider()).build().map_err(unfit)?;
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(Lenient { inner, grace }));
+    let mut config = builder.with_client_auth_cert(identity.chain.clone(), identity.key()).map_err(unfit)?;
+    config.time_provider = clock.clone();
+    Ok(config)
+}
+
+/// The usual check, whatever it is about, but for time: see [`Lenient::judge`].
+#[derive(Debug)]
+struct Lenient<V: ?Sized> {
+    /// For how long after its end a certificate is believed.
+    grace: Duration,
+    inner: Arc<V>,
+}
+
+impl<V: ?Sized> Lenient<V> {
+    /// Checks at `now`; a certificate that begins later is checked at its beginning, since who makes them makes none for later: some clock
+    /// is wrong. One that has ended within the grace is checked at its end.
+    fn judge<T>(
+        &self,
+        now: UnixTime,
+        check: impl Fn(UnixTime) -> Result<T, rustls::Error>,
+    ) -> Result<T, rustls::Error> {
+        use rustls::CertificateError::{ExpiredContext, NotValidYetContext};
+        match check(now) {
+            Err(rustls::Error::InvalidCertificate(NotValidYetContext { not_before, .. })) => check(not_before),
+            Err(rustls::Error::InvalidCertificate(ExpiredContext { not_after, .. }))
+                if now.as_secs().saturating_sub(not_after.as_secs()) <= self.grace.as_secs() =>
+            {
+                check(not_after)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+impl ServerCertVerifier for Lenient<WebPkiServerVerifier> {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        self.judge(now, |now| self.inner.verify_server_cert(leaf, rest, name, ocsp, now))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+impl ClientCertVerifier for Lenient<dyn ClientCertVerifier> {
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        self.inner.root_hint_subjects()
+    }
+
+    fn verify_client_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        rest: &[CertificateDer<'_>],
+        now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        self.judge(now, |now| self.inner.verify_client_cert(leaf, rest, now))
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls12_signature(message, cert, dss)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.inner.verify_tls13_signature(message, cert, dss)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.inner.supported_verify_schemes()
+    }
+}
+
+/// The two sides of TLS for one member, whose certificate may be renewed meanwhile.
+pub(crate) struct Tls {
+    sides: RwLock<Arc<Sides>>,
+    /// Whether strangers may come to join, and members to renew: only at an origin.
+    greets: bool,
+    clock: Arc<Clock>,
     strangers: Arc<Shares>,
     visitors: Arc<Shares>,
 }
@@ -154,32 +321,40 @@ pub(crate) struct Tls {
 impl Tls {
     /// Both sides, for a node or an operator.
     pub(crate) fn new(identity: &Identity) -> Result<Self, TlsError> {
-        let roots = roots(identity.ca())?;
-        let client = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(VERSIONS)
-            .map_err(unfit)?
-            .with_root_certificates(roots.clone())
-            .with_client_auth_cert(identity.chain.clone(), identity.key())
-            .map_err(unfit)?;
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider()).build().map_err(unfit)?;
-        let members =
-            ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
-        let members = members.with_client_cert_verifier(verifier);
-        let joiners =
-            ServerConfig::builder_with_provider(provider()).with_protocol_versions(VERSIONS).map_err(unfit)?;
-        let joiners = joiners.with_no_client_auth();
-        let server = |builder: rustls::ConfigBuilder<ServerConfig, _>, doors: &[Door]| {
-            let config = builder.with_single_cert(identity.chain.clone(), identity.key()).map_err(unfit)?;
-            Ok::<_, TlsError>(serving(config, doors))
-        };
+        Self::at(identity, Clock::new(identity::wall_clock()))
+    }
+
+    /// The same by a clock of one's own.
+    pub(crate) fn at(identity: &Identity, clock: Clock) -> Result<Self, TlsError> {
+        let clock = Arc::new(clock);
         Ok(Self {
-            members: server(members, &[Door::Control, Door::Bulk, Door::Api])?,
-            joiners: server(joiners, &[Door::Join])?,
+            sides: RwLock::new(Arc::new(Sides::new(identity, &clock)?)),
             greets: identity.role == Role::Origin,
-            client,
+            clock,
             strangers: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
             visitors: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
         })
+    }
+
+    /// Speaks with another certificate of the same member from now on; connections that are there go on.
+    pub(crate) fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
+        let sides = Arc::new(Sides::new(identity, &self.clock)?);
+        *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
+        Ok(())
+    }
+
+    /// How long the certificate lives, as far as it says.
+    pub(crate) fn life(&self) -> Option<Life> {
+        self.sides().life
+    }
+
+    /// The clock by which certificates are judged.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    fn sides(&self) -> Arc<Sides> {
+        self.sides.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Lets a connection in, or not. What it is for is the first thing it says; who it is, the last.
@@ -199,7 +374,12 @@ impl Tls {
         let joins = self.greets && doors == [Door::Join];
         // Before the costly part, so that turning a crowd away is cheap.
         let visit = if joins { Some(self.visitors.take(from.ip()).ok_or(TlsError::Busy)?) } else { None };
-        let config = if joins { &self.joiners } else { &self.members };
+        let sides = self.sides();
+        let config = match joins {
+            true => &sides.joiners,
+            false if self.greets && doors == [Door::Renew] => &sides.renewers,
+            false => &sides.members,
+        };
         let stream = hello.into_stream(config.clone()).await?;
         let door = stream.get_ref().1.alpn_protocol().and_then(Door::of_alpn);
         let door = door.ok_or_else(|| unfit("it names no door"))?;
@@ -233,7 +413,8 @@ impl Tls {
         name: String,
         expect: Option<NodeId>,
     ) -> Result<(Stream, Peer), TlsError> {
-        let mut config = self.client.clone();
+        let sides = self.sides();
+        let mut config = if door == Door::Renew { sides.renewer.clone() } else { sides.client.clone() };
         config.alpn_protocols = vec![door.alpn().to_vec()];
         config.resumption = Resumption::disabled();
         let stream = connect(address, config, name).await?;
@@ -458,7 +639,7 @@ mod tests {
     async fn h1_a_stranger_gets_an_alert_and_nothing_else() {
         let guest = Guest::listen(Fleet::new().tls(Role::Origin)).await;
         let doors = [Door::Control, Door::Bulk, Door::Api].map(|door| Some(door.alpn()));
-        for alpn in doors.into_iter().chain([None, Some(&b"h2"[..]), Some(b"tiding-join/2")]) {
+        for alpn in doors.into_iter().chain([None, Some(&b"h2"[..]), Some(b"tiding-join/2"), Some(b"tiding-renew/1")]) {
             let (read, (accepted, _)) = tokio::join!(read_all_as(stranger(alpn), guest.address), guest.accept());
             let why = read.expect_err("no byte of ours");
             assert!(why.contains("alert"), "{alpn:?}: {why}");
@@ -496,7 +677,7 @@ mod tests {
     async fn h1_another_fleets_certificate_is_a_strangers() {
         let (ours, theirs) = (Fleet::new(), Fleet::new());
         let guest = Guest::listen(ours.tls(Role::Origin)).await;
-        let mut config = theirs.tls(Role::Operator).client.clone();
+        let mut config = theirs.tls(Role::Operator).sides().client.clone();
         // It believes us, so that only our own check is tried.
         config.dangerous().set_certificate_verifier(Arc::new(PinVerifier { pin: ours.pin(), provider: provider() }));
         config.alpn_protocols = vec![Door::Api.alpn().to_vec()];

@@ -1,6 +1,7 @@
 //! An agent: follows its origin, keeps its place in the mesh, reports where it stands.
 
 use super::hearsay::Heard;
+use super::revoked::Revoked;
 use crate::door::{
     AppStatus, Config, Event, Gate, Introduction, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered,
     Time, VerifyReport,
@@ -29,6 +30,8 @@ pub(crate) struct AgentSide {
     pub(super) pace: Duration,
     /// What was heard last of each application, for those who have not.
     pub(super) heard: BTreeMap<AppName, Heard>,
+    /// Whom it does not deal with any more.
+    pub(super) revoked: Revoked,
 }
 
 impl AgentSide {
@@ -39,6 +42,7 @@ impl AgentSide {
             origins: Origins::new(config.origins.clone(), config.redial, now),
             pace: Duration::ZERO,
             heard: BTreeMap::new(),
+            revoked: Revoked::default(),
         }
     }
 
@@ -96,6 +100,7 @@ impl Engine {
                 self.pass_all_down();
             }
             Message::Roots { roots } => self.rooted(now, from, &roots),
+            Message::Revoked { nodes } => self.hears_of_revoked(now, nodes),
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
@@ -111,6 +116,9 @@ impl Engine {
             return self.event(Event::Shunned { peer: to.node });
         }
         let Side::Agent(agent) = &mut self.side else { return };
+        if agent.revoked.contains(to.node) {
+            return;
+        }
         agent.mesh.introduced(now, to);
         match self.peers.contains_key(&to.node) {
             true => agent.mesh.up(now, to.node),

@@ -342,6 +342,7 @@ impl Engine {
             _ => Changes::default(),
         };
         self.tell_roots(peer);
+        self.tell_revoked(peer);
         self.allot_anew(now, peer);
         self.arrange(now, changes);
         self.set_paces(Some(peer));
@@ -714,6 +715,7 @@ impl Engine {
         if facts.is_empty() {
             return;
         }
+        self.tell_of_revoked(facts);
         let journal = self.journal(is_of_fleet(&facts[0]));
         let Some(origin) = self.origin() else { return };
         let position = origin.catalog.position(&journal);

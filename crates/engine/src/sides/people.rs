@@ -250,7 +250,7 @@ impl Engine {
     fn objects_to_member(&self, node: NodeId, request: &Request) -> Option<String> {
         let Side::Origin(origin) = &self.side else { return None };
         if origin.catalog.is_revoked(node) {
-            return Some("this certificate was revoked: its operator was removed from the fleet".to_owned());
+            return Some("this certificate was revoked: whoever has it is let in no more".to_owned());
         }
         let needed = needs(request);
         if matches!(needed, Needs::Nothing) {

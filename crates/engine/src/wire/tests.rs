@@ -155,6 +155,7 @@ fn message() -> impl Strategy<Value = Message> {
         signed().prop_map(|release| Message::Announce { release }),
         (signed(), signed()).prop_map(|(release, order)| Message::Pass { release, order }),
         prop::collection::vec(signed(), 0..4).prop_map(|roots| Message::Roots { roots }),
+        prop::collection::vec(digest().prop_map(content::NodeId), 0..4).prop_map(|nodes| Message::Revoked { nodes }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
             position: Position { generation, index },
@@ -185,7 +186,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::ROOTS;
+const KINDS: u8 = kind::REVOKED;
 
 #[test]
 fn every_kind_is_drawn() {
@@ -328,6 +329,27 @@ fn h4_no_message_has_a_field_for_a_path_a_url_or_a_command() {
         }
         assert!(!code.contains("Vec<u8>"), "opaque bytes in {code}");
     }
+}
+
+/// Whoever says how long something is waits for nobody to take memory for it.
+#[test]
+fn g6_endless_documents_and_lists_are_refused_by_their_length() {
+    let mut frames = Frames::new();
+    frames.push(&(MAX_CONTROL as u32 + 1).to_le_bytes());
+    assert_eq!(frames.next(), Err(WireError::TooLong { len: MAX_CONTROL + 1 }));
+    let of = |sort: u8, count: usize| {
+        let mut to = Encoder::new();
+        to.byte(sort).count(count);
+        decode_body(&to.finish())
+    };
+    for (sort, most) in [(kind::ROOTS, MAX_ROOTS), (kind::REVOKED, MAX_REVOKED), (kind::HAVE, MAX_LIST)] {
+        for count in [most + 1, usize::MAX >> 1] {
+            assert!(matches!(of(sort, count), Err(WireError::Malformed(_))), "{sort} {count}");
+        }
+    }
+    let payload = vec![0; Signed::MAX_PAYLOAD + 1];
+    let endless = Signed { kind: content::PayloadKind::Release, payload, signatures: Vec::new() };
+    assert!(decode(&encode(&Message::Announce { release: endless })).is_err());
 }
 
 #[test]

@@ -88,7 +88,8 @@ async fn live(storm: &Storm, number: u64) -> Result<(), Failure> {
     storm.say("joined", number);
     let targets = storm.dir.join(format!("agent-{number}-root"));
     std::fs::create_dir_all(targets.join("srv"))?;
-    let options = Options { home, targets, listen: ([127, 0, 0, 1], 0).into(), limit: None };
+    let options =
+        Options { home, targets, listen: ([127, 0, 0, 1], 0).into(), limit: None, policy: Default::default() };
     watch(storm, number, daemon::start(options).await?).await
 }
 

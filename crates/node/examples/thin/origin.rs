@@ -22,7 +22,14 @@ pub(crate) async fn run(dir: &Path, agents: &str) -> Result<(), Failure> {
     founding::found(&found)?;
     let targets = dir.join("origin-root");
     std::fs::create_dir_all(&targets)?;
-    let origin = daemon::start(Options { home: found.home, targets, listen: found.listen, limit: None }).await?;
+    let origin = daemon::start(Options {
+        home: found.home,
+        targets,
+        listen: found.listen,
+        limit: None,
+        policy: Default::default(),
+    })
+    .await?;
     founding::set_origins(&found.operator_home, &[origin.address()])?;
     let terms = JoinTerms { uses: agents.parse()?, valid: Duration::from_secs(3600), ..JoinTerms::default() };
     let line = origin.issue_join_line(terms).await?;

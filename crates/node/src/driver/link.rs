@@ -7,10 +7,11 @@
 use super::inbox::{FromLink, Inbox, Incoming, LinkId, NewLink};
 use super::shelf::Shelf;
 use super::throttle::{Throttle, Throttles};
+use crate::freshness::InContact;
 use crate::gulp::Hints;
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
 use bytes::BufMut;
-use content::{ContentId, Digested, NodeId, PieceNo};
+use content::{ContentId, Digested, NodeId, PieceNo, Role};
 use engine::door::{DownReason, Message};
 use engine::wire::{self, BULK_HEADER, BulkHeader, Frames, WireError};
 use std::collections::BTreeMap;
@@ -55,6 +56,10 @@ pub(crate) struct Link {
     pub(crate) dialled: bool,
     /// What went over it.
     pub(crate) traffic: Arc<Traffic>,
+    /// What the peer may be.
+    pub(crate) role: Role,
+    /// Of an origin that has greeted.
+    pub(crate) contact: Option<InContact>,
     messages: mpsc::Sender<Message>,
     pieces: mpsc::UnboundedSender<(ContentId, PieceNo)>,
     readers: Vec<JoinHandle<()>>,
@@ -65,6 +70,7 @@ impl Link {
     /// Starts the tasks of a new pair.
     pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, throttles: Arc<Throttles>, inbox: Inbox) -> Self {
         let hints = new.bulk.get_mut().0.widen();
+        let (dialled, role) = (new.dialled.is_some(), new.peer.role);
         let tell = Tell { link: id, peer: new.peer.node, inbox };
         let traffic = Arc::new(Traffic::default());
         let (control_in, control_out) = split(new.control);
@@ -80,7 +86,8 @@ impl Link {
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
             tokio::spawn(tell.until_broken(write_payloads(bulk_out, to_send, hints, shelf, bulk))),
         ];
-        Self { id, since: Instant::now(), dialled: new.dialled.is_some(), traffic, messages, pieces, readers, writers }
+        let (since, contact) = (Instant::now(), None);
+        Self { id, since, dialled, traffic, role, contact, messages, pieces, readers, writers }
     }
 
     /// Queues a message. False when the peer does not read: its connections are to be closed.
@@ -414,7 +421,7 @@ impl Pairing {
 mod tests {
     use super::*;
     use crate::testing::{Fleet, Guest};
-    use content::{Digest, Role};
+    use content::Digest;
     use store::PieceSource;
 
     struct Echo;

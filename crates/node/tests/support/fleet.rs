@@ -116,7 +116,7 @@ impl Fleet {
 pub fn options(under: &Path, name: &str, listen: SocketAddr) -> daemon::Options {
     let targets = under.join(format!("{name}-root"));
     std::fs::create_dir_all(targets.join("srv")).expect("made");
-    daemon::Options { home: under.join(name), targets, listen, limit: None }
+    daemon::Options { home: under.join(name), targets, listen, limit: None, policy: Default::default() }
 }
 
 pub async fn start(under: &Path, name: &str, listen: SocketAddr) -> Running {

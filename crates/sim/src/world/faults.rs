@@ -212,6 +212,7 @@ impl World {
                 | Message::Pass { .. }
                 | Message::Command { .. }
                 | Message::Roots { .. }
+                | Message::Revoked { .. }
                 | Message::Introduce { .. }
                 | Message::Head { .. }
                 | Message::Status(_)
