@@ -5,7 +5,7 @@ use crate::parse::Limit;
 use crate::settings::Settings;
 use crate::speak;
 use clap::Args;
-use node::daemon::{self, Options, Running, StartError};
+use node::daemon::{self, Broken, Options, Running, StartError};
 use node::escape::escape;
 use serde::Serialize;
 use std::net::SocketAddr;
@@ -103,24 +103,40 @@ pub(crate) fn say_ready(place: &Place, running: &Running, how: &str) {
 
 /// Runs until a signal, until standard input closes where that was asked for, or until the node fails; stops in order.
 pub(crate) async fn until_stopped(mut running: Running, place: &Place) -> Result<(), Failure> {
-    let why = tokio::select! {
-        why = running.failed() => Err(why),
-        signal = stop_signal(place.ignore_hangup) => Ok(signal?),
-        () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
-    };
-    match why {
-        Ok(reason) => {
-            speak::note(format!("stopping: {reason}"));
-            tokio::select! {
-                () = running.stop() => speak::note("stopped"),
-                _ = stop_signal(true) => speak::warning("stopped without waiting, as asked twice"),
+    loop {
+        let why = tokio::select! {
+            why = running.failed() => Err(why),
+            signal = stop_signal(place.ignore_hangup) => Ok(signal?),
+            () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
+        };
+        match why {
+            Ok(reason) => return stop(running, reason).await,
+            Err(Broken::StoreGone(why)) => running = begin_again(running, &why).await?,
+            Err(Broken::Off(why)) => {
+                return Err(Failure::new(Kind::Failed, "the node cannot go on")
+                    .because(why)
+                    .next("start it again with `tiding run`: what was complete is still there"));
             }
-            Ok(())
         }
-        Err(why) => Err(Failure::new(Kind::Failed, "the node cannot go on")
-            .because(why)
-            .next("start it again with `tiding run`: what was complete is still there")),
     }
+}
+
+async fn stop(running: Running, reason: &str) -> Result<(), Failure> {
+    speak::note(format!("stopping: {reason}"));
+    tokio::select! {
+        () = running.stop() => speak::note("stopped"),
+        _ = stop_signal(true) => speak::warning("stopped without waiting, as asked twice"),
+    }
+    Ok(())
+}
+
+/// Goes on with an empty store where it was removed.
+async fn begin_again(running: Running, why: &str) -> Result<Running, Failure> {
+    speak::warning(format!("{}; the node begins again with an empty store", escape(why)));
+    running
+        .again()
+        .await
+        .map_err(|error| Failure::new(Kind::Failed, "the node cannot go on without its store").because_and_next(error))
 }
 
 /// The first signal that asks to stop.

@@ -7,19 +7,21 @@ use crate::status::choose_app;
 use crate::table::Table;
 use crate::words;
 use clap::Args;
-use node::api::{NodeVerification, Verification};
+use node::api::{NodeVerification, Verification, VerifyReport};
 use node::client::Client;
 use node::escape::escape;
 use std::path::PathBuf;
 
 /// Has every node read again what is live.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Examples:\n  tiding verify\n  tiding verify app --json\n\nExit code 5 when a node differs or cannot look."
-)]
+#[command(after_help = "Examples:\n  tiding verify\n  tiding verify app --json\n  tiding verify --repair\n\n\
+    Exit code 5 when a node differs, and still does after a repair, or cannot look.")]
 pub(crate) struct Verify {
     /// The application; may be left out when there is only one
     app: Option<String>,
+    /// Lay out anew what differs, file by file; nothing is restarted, and what is no part of the release stays where it is
+    #[arg(long)]
+    repair: bool,
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
@@ -35,13 +37,31 @@ impl Verify {
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;
         let app = choose_app(&client, self.app.as_deref(), what).await?;
-        let found = client.verify(&app).await.map_err(|error| Failure::asking(what, &error))?;
+        let asked = if self.repair { client.repair(&app).await } else { client.verify(&app).await };
+        let found = asked.map_err(|error| Failure::asking(what, &error))?;
         match self.json {
             true => speak::json(&found),
             false => lines(&found).into_iter().for_each(speak::result),
         }
+        found.nodes.iter().filter_map(repaired).for_each(speak::note);
         verdict(&found)
     }
+}
+
+/// What was laid out anew on a node, and what is left to do there; `None` when nothing was.
+fn repaired(node: &NodeVerification) -> Option<String> {
+    let report = node.report.as_ref().filter(|report| was_repaired(report))?;
+    let entries: Vec<String> = report.first.iter().map(|entry| escape(entry)).collect();
+    Some(format!(
+        "{}: laid out anew: {}; what runs there has the damaged files open until it is restarted",
+        escape(&node.name),
+        entries.join(", ")
+    ))
+}
+
+/// Whether nothing differs any more of what did.
+fn was_repaired(report: &VerifyReport) -> bool {
+    report.differing == 0 && !report.first.is_empty()
 }
 
 fn lines(found: &Verification) -> Vec<String> {
@@ -49,7 +69,12 @@ fn lines(found: &Verification) -> Vec<String> {
     for node in &found.nodes {
         let cells = match &node.report {
             Some(report) => [
-                if report.differing == 0 { "as published" } else { "DIFFERS" }.to_owned(),
+                match report.differing {
+                    0 if was_repaired(report) => "repaired",
+                    0 => "as published",
+                    _ => "DIFFERS",
+                }
+                .to_owned(),
                 words::short(&report.release),
                 report.entries.to_string(),
                 words::size(report.bytes),
@@ -84,7 +109,8 @@ fn verdict(found: &Verification) -> Result<(), Failure> {
 }
 
 /// What to do about a difference, and about a node that is away.
-const AGAIN: &str = "deploy again to lay the release out anew";
+const AGAIN: &str =
+    "`tiding verify --repair` lays out anew what differs and is part of the release; look at the rest on that machine";
 const LATER: &str = "`tiding status` shows who is connected; verify again when they have come back, or `tiding forget` who \
                      is gone for good";
 
@@ -104,7 +130,6 @@ fn complaint(node: &NodeVerification) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use node::api::VerifyReport;
 
     fn node(report: Option<u32>, error: Option<&str>) -> NodeVerification {
         let report = report.map(|differing| VerifyReport {

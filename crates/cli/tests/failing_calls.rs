@@ -1,5 +1,8 @@
 //! Agents whose system calls fail while they download: syncs that fail once, and writes for which there is no room.
 
+#[allow(unreachable_pub, reason = "each test file uses its part of it")]
+#[path = "support/blobs.rs"]
+mod blobs;
 #[path = "support/lab.rs"]
 mod lab;
 #[path = "support/skip.rs"]
@@ -130,6 +133,36 @@ fn a4_a_disk_without_room_for_pieces_or_for_the_state_pauses_the_download_and_no
     }
     assert!(back.end().success(), "{}", back.said);
     assert!(agents.iter_mut().all(|agent| agent.runs() && agent.shows(&new)), "they go on when there is room");
+}
+
+#[test]
+fn a8_writes_that_are_interrupted_or_fail_and_closes_that_fail_commit_nothing_that_is_not_there() {
+    let lab = Lab::new();
+    let mut agent = lab.agent("node-1");
+    let mut seed = 0;
+    // Every so many writes of a deploy fail or are interrupted; and of all closes each says that something went wrong.
+    for inject in [
+        "pwrite64:error=EINTR:when=1+2",
+        "pwrite64:error=EIO:when=3",
+        "pwrite64:error=EIO:when=7+40",
+        "close:error=EIO:when=1+1",
+    ] {
+        seed += 1;
+        let source = lab.dir().join(format!("source-{seed}"));
+        lab::tree(&source, 1 << 20, seed);
+        let calls = inject.split(':').next().expect("a call");
+        let Some(strace) = Strace::attach(agent.pid(), &lab.dir().join("trace"), calls, inject) else {
+            return skipped("a8_writes_that_are_interrupted...", "strace is not installed, or not allowed to trace");
+        };
+        let mut deploy = Watched::start(lab.deploy_command(&source));
+        assert!(deploy.end().success(), "{inject}: {}", deploy.said);
+        assert!(agent.runs() && agent.shows(&source), "{inject}: it did not converge by itself");
+        let calls = strace.detach();
+        assert!(calls.iter().any(|call| call.contains("INJECTED")), "{inject}: nothing failed");
+        let verified = lab.operator(&["verify"]);
+        assert!(verified.status.success(), "{inject}: {}", String::from_utf8_lossy(&verified.stdout));
+        assert!(blobs::hash_all(&agent.home.join("store/blobs")) > 0);
+    }
 }
 
 /// The name of the file in which an agent has the pieces of its only release.

@@ -208,6 +208,11 @@ pub enum Input {
         /// Which piece.
         piece: PieceNo,
     },
+    /// The host has looked whether it can work: what is in the way of everything it is asked for, or that nothing is (any more).
+    Degraded {
+        /// In words.
+        why: Option<String>,
+    },
     /// A job is done.
     Done {
         /// Which.
@@ -446,6 +451,12 @@ pub enum Job {
         /// The application.
         app: AppName,
     },
+    /// The same, and what differs of it is laid out anew, in the place of what stands there. Answered by [`JobDone::Verified`]: what
+    /// still differs, or else, when nothing does, what did before.
+    Repair {
+        /// The application.
+        app: AppName,
+    },
     /// Forget every content and laid-out release that is not among these. Answered by [`JobDone::Collected`].
     Collect {
         /// Contents to keep.
@@ -560,6 +571,12 @@ pub enum JobError {
         /// In words, with what is needed and what is free.
         why: String,
     },
+    /// Nothing can be done here for now, and somebody else has to mend it (the disk is read-only, too many files are open): wait
+    /// and try again.
+    Stuck {
+        /// In words, with what is in the way.
+        why: String,
+    },
     /// Something that was believed to be here is not, or was damaged: these pieces must be fetched again.
     Missing {
         /// The content.
@@ -583,7 +600,7 @@ impl JobError {
     /// What people are told; nothing of what repairs itself.
     pub fn words(&self) -> Option<&str> {
         match self {
-            Self::NoSpace { why } | Self::Refused { why } | Self::Disk { why } => Some(why),
+            Self::NoSpace { why } | Self::Stuck { why } | Self::Refused { why } | Self::Disk { why } => Some(why),
             Self::Corrupt | Self::Missing { .. } => None,
         }
     }
@@ -666,7 +683,14 @@ pub enum Message {
         /// The application.
         app: AppName,
     },
-    /// Agent to origin: what a `Verify` found.
+    /// Origin to agent: read what is live again, and lay out anew what differs. Protocol 6.
+    Repair {
+        /// Returned with the report.
+        request: u64,
+        /// The application.
+        app: AppName,
+    },
+    /// Agent to origin: what a `Verify` found, or a `Repair` left.
     Verified {
         /// As asked.
         request: u64,
@@ -976,6 +1000,11 @@ pub enum Request {
     },
     /// Origin: have every selected node read what is live again.
     Verify {
+        /// The application.
+        app: AppName,
+    },
+    /// Origin: have every selected node read what is live again, and lay out anew what differs.
+    Repair {
         /// The application.
         app: AppName,
     },

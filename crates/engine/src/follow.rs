@@ -123,6 +123,8 @@ pub(crate) struct Follower {
     /// Contents of which something has come.
     begun: BTreeSet<ContentId>,
     alarms: Alarms<Again>,
+    /// What is in the way of everything here.
+    degraded: Option<String>,
     out: VecDeque<Action>,
 }
 
@@ -257,6 +259,12 @@ impl Follower {
             }
         }
         names
+    }
+
+    /// What is in the way of everything here, or that nothing is any more; whether that is news.
+    pub(crate) fn degraded(&mut self, why: Option<String>) -> bool {
+        let why = why.map(|why| format!("DEGRADED: {why}"));
+        std::mem::replace(&mut self.degraded, why) != self.degraded
     }
 
     /// A content can never be had here.
@@ -435,7 +443,9 @@ impl Follower {
         let Some(app) = self.apps.get_mut(name) else { return };
         app.tries += 1;
         let (why, wait) = match error {
-            JobError::NoSpace { why } => (why, Some(Duration::from_secs(3 * u64::from(app.tries)).min(LONGEST))),
+            JobError::NoSpace { why } | JobError::Stuck { why } => {
+                (why, Some(Duration::from_secs(3 * u64::from(app.tries)).min(LONGEST)))
+            }
             JobError::Disk { why } if app.tries <= TRIES => (why, Some(Duration::from_millis(200 << app.tries))),
             JobError::Disk { why } | JobError::Refused { why } => (why, None),
             JobError::Corrupt | JobError::Missing { .. } => {
@@ -545,8 +555,8 @@ impl Follower {
             timeline: app.timeline,
             live: app.live,
             confirmed: app.confirmed,
-            trouble: work
-                .and_then(|work| work.failed.clone())
+            trouble: (self.degraded.clone())
+                .or_else(|| work.and_then(|work| work.failed.clone()))
                 .or_else(|| app.failure())
                 .or_else(|| app.trouble.clone()),
         })
@@ -1012,6 +1022,30 @@ mod tests {
         follower.confirmed(NOW, &app(), back, Ok(()));
         hear(&mut follower, Gate::Open);
         assert!(!std::iter::from_fn(|| follower.poll()).any(|action| matches!(action, Action::Switch(..))));
+    }
+
+    #[test]
+    fn a6_a16_what_somebody_else_must_mend_fails_no_release() {
+        let mut follower = Follower::default();
+        let id = announce(&mut follower, "ordered");
+        order(&mut follower, id);
+        follower.whole(NOW, spec("ordered").id());
+        let mut now = NOW;
+        for _ in 0..50 {
+            follower.assembled(now, &app(), id, Err(JobError::Stuck { why: "read-only".to_owned() }));
+            let standing = follower.standing(&app()).expect("it is known");
+            assert_eq!((standing.phase, standing.trouble.as_deref()), (Phase::Complete, Some("read-only")));
+            now = now.after(Duration::from_secs(31));
+            follower.tick(now);
+            let again = std::iter::from_fn(|| follower.poll()).any(|action| matches!(action, Action::Assemble(..)));
+            assert!(again, "it is not tried again");
+        }
+        follower.degraded(Some("read-only".to_owned()));
+        let trouble = follower.standing(&app()).and_then(|standing| standing.trouble);
+        assert_eq!(trouble.as_deref(), Some("DEGRADED: read-only"));
+        follower.degraded(None);
+        follower.assembled(now, &app(), id, Ok(()));
+        assert_eq!(follower.standing(&app()).expect("it is known").trouble, None);
     }
 
     #[test]

@@ -105,6 +105,10 @@ impl Peer {
         self.is_known && self.speaks >= wire::PACES
     }
 
+    fn knows_repairs(&self) -> bool {
+        self.is_known && self.speaks >= wire::REPAIRS
+    }
+
     fn knows_facts(&self) -> bool {
         self.is_known && self.speaks >= wire::FACTS
     }
@@ -116,6 +120,15 @@ impl Peer {
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
+}
+
+/// What a look at what is live is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    /// To tell what differs.
+    Verify,
+    /// To lay it out anew, too.
+    Repair,
 }
 
 /// Why a job was given.
@@ -131,7 +144,12 @@ enum Errand {
     Hook(AppName, ReleaseId, Moment),
     Probe(AppName, ReleaseId),
     GiveUp(AppName, OrderId),
-    Verify { request: u64, from: NodeId, release: ReleaseId },
+    /// Or to repair it.
+    Verify {
+        request: u64,
+        from: NodeId,
+        release: ReleaseId,
+    },
     Collect,
     Shun,
     Root,
@@ -242,6 +260,7 @@ impl Engine {
                 self.swarm.sent(now, to, content, piece, bytes);
             }
             Input::Lost { content, piece } => self.swarm.lost(now, content, &[piece]),
+            Input::Degraded { why } => self.degraded(now, why),
             Input::Done { job, result } => self.done(now, job, result),
             Input::Request { client, by, request } => self.request(now, client, by, request),
             Input::Appended { outcome, .. } => self.appended(now, outcome),
@@ -519,7 +538,8 @@ impl Engine {
             | Message::Head { .. }
             | Message::Limit(_)
             | Message::Pace { .. }
-            | Message::Verify { .. } => role == Role::Origin && self.config.role == Role::Agent,
+            | Message::Verify { .. }
+            | Message::Repair { .. } => role == Role::Origin && self.config.role == Role::Agent,
             Message::Verified { .. } | Message::Status(_) | Message::Sends { .. } | Message::Lags { .. } => {
                 role == Role::Agent && self.config.role == Role::Origin
             }
@@ -579,7 +599,7 @@ impl Engine {
                 self.swarm.indexed(now, content, indexed);
             }
             Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
-            Errand::Verify { request, from, release } => self.verified(request, from, release, result),
+            Errand::Verify { request, from, release } => self.verified(now, (request, from, release), result),
             Errand::Journal(client) => self.answer(client, journal_read(result)),
             Errand::Collect | Errand::Shun | Errand::Root => {}
             errand => self.deployed(now, errand, result.map(drop)),

@@ -718,7 +718,7 @@ impl Swarm {
                 Some(Duration::from_millis(50))
             }
             JobError::Corrupt | JobError::Missing { .. } => Some(Duration::from_secs(1)),
-            JobError::NoSpace { why } => {
+            JobError::NoSpace { why } | JobError::Stuck { why } => {
                 self.out.push_back(Action::Trouble(content, Some(why)));
                 Some(Duration::from_secs(3 * u64::from(transfer.tries)).min(Duration::from_secs(30)))
             }

@@ -33,6 +33,8 @@ pub const FACTS: u16 = 4;
 pub const ROOTS: u16 = 5;
 /// The version that brought revocation among agents: whoever speaks an older one is sent no `Revoked`.
 pub const REVOKED: u16 = 6;
+/// The version that brought repairs: whoever speaks an older one is sent no `Repair`, and is said to be too old for one.
+pub const REPAIRS: u16 = 6;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -214,6 +216,7 @@ mod kind {
     pub(super) const PASS: u8 = 24;
     pub(super) const ROOTS: u8 = 25;
     pub(super) const REVOKED: u8 = 26;
+    pub(super) const REPAIR: u8 = 27;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -228,6 +231,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
+        Message::Repair { request, app } => to.byte(kind::REPAIR).number(*request).value(app),
         Message::Verified { request, outcome } => to.byte(kind::VERIFIED).number(*request).value(&Outcome(outcome)),
         Message::Status(status) => to.byte(kind::STATUS).value(&**status),
         Message::Limit(allotment) => to.byte(kind::LIMIT).value(allotment),
@@ -275,6 +279,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
+        kind::REPAIR => Message::Repair { request: from.number()?, app: from.value()? },
         kind::VERIFIED => Message::Verified { request: from.number()?, outcome: take_outcome(from)? },
         kind::STATUS => Message::Status(Box::new(from.value()?)),
         kind::LIMIT => Message::Limit(from.value()?),

@@ -69,7 +69,7 @@ fn d3_an_old_copy_of_an_origins_state_takes_nobody_back_and_says_how_far_the_fle
 }
 
 #[test]
-fn a_second_deploy_a_rollback_and_its_rollback() {
+fn d9_a_second_deploy_a_rollback_and_its_rollback() {
     let mut fleet = Fleet::new(5, 1);
     let first = settle(&mut fleet, "v1", 1, None);
     let second = settle(&mut fleet, "v2", 2, Some(id_of(&first)));
@@ -90,7 +90,7 @@ fn a_second_deploy_a_rollback_and_its_rollback() {
 }
 
 #[test]
-fn releases_that_no_order_needs_are_forgotten_by_the_origin_and_said_to_be_gone() {
+fn d9_releases_that_no_order_needs_are_forgotten_by_the_origin_and_said_to_be_gone() {
     let mut fleet = Fleet::new(2, 21);
     let signed: Vec<content::Signed> =
         (1..=5).map(|epoch| settle(&mut fleet, &format!("v{epoch}"), epoch, None)).collect();
@@ -341,7 +341,7 @@ fn evil_day(evil: Evil, seed: u64) -> EvilDay {
 }
 
 #[test]
-fn g2_an_old_order_is_refused_and_so_is_another_one_of_the_same_epoch() {
+fn d4_g2_an_old_order_is_refused_and_so_is_another_one_of_the_same_epoch() {
     let mut fleet = Fleet::new(2, 10);
     let first = settle(&mut fleet, "v1", 5, None);
     let second = settle(&mut fleet, "v2", 6, Some(id_of(&first)));
@@ -613,4 +613,49 @@ fn who_asks_for_more_than_anyone_could_send_is_convicted() {
     fleet.input(ORIGIN, Input::Message { from, message: Message::Want { content, pieces } });
     let convicted = Event::Convicted { peer: from, of: Misbehaviour::Flood };
     assert!(fleet.nodes[ORIGIN].events.contains(&convicted));
+}
+
+/// What the origin knows of its agents' progress with a content.
+fn progress(fleet: &mut Fleet, nth: u64) -> Vec<AppStatus> {
+    fleet.request(ORIGIN, 10_000 + nth, Request::Status);
+    let Some(Answer::Status(status)) = fleet.answer(ORIGIN, 10_000 + nth) else { panic!("no status") };
+    status.nodes.iter().flat_map(|node| node.apps.clone()).collect()
+}
+
+#[test]
+fn d12_what_is_said_of_progress_never_exceeds_what_came_and_adds_up() {
+    const PIECE: u64 = 65_536;
+    for (seed, evil) in [(1, None), (2, Some(Evil::Corrupts)), (3, Some(Evil::Lies)), (4, Some(Evil::Greedy))] {
+        let mut fleet = Fleet::new(6, seed);
+        fleet.nodes[1].evil = evil;
+        let release = release("v1", 60);
+        let (signed, content) = (sign_release(&release), release.content);
+        fleet.deploy(&release, &order(1, &signed, None));
+        let (mut looks, mut between) = (0, 0);
+        while !(2..=6).all(|nr| fleet.confirmed(nr) == Some(id_of(&signed))) {
+            fleet.run_for(Duration::from_millis(5));
+            looks += 1;
+            assert!(looks < 10_000, "it does not end");
+            for app in progress(&mut fleet, looks) {
+                assert!(app.have <= app.total && app.total <= content.total(), "seed {seed}: {app:?}");
+                let verified = u64::from(app.have.saturating_sub(content.pages())) * PIECE;
+                let came = app.from_origin + app.from_peers + app.had;
+                assert!(
+                    verified <= came,
+                    "seed {seed}: {verified} bytes are said to be here, and {came} came: {app:?}"
+                );
+                between += u64::from(app.have > 0 && app.have < app.total);
+            }
+        }
+        assert!(between > 3, "seed {seed}: nothing was said on the way");
+        fleet.run_for(Duration::from_secs(1));
+        for app in progress(&mut fleet, 9_999) {
+            let came = app.from_origin + app.from_peers + app.had;
+            assert_eq!(app.have, app.total, "seed {seed}");
+            assert!(
+                evil.is_some() || came <= (content.bytes + content.blob.len) * 11 / 10,
+                "seed {seed}: {came}: {app:?}"
+            );
+        }
+    }
 }

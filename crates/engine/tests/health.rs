@@ -389,3 +389,31 @@ fn a_restart_in_the_window_runs_no_command_before_the_switch_again() {
     let before = fleet.nodes[canary].hooks.iter().filter(|hook| **hook == (second, Moment::Before)).count();
     assert_eq!(before, 1);
 }
+
+#[test]
+fn d10_a_node_that_dies_in_the_second_of_four_waves_has_failed_and_the_budget_says_what_follows() {
+    for budget in [0, 1] {
+        let (mut fleet, first) = settled(8, 3);
+        let release = careful("v2");
+        let signed = sign_release(&release);
+        let waves = vec![Wave::Count(1), Wave::PerMille(250), Wave::PerMille(500), Wave::PerMille(1000)];
+        fleet.deploy(&release, &Order { waves, budget, ..order(2, &signed, Some(first)) });
+        let new = id_of(&signed);
+        let in_trial = |fleet: &Fleet, nr: &usize| ran(fleet, *nr, new) && fleet.confirmed(*nr) != Some(new);
+        let second = |fleet: &Fleet| {
+            let is_open = fleet.agents().into_iter().any(|nr| fleet.confirmed(nr) == Some(new));
+            fleet.agents().into_iter().find(|nr| is_open && in_trial(fleet, nr))
+        };
+        fleet.run_until("the second wave switches", |fleet| second(fleet).is_some());
+        let dead = second(&fleet).expect("it was just there");
+        fleet.stop(dead);
+        let all_then = if budget == 0 { first } else { new };
+        let others = |fleet: &Fleet| {
+            fleet.agents().into_iter().filter(|nr| *nr != dead).all(|nr| fleet.confirmed(nr) == Some(all_then))
+        };
+        fleet.run_until("the others arrive", |fleet| others(fleet) && (budget == 1 || halted(fleet).is_some()));
+        assert_eq!(halted(&fleet).is_some(), budget == 0, "budget {budget}");
+        fleet.start(dead);
+        fleet.run_until("it arrives, too", |fleet| fleet.confirmed(dead) == Some(all_then));
+    }
+}

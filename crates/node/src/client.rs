@@ -135,6 +135,12 @@ impl Client {
         self.ask(Method::POST, &format!("/v1/verify/{app}"), None::<&()>, VERIFYING).await
     }
 
+    /// Has every node read again what is live, and lay out anew what differs.
+    pub async fn repair(&self, app: &str) -> Result<Verification, ClientError> {
+        let app = AppName::new(app).map_err(|bad| Refusal::Invalid { why: bad.to_string() })?;
+        self.ask(Method::POST, &format!("/v1/repair/{app}"), None::<&()>, VERIFYING).await
+    }
+
     /// All that stands in the journals of the fleet and of the origin's datacenter.
     pub async fn journals(&self) -> Result<Journals, ClientError> {
         let datacenter = Label::new(&self.status().await?.datacenter).map_err(protocol)?;

@@ -6,6 +6,7 @@
 use crate::api::{self, FleetStatus};
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
+pub use crate::driver::Broken;
 use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
 use crate::freshness::{Contact, Watcher};
 use crate::hands::Threads;
@@ -22,6 +23,7 @@ use content::fact::{JournalName, Noted, Position};
 use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -125,7 +127,9 @@ pub struct Running {
     listener: JoinHandle<()>,
     /// What goes on beside them, and may end at any moment: renewing, looking.
     chores: JoinSet<()>,
-    failed: watch::Receiver<Option<String>>,
+    failed: watch::Receiver<Option<Broken>>,
+    /// How it was started, with the address that it got.
+    options: Options,
 }
 
 impl Running {
@@ -162,19 +166,26 @@ impl Running {
         }
     }
 
+    /// Stops, and starts again from its home, on the same port: what a lost store is answered with.
+    pub async fn again(self) -> Result<Self, StartError> {
+        let options = self.options.clone();
+        self.stop().await;
+        start(options).await
+    }
+
     /// Resolves with the reason when the engine or the store dies; never otherwise.
-    pub async fn failed(&mut self) -> String {
-        let Some(engine) = &mut self.engine else { return "the engine has stopped".to_owned() };
+    pub async fn failed(&mut self) -> Broken {
+        let Some(engine) = &mut self.engine else { return Broken::Off("the engine has stopped".to_owned()) };
         let ended = tokio::select! {
             ended = engine => ended,
             // The sender lives in the store's thread; when it ends without a word, the engine's end says why.
-            Ok(why) = self.failed.wait_for(Option::is_some) => return why.clone().unwrap_or_default(),
+            Ok(why) = self.failed.wait_for(Option::is_some) => return why.clone().expect("it was just seen to be there"),
         };
         self.engine = None;
-        match ended {
+        Broken::Off(match ended {
             Ok(()) => "the engine has stopped".to_owned(),
             Err(broken) => format!("the engine broke off: {broken}"),
-        }
+        })
     }
 
     /// How many came to its port since it started: for whoever measures.
@@ -272,7 +283,8 @@ async fn start_with(
     let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default(), came: came.clone() });
     let engine = Some(tokio::spawn(driver.run()));
     let listener = tokio::spawn(listen(listener, doors));
-    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed })
+    let options = Options { listen: address, ..options };
+    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options })
 }
 
 /// What a node does beside its work.
@@ -363,9 +375,13 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
     let role = home.identity.role;
     let who = (home.node.name.clone(), api::labels_from_text(&home.node.labels).map_err(bad_home)?);
     let open = move || {
+        let is_new = bear_removal(&at, role)?;
         let opened = open_directories(&directory, &targets)?;
         let (mut store, recovered) = open_once(&opened, &at, &who)?;
         bear_loss(&mut store, role, &directory)?;
+        if is_new {
+            home::replace(&at.join(home::STORE_MADE), STORE_MADE.as_bytes()).map_err(bad_home)?;
+        }
         let rootless = recovered.root.is_none();
         let is_empty = |journal| recovered.facts.iter().all(|(other, ..)| other != journal);
         let missing: Vec<_> = first_facts.iter().filter(|(journal, _)| is_empty(journal)).collect();
@@ -385,6 +401,38 @@ async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartEr
         open_once(&opened, &at, &who)
     };
     tokio::task::spawn_blocking(open).await.map_err(bad_home)?
+}
+
+/// What stands in the file that says that a store was made.
+const STORE_MADE: &str =
+    "the store beside this file was made; whoever finds this and no store knows that it was removed\n";
+
+/// Whether this home has no store yet. One that was there and is not any more is made anew for an agent, which is told all of it again;
+/// an origin has forgotten who is in the fleet and which epochs are used up, and must not begin as if there had never been any.
+fn bear_removal(home: &Path, role: Role) -> Result<bool, StartError> {
+    let made = home.join(home::STORE_MADE);
+    if !made.exists() {
+        return Ok(true);
+    }
+    let state = home::store(home).join("state.redb");
+    match state.try_exists().map_err(|error| bad_home(format!("{}: {error}", state.display())))? {
+        true => {}
+        false if role == Role::Origin => {
+            return Err(bad_home(format!(
+                "this origin has lost its journals: {} is not there, and it was; is its file system not mounted? If it is gone, \
+                 `tiding restore` makes the origin anew from a backup; or remove {} to begin with empty journals: then every \
+                 machine must join again",
+                state.display(),
+                made.display()
+            )));
+        }
+        false => tracing::warn!(
+            state = %state.display(),
+            "THE STORE WAS REMOVED and is made anew: contents are fetched again, the origin says again what was ordered; \
+             what is live stays as it is"
+        ),
+    }
+    Ok(false)
 }
 
 /// What a lost state means: an agent is told all of it again; an origin that began anew without a word would have forgotten
@@ -532,6 +580,16 @@ async fn listen(listener: TcpListener, doors: Arc<Doors>) {
     let mut failing = false;
     loop {
         match listener.accept().await {
+            // The lowest number that is free is the one that is given, so it tells how many are in use.
+            Ok((tcp, _)) if limits::is_reserved(tcp.as_raw_fd()) => {
+                doors.came.connections.fetch_add(1, Ordering::Relaxed);
+                doors.came.turned_away.fetch_add(1, Ordering::Relaxed);
+                if !std::mem::replace(&mut failing, true) {
+                    tracing::warn!(
+                        "too many files are open: connections are turned away; the rest are for what is under way here"
+                    );
+                }
+            }
             Ok((tcp, from)) => {
                 failing = false;
                 let doors = doors.clone();

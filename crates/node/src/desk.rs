@@ -101,8 +101,16 @@ impl Desk {
 
     /// Has every node read again what is live.
     pub(crate) async fn verify(&self, app: &str) -> Result<Verification, Refusal> {
-        let app = AppName::new(app).map_err(invalid)?;
-        match self.ask(Request::Verify { app }).await? {
+        self.read_live(Request::Verify { app: AppName::new(app).map_err(invalid)? }).await
+    }
+
+    /// Has every node read again what is live, and lay out anew what differs.
+    pub(crate) async fn repair(&self, app: &str) -> Result<Verification, Refusal> {
+        self.read_live(Request::Repair { app: AppName::new(app).map_err(invalid)? }).await
+    }
+
+    async fn read_live(&self, request: Request) -> Result<Verification, Refusal> {
+        match self.ask(request).await? {
             Answer::Verified { nodes } => Ok(Verification { nodes: nodes.into_iter().map(Into::into).collect() }),
             _ => Err(unexpected()),
         }

@@ -124,6 +124,34 @@ fn regular(at: &Dir, name: &Name, access: OFlags) -> io::Result<(File, sys::Stat
     }
 }
 
+/// Reads until a buffer is full or there is no more; the call is told how much was read before.
+fn read_whole(buffer: &mut [u8], mut read: impl FnMut(&mut [u8], u64) -> Result<usize, Errno>) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match read(&mut buffer[filled..], filled as u64) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(filled)
+}
+
+/// Writes until everything is written; the call is told how much was written before.
+fn write_whole(bytes: &[u8], mut write: impl FnMut(&[u8], u64) -> Result<usize, Errno>) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        match write(&bytes[written..], written as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(more) => written += more,
+            Err(Errno::INTR) => continue,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
 fn kind_of(mode: u32) -> FileKind {
     match sys::FileType::from_raw_mode(mode) {
         sys::FileType::RegularFile => FileKind::File,
@@ -237,30 +265,11 @@ impl Disk for RealDisk {
     }
 
     fn read_at(&self, file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut filled = 0;
-        while filled < buffer.len() {
-            let (rest, at) = (&mut buffer[filled..], offset + filled as u64);
-            match rustix::io::pread(&file.0, rest, at) {
-                Ok(0) => break,
-                Ok(read) => filled += read,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(filled)
+        read_whole(buffer, |rest, done| rustix::io::pread(&file.0, rest, offset + done))
     }
 
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let mut written = 0;
-        while written < bytes.len() {
-            match rustix::io::pwrite(&file.0, &bytes[written..], offset + written as u64) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(more) => written += more,
-                Err(Errno::INTR) => continue,
-                Err(errno) => return Err(errno.into()),
-            }
-        }
-        Ok(())
+        write_whole(bytes, |rest, done| rustix::io::pwrite(&file.0, rest, offset + done))
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {
@@ -480,6 +489,47 @@ mod tests {
         );
         assert!(disk.space(&dir)?.bytes > 0);
         Ok(())
+    }
+
+    #[test]
+    fn a8_what_is_written_or_read_in_parts_or_interrupted_is_whole_and_an_error_is_one() {
+        let mut disk = Vec::new();
+        // Three bytes at most, every second call is interrupted.
+        let mut calls = 0;
+        let written = write_whole(b"a tiding", |rest, done| {
+            calls += 1;
+            if calls % 2 == 1 {
+                return Err(Errno::INTR);
+            }
+            assert_eq!(done, disk.len() as u64);
+            let taken = rest.len().min(3);
+            disk.extend_from_slice(&rest[..taken]);
+            Ok(taken)
+        });
+        assert!(written.is_ok());
+        assert_eq!(disk, b"a tiding");
+        let (mut buffer, mut calls) = ([0; 20], 0);
+        let read = read_whole(&mut buffer, |rest, done| {
+            calls += 1;
+            if calls % 2 == 1 {
+                return Err(Errno::INTR);
+            }
+            let from = &disk[done as usize..];
+            let taken = from.len().min(3).min(rest.len());
+            rest[..taken].copy_from_slice(&from[..taken]);
+            Ok(taken)
+        });
+        assert_eq!((read.ok(), &buffer[..8]), (Some(8), &b"a tiding"[..]));
+        let second = |outcome| {
+            let mut calls = 0;
+            let write = move |_: &[u8], _| {
+                calls += 1;
+                if calls == 1 { Ok(3) } else { outcome }
+            };
+            write_whole(b"a tiding", write).map_err(|error| (error.kind(), error.raw_os_error()))
+        };
+        assert_eq!(second(Err(Errno::IO)), Err((io::Error::from(Errno::IO).kind(), Some(5))), "after a part, too");
+        assert_eq!(second(Ok(0)), Err((io::ErrorKind::WriteZero, None)), "what takes nothing is no progress");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod shelf;
 mod throttle;
 mod writers;
 
+pub use host::Broken;
 pub(crate) use host::{Append, Host, StoreHost};
 pub(crate) use inbox::{INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;

@@ -3,7 +3,7 @@
 
 /// Text for people, on one line.
 pub fn escape(text: &str) -> String {
-    text.chars().flat_map(|c| if steers(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_steering(c) { c.escape_unicode().collect::<Vec<_>>() } else { vec![c] }).collect()
 }
 
 /// Text for people that may have several lines.
@@ -11,7 +11,8 @@ pub fn escape_lines(text: &str) -> String {
     text.lines().map(escape).collect::<Vec<_>>().join("\n")
 }
 
-fn steers(c: char) -> bool {
+/// Whether a character steers a terminal, or the eye of whoever reads it.
+pub fn is_steering(c: char) -> bool {
     let direction =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let unseen =

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// The private key of a node that has not joined yet, PEM.
 pub(crate) const JOINING: &str = "joining.pem";
+/// That a node's store was made: it stands beside the store, which may be removed.
+pub(crate) const STORE_MADE: &str = "store.made";
 /// The private key of a certificate, PEM.
 pub(crate) const KEY: &str = "key.pem";
 /// The certificate and the CA's, PEM.

@@ -11,6 +11,7 @@
 //! | `POST /v1/directives` | takes a [`crate::api::DirectiveRequest`], answers nothing |
 //! | `GET /v1/journal/fleet/GENERATION/INDEX`, `.../datacenter/...` | [`crate::api::JournalPage`] |
 //! | `POST /v1/verify/APP` | [`crate::api::Verification`] |
+//! | `POST /v1/repair/APP` | the same, after what differed was laid out anew |
 //! | `POST /v1/tokens` | takes a [`crate::api::TokenRequest`], answers [`crate::api::TokenIssued`] |
 //! | `DELETE /v1/tokens/ID` | nothing |
 //! | `DELETE /v1/nodes/ID` | nothing |
@@ -98,6 +99,7 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
         (&Method::GET, ["v1", "contents", id, piece]) => Ok(octets(desk.piece(id, piece).await?.to_vec())),
         (&Method::POST, ["v1", "orders"]) => Ok(json(&desk.order(&body(request).await?).await?)),
         (&Method::POST, ["v1", "verify", app]) => Ok(json(&desk.verify(app).await?)),
+        (&Method::POST, ["v1", "repair", app]) => Ok(json(&desk.repair(app).await?)),
         (&Method::POST, ["v1", "tokens"]) => Ok(json(&desk.issue_asked(&body(request).await?).await?)),
         (&Method::DELETE, ["v1", "tokens", id]) => {
             desk.revoke(id).await?;

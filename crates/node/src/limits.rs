@@ -3,6 +3,7 @@
 //! A peer costs two (a connection for messages, one for payloads). Nothing is decided here about what to do without.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::os::fd::RawFd;
 
 /// Fewer than this are worth a warning: an origin with two thousand agents.
 const FEW: u64 = 4096;
@@ -24,6 +25,21 @@ pub(crate) fn raise_descriptors() {
     }
 }
 
+/// So many descriptors, and no more than a quarter of all, are kept from those who come to the port.
+const RESERVED: u64 = 256;
+
+/// Whether a descriptor is one of those that are for this node's own files, and for the origins and peers that it dials: whoever comes
+/// and is given one of these is turned away.
+pub(crate) fn is_reserved(descriptor: RawFd) -> bool {
+    let allowed = getrlimit(Resource::Nofile).current;
+    allowed.is_some_and(|allowed| is_among_the_last(descriptor, allowed))
+}
+
+fn is_among_the_last(descriptor: RawFd, allowed: u64) -> bool {
+    let first = allowed - RESERVED.min(allowed / 4);
+    u64::try_from(descriptor).is_ok_and(|descriptor| descriptor >= first)
+}
+
 /// What to say about a limit; nothing about one that suffices.
 fn too_few(descriptors: Option<u64>) -> Option<String> {
     descriptors.filter(|&allowed| allowed < FEW).map(|allowed| {
@@ -38,6 +54,13 @@ fn too_few(descriptors: Option<u64>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a16_the_last_descriptors_are_not_for_those_who_come() {
+        let last = |allowed| (0..=1_000_000).find(|descriptor| is_among_the_last(*descriptor, allowed));
+        assert_eq!([64, 1024, 20_000].map(last), [Some(48), Some(768), Some(19_744)]);
+        assert!(!is_among_the_last(-1, 64));
+    }
 
     #[test]
     fn the_limit_is_raised_to_what_is_allowed() {

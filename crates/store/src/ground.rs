@@ -46,22 +46,36 @@ impl<D: Disk> Ground<D> {
         if space.bytes < bytes {
             return Err(self.full(bytes, space.bytes));
         }
-        match space.inodes < need.inodes {
-            true => Err(JobError::NoSpace {
-                why: format!(
-                    "disk full: need {} new files (inodes), have {}, on {}",
-                    need.inodes, space.inodes, self.name
-                ),
-            }),
-            false => Ok(()),
-        }
+        if space.inodes < need.inodes { Err(self.without_inodes(need.inodes, space.inodes)) } else { Ok(()) }
     }
 
     /// Turns an error into what the engine can do about it; `need` bytes were about to be written.
     pub(crate) fn failed<'a>(&'a self, doing: impl Display + 'a, need: u64) -> impl FnOnce(io::Error) -> JobError + 'a {
-        move |error| match is_full(&error) {
-            true => self.full(need, self.disk.space(&self.dir).map_or(0, |space| space.bytes)),
-            false => JobError::Disk { why: format!("{doing} in {}: {error}", self.name) },
+        move |error| match error.kind() {
+            io::ErrorKind::StorageFull => match self.disk.space(&self.dir) {
+                // The same error says that there is no room for bytes and that there is none for names.
+                Ok(space) if space.inodes == 0 => self.without_inodes(1, 0),
+                space => self.full(need, space.map_or(0, |space| space.bytes)),
+            },
+            io::ErrorKind::QuotaExceeded => self.over_quota(need),
+            _ => match remedy(&error) {
+                Some(remedy) => JobError::Stuck { why: format!("{doing} in {}: {error}; {remedy}", self.name) },
+                None => JobError::Disk { why: format!("{doing} in {}: {error}", self.name) },
+            },
+        }
+    }
+
+    fn without_inodes(&self, need: u64, have: u64) -> JobError {
+        JobError::NoSpace { why: format!("disk full: need {need} new files (inodes), have {have}, on {}", self.name) }
+    }
+
+    fn over_quota(&self, need: u64) -> JobError {
+        let need = words::size(need.max(1));
+        JobError::NoSpace {
+            why: format!(
+                "quota used up: need {need}, or a new file, on {}; whatever the disk has free, its owner may take no more",
+                self.name
+            ),
         }
     }
 
@@ -71,9 +85,20 @@ impl<D: Disk> Ground<D> {
     }
 }
 
-/// Whether an error says that there is no room: on the disk, or within a quota.
-pub(crate) fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+/// What the operating system says when a process, or the machine, has too many files open (EMFILE, ENFILE).
+const TOO_MANY_OPEN: [i32; 2] = [24, 23];
+
+/// What somebody has to do about an error before anything can go on here; `None` where trying again may help by itself.
+fn remedy(error: &io::Error) -> Option<&'static str> {
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => {
+            Some("the kernel says why in its log; it goes on by itself when the disk is mounted for writing again")
+        }
+        _ if error.raw_os_error().is_some_and(|number| TOO_MANY_OPEN.contains(&number)) => {
+            Some("it goes on by itself when there are fewer; LimitNOFILE in the service's unit allows more")
+        }
+        _ => None,
+    }
 }
 
 /// A name that this program chose itself.

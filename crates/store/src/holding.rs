@@ -48,6 +48,8 @@ pub(crate) struct Inner<F> {
     pub(crate) unsynced: u64,
     /// Rises when a file is thrown away, so that what was under way into it does not count.
     pub(crate) epoch: u64,
+    /// Set when the content is not kept any more: what is still written into its files is lost with them.
+    pub(crate) is_forgotten: bool,
     /// Set when a failed sync could not be written into the state: nothing is believed until it is.
     pub(crate) spoilt: Option<Part>,
     pub(crate) pages: Option<Arc<F>>,
@@ -78,6 +80,7 @@ impl<F> Holding<F> {
             indexed,
             unsynced: 0,
             epoch: 0,
+            is_forgotten: false,
             spoilt: None,
             pages: None,
             pieces: None,
@@ -132,10 +135,10 @@ impl<F> Holding<F> {
         (0..self.spec.total()).map(PieceNo).filter(|piece| !inner.have.contains(*piece)).collect()
     }
 
-    /// A piece was written while the files were those of `epoch`; false when one was thrown away meanwhile.
+    /// A piece was written while the files were those of `epoch`; false when one was thrown away meanwhile, or all of it.
     pub(crate) fn arrived(&self, piece: PieceNo, len: u64, epoch: u64) -> bool {
         let mut inner = self.lock();
-        if inner.epoch != epoch {
+        if inner.epoch != epoch || inner.is_forgotten {
             return false;
         }
         inner.have.insert(piece);

@@ -121,7 +121,7 @@ pub(crate) fn written(records: &Records) -> BTreeMap<(JournalName, Position), Un
 /// What people are told of a job that failed for want of a disk.
 fn in_words(error: JobError) -> String {
     match error {
-        JobError::NoSpace { why } | JobError::Refused { why } | JobError::Disk { why } => why,
+        JobError::NoSpace { why } | JobError::Stuck { why } | JobError::Refused { why } | JobError::Disk { why } => why,
         JobError::Corrupt | JobError::Missing { .. } => "the state cannot be written".to_owned(),
     }
 }

@@ -19,6 +19,7 @@ use crate::{disk::Name, words};
 use content::attributes::Attribute;
 use content::manifest::{Entry, Extent, Kind};
 use engine::door::JobError;
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -45,6 +46,8 @@ pub(crate) struct Layout<'a, D: Disk> {
     fresh: OnceLock<(u32, u32)>,
     /// Something could not be laid out, so the rest need not be.
     has_failed: AtomicBool,
+    /// The entries that are laid out, besides all directories; `None` for all of them.
+    only: Option<BTreeSet<usize>>,
 }
 
 /// What one hand needs to lay files out.
@@ -64,7 +67,22 @@ impl<'a, D: Disk> Layout<'a, D> {
         live: Option<Live<'a, D>>,
     ) -> Self {
         let (may_share, has_failed) = (AtomicBool::new(true), AtomicBool::new(false));
-        Self { shelves, plan, ground, root, live, may_share, fresh: OnceLock::new(), has_failed }
+        Self { shelves, plan, ground, root, live, may_share, fresh: OnceLock::new(), has_failed, only: None }
+    }
+
+    /// Lays out these entries, and the directories as they are made: private, so that everything can be taken out of them.
+    pub(crate) fn only(self, entries: BTreeSet<usize>) -> Self {
+        Self { only: Some(entries), ..self }
+    }
+
+    fn is_meant(&self, index: usize) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(&index))
+    }
+
+    /// The entries that are to be laid out, with their indices.
+    fn meant(&self) -> impl Iterator<Item = &'a Entry> {
+        let entries: &'a [Entry] = &self.plan.manifest.entries;
+        entries.iter().enumerate().filter(|(index, _)| self.is_meant(*index)).map(|(_, entry)| entry)
     }
 
     /// Lays everything out; nothing of it is durable yet.
@@ -75,9 +93,12 @@ impl<'a, D: Disk> Layout<'a, D> {
         self.make_files()?;
         // Where hard links point is a tree of its own, so that the two do not close each other's directories.
         let mut linked = self.tree();
-        entries.iter().try_for_each(|entry| self.make_link(&mut tree, &mut linked, entry))?;
-        entries.iter().try_for_each(|entry| self.make_symlink(&mut tree, entry))?;
-        (0..entries.len()).rev().try_for_each(|index| self.finish(&mut tree, index))
+        self.meant().try_for_each(|entry| self.make_link(&mut tree, &mut linked, entry))?;
+        self.meant().try_for_each(|entry| self.make_symlink(&mut tree, entry))?;
+        (0..entries.len())
+            .rev()
+            .filter(|index| self.is_meant(*index))
+            .try_for_each(|index| self.finish(&mut tree, index))
     }
 
     fn tree(&self) -> Tree<D> {
@@ -107,7 +128,7 @@ impl<'a, D: Disk> Layout<'a, D> {
 
     /// All files: many at once, and then the large ones one after another, each by all hands.
     fn make_files(&self) -> Result<(), JobError> {
-        let (groups, large) = groups(&self.plan.manifest.entries);
+        let (groups, large) = groups(&self.plan.manifest.entries, |index| self.is_meant(index));
         let hands = &*self.shelves.options.hands;
         let made = each(hands, groups.len(), |group| {
             let mut hand = self.hand();
@@ -311,10 +332,10 @@ impl<D: Disk> Layout<'_, D> {
 }
 
 /// The files that are laid out many at once, in groups that read few packs twice, and the large ones, all by their index.
-fn groups(entries: &[Entry]) -> (Vec<Vec<usize>>, Vec<usize>) {
+fn groups(entries: &[Entry], is_meant: impl Fn(usize) -> bool) -> (Vec<Vec<usize>>, Vec<usize>) {
     let (mut groups, mut large) = (vec![Vec::new()], Vec::new());
     let mut last_pack = None;
-    for (index, entry) in entries.iter().enumerate() {
+    for (index, entry) in entries.iter().enumerate().filter(|(index, _)| is_meant(*index)) {
         let Kind::File { len, extents, .. } = &entry.kind else { continue };
         if *len > LARGE {
             large.push(index);

@@ -17,7 +17,8 @@
 //! ```
 //!
 //! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
-//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths; `verify` reads trees again; `collect` forgets.
+//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths; `verify` reads trees again and `repair` mends them; `collect`
+//! forgets; `look` says whether the store is still where it was, and can be written.
 //!
 //! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
 //! [`Pieces::checkpoint_due`] says so, and tells the engine `Input::Lost` for every piece that a checkpoint returns and
@@ -36,11 +37,13 @@ mod journal;
 mod keep;
 mod kept;
 mod layout;
+pub mod look;
 mod places;
 mod plan;
 mod record;
 mod recover;
 mod render;
+mod repair;
 mod shelves;
 mod state;
 mod switch;
@@ -107,6 +110,15 @@ pub enum OpenError {
         found: String,
         /// The formats that can be read.
         readable: &'static str,
+    },
+    /// A part of it is on another file system.
+    #[error(
+        "its {name} is on another file system than the rest, and files cannot be renamed from one to the other; move the whole \
+         store there, or mount that file system over all of it"
+    )]
+    Apart {
+        /// Which part.
+        name: &'static str,
     },
     /// The disk failed.
     #[error("{doing}: {source}")]
@@ -201,6 +213,7 @@ impl<D: Disk> Store<D> {
             Job::GiveUp { app, order, why } => self.give_up(app, *order, why),
             Job::Hook { .. } | Job::Probe { .. } => Err(keep::refused("a store runs no commands and asks no services")),
             Job::Verify { app } => self.verify(app),
+            Job::Repair { app } => self.repair(app),
             Job::Collect { contents, releases } => self.collect(contents, releases),
             Job::Shun { peers } => self.shun(peers),
             Job::Root { root } => self.set_root(root).map(|()| JobDone::Rooted),

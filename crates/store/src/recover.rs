@@ -3,7 +3,7 @@
 //! Names decide. What stands in `blobs/` is complete, whatever the state says; where a path's symlink points is live. A state
 //! file that is missing or damaged is moved aside and made again from what the names and a fresh reading of all bytes say.
 
-use crate::disk::{Disk, Name};
+use crate::disk::{Disk, Meta, Name};
 use crate::ground::{Ground, if_there, make_dir, ours, read_short, write_short};
 use crate::holding::{Holding, Part};
 use crate::record::{AppState, Change, ContentRecord, Records};
@@ -38,7 +38,8 @@ impl<D: Disk> Store<D> {
         let lock = lock(&*disk, &home, process)?;
         check_format(&*disk, &home)?;
         let dirs = make_dirs(&*disk, &home).map_err(failed("making the store's directories"))?;
-        let uid = disk.dir_metadata(&home).map_err(failed("looking at the store's directory"))?.uid;
+        let here = disk.dir_metadata(&home).map_err(failed("looking at the store's directory"))?;
+        check_whole(&*disk, here, &dirs)?;
         let ground = Ground::new(disk.clone(), home, options.home.clone());
         let shelves = Arc::new(Shelves::new(disk, options, ground, dirs, lock));
         let mut notes = Vec::new();
@@ -47,7 +48,7 @@ impl<D: Disk> Store<D> {
         let chains = journal::chains(&records);
         let written = journal::written(&records);
         let Records { root, contents, apps, releases, positions, facts, shunned, stamps: _ } = records;
-        let mut store = Self { shelves, state, targets, uid, apps, releases, positions, chains, notes, lost };
+        let mut store = Self { shelves, state, targets, uid: here.uid, apps, releases, positions, chains, notes, lost };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
         let (apps, held) = (store.app_records(), store.held_contents());
@@ -211,6 +212,18 @@ fn check_format<D: Disk>(disk: &D, home: &D::Dir) -> Result<(), OpenError> {
         Some(found) => Err(OpenError::Format { found: words::name(found.trim_ascii()), readable: FORMAT.trim_ascii() }),
         None => write_short(disk, home, &name, FORMAT.as_bytes()).map_err(failed("writing the store's format")),
     }
+}
+
+/// Refuses a store of which a part is on another file system: nothing can be renamed from one to the other, and no content would
+/// ever be complete.
+fn check_whole<D: Disk>(disk: &D, home: Meta, (staging, blobs): &(D::Dir, D::Dir)) -> Result<(), OpenError> {
+    for (dir, name) in [(staging, "staging"), (blobs, "blobs")] {
+        let meta = disk.dir_metadata(dir).map_err(failed("looking at the store's directories"))?;
+        if meta.inode.0 != home.inode.0 {
+            return Err(OpenError::Apart { name });
+        }
+    }
+    Ok(())
 }
 
 fn make_dirs<D: Disk>(disk: &D, home: &D::Dir) -> io::Result<(D::Dir, D::Dir)> {

@@ -101,7 +101,9 @@ impl<D: Disk> Shelves<D> {
 
     pub(crate) fn forget(&self, content: ContentId) {
         if let Some(holding) = locked(&self.holdings).remove(&content) {
-            self.unsynced.fetch_sub(holding.lock().unsynced, Ordering::Relaxed);
+            let mut inner = holding.lock();
+            inner.is_forgotten = true;
+            self.unsynced.fetch_sub(inner.unsynced, Ordering::Relaxed);
         }
         locked(&self.in_use).retain(|other| *other != content);
         locked(&self.damaged).remove(&content);

@@ -145,11 +145,12 @@ impl<D: Disk> Target<D> {
     /// The directory of laid-out releases of this application; made, durably, when it is not there, and refused when it
     /// is not ours. `uid` is who we are.
     pub(crate) fn claim(&self, release: &Release, uid: u32) -> Result<Ground<D>, JobError> {
-        self.refuse_lax_parent()?;
+        let parent = self.refuse_lax_parent()?;
         let shown = self.side_path();
         let failed = || self.parent.failed(format!("making {shown}"), 4096);
         if let Some(meta) = if_there(self.disk.metadata(self.parent.dir(), &self.side)).map_err(failed())? {
             refuse_foreign(&shown, &meta, uid)?;
+            self.refuse_apart(&parent, &meta)?;
         }
         let dir = make_dir(&*self.disk, self.parent.dir(), &self.side, 0o755).map_err(failed())?;
         self.sign(&dir, &shown, &release.app, release.fleet)?;
@@ -176,7 +177,7 @@ impl<D: Disk> Target<D> {
     }
 
     /// Where anyone may rename what others made, nobody can promise what a path points to.
-    fn refuse_lax_parent(&self) -> Result<(), JobError> {
+    fn refuse_lax_parent(&self) -> Result<Meta, JobError> {
         let meta = self.disk.dir_metadata(self.parent.dir()).map_err(self.parent.failed("looking at it", 0))?;
         let (lax, sticky) = (meta.mode & 0o002 != 0, meta.mode & 0o1000 != 0);
         match lax && !sticky {
@@ -187,7 +188,20 @@ impl<D: Disk> Target<D> {
                 meta.uid,
                 self.parent.name()
             ))),
-            false => Ok(()),
+            false => Ok(meta),
+        }
+    }
+
+    /// A path is swung by renaming a symlink from the directory of releases over it, which no file system does with another.
+    fn refuse_apart(&self, parent: &Meta, side: &Meta) -> Result<(), JobError> {
+        match parent.inode.0 == side.inode.0 {
+            true => Ok(()),
+            false => Err(refused(format!(
+                "{} is a file system of its own, and {} cannot be swung to a release on it; mount it at a directory above both, or \
+                 unmount it",
+                self.side_path(),
+                self.path
+            ))),
         }
     }
 }

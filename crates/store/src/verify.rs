@@ -2,7 +2,7 @@
 
 use crate::Store;
 use crate::disk::{Disk, FileKind, Meta, Name};
-use crate::ground::ours;
+use crate::ground::{Ground, ours};
 use crate::keep::{decode_release, refused, unread};
 use crate::places::extent_len;
 use crate::plan::{Pack, Plan};
@@ -29,6 +29,25 @@ pub(crate) struct Differences {
     pub(crate) bytes: u64,
     pub(crate) differing: u32,
     pub(crate) first: Vec<String>,
+    /// The entries of the manifest that differ, by their index.
+    pub(crate) wrong: Vec<usize>,
+}
+
+impl Differences {
+    /// What the engine is told.
+    pub(crate) fn verified(self) -> JobDone {
+        let Self { entries, bytes, differing, first, wrong: _ } = self;
+        JobDone::Verified { entries, bytes, differing, first }
+    }
+}
+
+/// What is live of an application, and what it should be.
+pub(crate) struct LiveTree<D: Disk> {
+    pub(crate) plan: Plan<D>,
+    /// The directory that it stands in.
+    pub(crate) side: Ground<D>,
+    /// Its name there.
+    pub(crate) name: Name,
 }
 
 /// A tree that is being held against its plan.
@@ -65,20 +84,27 @@ fn differs(why: impl Into<String>) -> Result<(), Differs> {
 impl<D: Disk> Store<D> {
     /// Reads what is live of an application again.
     pub(crate) fn verify(&mut self, app: &AppName) -> Result<JobDone, JobError> {
+        let live = self.live_tree(app)?;
+        live.check(&self.shelves).map(Differences::verified)
+    }
+
+    /// What is live of an application, which must be laid out here.
+    pub(crate) fn live_tree(&mut self, app: &AppName) -> Result<LiveTree<D>, JobError> {
         let live = self.apps.get(app).and_then(|state| state.live);
         let live = live.ok_or_else(|| refused(format!("nothing of {app} is live here")))?;
         let signed = self.releases.get(&live).ok_or_else(|| refused(format!("release {live} is not laid out here")))?;
         let release = decode_release(signed)?;
         let plan = self.plan(live, &release)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Find)?;
-        let side = match &target {
-            Some(target) => target.side().map_err(target.parent.failed("looking for what is live", 0))?,
-            None => None,
-        };
-        let gone = || refused(format!("{} is gone", words::name(&release.instructions.path)));
-        let check = Check::new(&self.shelves, &plan, side.ok_or_else(gone)?, ours(&live.to_string()));
-        let Differences { entries, bytes, differing, first } = check.run()?;
-        Ok(JobDone::Verified { entries, bytes, differing, first })
+        let target = target.ok_or_else(|| refused(format!("{} is gone", words::name(&release.instructions.path))))?;
+        Ok(LiveTree { plan, side: target.beside()?, name: ours(&live.to_string()) })
+    }
+}
+
+impl<D: Disk> LiveTree<D> {
+    /// Compares everything.
+    pub(crate) fn check(&self, shelves: &Shelves<D>) -> Result<Differences, JobError> {
+        Check::new(shelves, &self.plan, self.side.dir().clone(), self.name.clone()).run()
     }
 }
 
@@ -92,11 +118,14 @@ impl<'a, D: Disk> Check<'a, D> {
     /// Compares everything. An error means that the manifest's own pieces could not be read, not that the tree differs.
     pub(crate) fn run(mut self) -> Result<Differences, JobError> {
         let children = children(&self.plan.manifest);
-        for (entry, expected) in self.plan.manifest.entries.iter().zip(&children) {
+        for (index, (entry, expected)) in self.plan.manifest.entries.iter().zip(&children).enumerate() {
             self.found.entries += 1;
             match self.compare(entry) {
                 Ok(()) => self.note_strays(entry, expected),
-                Err(Differs::So(why)) => self.note(&entry.path, &why),
+                Err(Differs::So(why)) => {
+                    self.found.wrong.push(index);
+                    self.note(&entry.path, &why);
+                }
                 Err(Differs::Unknown(error)) => return Err(error),
             }
         }

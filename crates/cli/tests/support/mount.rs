@@ -30,9 +30,14 @@ impl Drop for Mount {
 
 /// Makes an ext4 image of `mib` MiB; false where `mkfs.ext4` is missing.
 pub fn ext4(image: &Path, mib: u64) -> bool {
+    ext4_with(image, mib, &[])
+}
+
+/// The same with more arguments for `mkfs.ext4`.
+pub fn ext4_with(image: &Path, mib: u64, more: &[&str]) -> bool {
     let file = std::fs::File::create(image).expect("an image can be made");
     file.set_len(mib << 20).expect("an image can be long");
-    run(Command::new("mkfs.ext4").args(["-q", "-F"]).arg(image))
+    run(Command::new("mkfs.ext4").args(["-q", "-F"]).args(more).arg(image))
 }
 
 /// Runs a program to its end, without a word; whether it went well.

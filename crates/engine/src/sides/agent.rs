@@ -10,7 +10,7 @@ use crate::follow::{self, Follower, Ordered};
 use crate::swarm;
 use crate::tracker::{Dial, Mesh, Origins};
 use crate::trust::{Distrust, Instruction, Standing, Trust};
-use crate::{Alarm, Engine, Errand, Side, release_of};
+use crate::{Alarm, Engine, Errand, Reading, Side, release_of};
 use content::{AppName, NodeId, ReleaseId, Signed};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -104,7 +104,8 @@ impl Engine {
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
-            Message::Verify { request, app } => self.verify(request, from, app),
+            Message::Verify { request, app } => self.read_live(request, from, app, Reading::Verify),
+            Message::Repair { request, app } => self.read_live(request, from, app, Reading::Repair),
             Message::Pace { news } => self.paced(now, news),
             Message::Limit(allotment) => self.allotted(now, allotment),
             _ => {}
@@ -289,6 +290,13 @@ impl Engine {
         apps.into_iter().for_each(|app| self.status_soon(now, app));
     }
 
+    /// Everyone who looks at this node's status is told what is in its way; what waits for it is not tried sooner.
+    pub(crate) fn degraded(&mut self, now: Time, why: Option<String>) {
+        if self.follower().is_some_and(|follower| follower.degraded(why)) {
+            self.status_soon_for_all(now);
+        }
+    }
+
     /// Tells the origin where an application stands; again soon while pieces are coming.
     pub(crate) fn send_status(&mut self, now: Time, app: &AppName) {
         self.alarms.clear(&Alarm::Status(app.clone()));
@@ -323,10 +331,13 @@ impl Engine {
 
     // Reading what is live again.
 
-    fn verify(&mut self, request: u64, from: NodeId, app: AppName) {
+    fn read_live(&mut self, request: u64, from: NodeId, app: AppName, reading: Reading) {
         let live = self.follower().and_then(|follower| follower.live(&app));
         match live {
-            Some(release) => self.job(Errand::Verify { request, from, release }, Job::Verify { app }),
+            Some(release) => {
+                let job = if reading == Reading::Repair { Job::Repair { app } } else { Job::Verify { app } };
+                self.job(Errand::Verify { request, from, release }, job);
+            }
             None => {
                 let outcome = Err(format!("nothing of {app} is live here"));
                 self.send(from, Message::Verified { request, outcome });
@@ -336,16 +347,26 @@ impl Engine {
 
     pub(crate) fn verified(
         &mut self,
-        request: u64,
-        from: NodeId,
-        release: ReleaseId,
+        now: Time,
+        (request, from, release): (u64, NodeId, ReleaseId),
         result: Result<JobDone, JobError>,
     ) {
+        if let Err(JobError::Missing { content, pieces }) = &result {
+            // Without them nobody can tell what should be live, and nothing can be repaired.
+            if let Some(follower) = self.follower() {
+                follower.broken(*content);
+            }
+            self.swarm.lost(now, *content, pieces);
+        }
         let outcome = match result {
             Ok(JobDone::Verified { entries, bytes, differing, first }) => {
                 Ok(VerifyReport { release, entries, bytes, differing, first })
             }
             Ok(_) => Err("the host did something else".to_owned()),
+            Err(JobError::Missing { pieces, .. }) => Err(format!(
+                "{} pieces that say what should be live are damaged in its own store, and are fetched again; ask once more then",
+                pieces.len()
+            )),
             Err(error) => Err(crate::in_words(&error).unwrap_or_else(|| "what is live cannot be read".to_owned())),
         };
         self.send(from, Message::Verified { request, outcome });

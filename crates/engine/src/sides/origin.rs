@@ -12,7 +12,7 @@ use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Domain, Proof, Tracker};
 use crate::trust::{Believed, Instruction, Standing, Trust};
-use crate::{Alarm, Engine, Errand, FEW, Side, reachable, swarm};
+use crate::{Alarm, Engine, Errand, FEW, Reading, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
 use content::{
     AppName, ContentId, ContentSpec, Directive, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Selector, Signed,
@@ -84,9 +84,10 @@ pub(super) struct Known {
     ahead: BTreeMap<AppName, u64>,
 }
 
-/// A `Verify` request that waits for its nodes.
+/// A `Verify` or `Repair` request that waits for its nodes.
 struct Audit {
     app: AppName,
+    reading: Reading,
     /// Who asked; whoever asks while nodes still read gets the same answer.
     clients: Vec<ClientId>,
     waiting: BTreeSet<NodeId>,
@@ -928,7 +929,8 @@ impl Engine {
                 self.answer(client, Answer::Status(Box::new(status)));
             }
             Request::Release { release } => self.release_asked(client, release),
-            Request::Verify { app } => self.audit(now, client, &app),
+            Request::Verify { app } => self.audit(now, client, &app, Reading::Verify),
+            Request::Repair { app } => self.audit(now, client, &app, Reading::Repair),
             Request::Journal { journal, from, most } => {
                 self.job(Errand::Journal(client), Job::Journal { journal, from, most });
             }
@@ -1095,9 +1097,11 @@ impl Engine {
 
     // Reading what is live again.
 
-    fn audit(&mut self, now: Time, client: ClientId, app: &AppName) {
+    fn audit(&mut self, now: Time, client: ClientId, app: &AppName, reading: Reading) {
+        let too_old = self.too_old_to_repair(reading);
         let Some(origin) = self.origin() else { return };
-        if let Some(under_way) = origin.audits.values_mut().find(|audit| audit.app == *app) {
+        let is_same = |audit: &&mut Audit| audit.app == *app && audit.reading == reading;
+        if let Some(under_way) = origin.audits.values_mut().find(is_same) {
             return under_way.clients.push(client);
         }
         let selector = origin.catalog.newest(app).map(|newest| newest.order.selector.clone()).unwrap_or_default();
@@ -1106,6 +1110,9 @@ impl Engine {
         for (node, known) in origin.nodes.iter().filter(|(_, known)| chosen(known)) {
             let runs = known.apps.get(app).is_some_and(|status| status.live.is_some());
             match (known.is_up, runs) {
+                (true, true) if too_old.contains(node) => {
+                    drop(found.insert(*node, Err("its software is too old to repair anything; update it".to_owned())));
+                }
                 (true, true) => drop(waiting.insert(*node)),
                 (true, false) => drop(found.insert(*node, Err("nothing of it is live there".to_owned()))),
                 (false, _) => drop(found.insert(*node, Err("it is not connected".to_owned()))),
@@ -1113,14 +1120,28 @@ impl Engine {
         }
         origin.next_audit += 1;
         let request = origin.next_audit;
-        origin
-            .audits
-            .insert(request, Audit { app: app.clone(), clients: vec![client], waiting: waiting.clone(), found });
+        let audit = Audit { app: app.clone(), reading, clients: vec![client], waiting: waiting.clone(), found };
+        origin.audits.insert(request, audit);
         self.alarms.set(Alarm::Audit(request), now.after(AUDIT));
         if waiting.is_empty() {
             return self.finish_audit(request);
         }
-        waiting.into_iter().for_each(|node| self.send(node, Message::Verify { request, app: app.clone() }));
+        for node in waiting {
+            let app = app.clone();
+            self.send(
+                node,
+                match reading {
+                    Reading::Verify => Message::Verify { request, app },
+                    Reading::Repair => Message::Repair { request, app },
+                },
+            );
+        }
+    }
+
+    /// Those who are connected and could not read what they would be asked.
+    fn too_old_to_repair(&self, reading: Reading) -> BTreeSet<NodeId> {
+        let is_too_old = |(_, peer): &(&NodeId, &crate::Peer)| reading == Reading::Repair && !peer.knows_repairs();
+        self.peers.iter().filter(is_too_old).map(|(node, _)| *node).collect()
     }
 
     fn audited(&mut self, request: u64, from: NodeId, outcome: Result<VerifyReport, String>) {

@@ -29,7 +29,11 @@ fn needs(request: &Request) -> Needs {
     let fleet = |what| Needs::Power(Act::Fleet, what);
     match request {
         Request::Status | Request::Journal { .. } | Request::Release { .. } => Needs::Nothing,
-        Request::Deploy { .. } | Request::Order { .. } | Request::Direct { .. } | Request::Verify { .. } => Needs::Name,
+        Request::Deploy { .. }
+        | Request::Order { .. }
+        | Request::Direct { .. }
+        | Request::Verify { .. }
+        | Request::Repair { .. } => Needs::Name,
         Request::IssueToken { .. } | Request::Enrol { .. } => fleet("make join lines"),
         Request::RevokeToken { .. } => fleet("take join lines back"),
         Request::Forget { .. } => fleet("forget nodes"),

@@ -777,3 +777,24 @@ fn whoever_is_far_behind_in_every_stripe_asks_neighbours_however_little_the_stri
     let (millis, asked) = asked_next(&mut swarm, 11);
     assert_eq!((millis, asked[0].0), (110, node(2)));
 }
+
+#[test]
+fn a6_a16_what_somebody_else_must_mend_is_waited_for_as_long_as_it_takes() {
+    let (mut swarm, content) = fetching(100, 2);
+    let mut now = NOW;
+    for _ in 0..50 {
+        let Some((from, piece)) = wants(&actions(&mut swarm)).first().copied() else { panic!("nothing is asked for") };
+        swarm.piece(now, from, content, piece, BufferId(1), 65_536);
+        actions(&mut swarm);
+        swarm.written(now, content, piece, Err(JobError::Stuck { why: "read-only".to_owned() }));
+        let said = actions(&mut swarm);
+        assert!(said.contains(&Action::Trouble(content, Some("read-only".to_owned()))), "{said:?}");
+        assert!(!said.iter().any(|action| matches!(action, Action::Refused(..))), "it is given up");
+        now = now.after(Duration::from_secs(31));
+        swarm.tick(now);
+        assert!(actions(&mut swarm).iter().any(|action| matches!(action, Action::Open(_))), "it is not tried again");
+        let mut have = Bitmap::empty(spec(100).total());
+        have.insert(PieceNo(0));
+        swarm.opened(now, content, Ok((have, true, false)));
+    }
+}

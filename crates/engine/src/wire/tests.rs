@@ -162,6 +162,7 @@ fn message() -> impl Strategy<Value = Message> {
             time: UnixTime(time)
         }),
         (any::<u64>(), app()).prop_map(|(request, app)| Message::Verify { request, app }),
+        (any::<u64>(), app()).prop_map(|(request, app)| Message::Repair { request, app }),
         (any::<u64>(), outcome).prop_map(|(request, outcome)| Message::Verified { request, outcome }),
         status().prop_map(|status| Message::Status(Box::new(status))),
         (rate(), prop::option::of((any::<u64>(), any::<u64>()))).prop_map(|(cap, share)| {
@@ -186,7 +187,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::REVOKED;
+const KINDS: u8 = kind::REPAIR;
 
 #[test]
 fn every_kind_is_drawn() {

@@ -15,6 +15,8 @@ use engine::door::{AppendError, AppendId, Input, Job, JobDone, JobError, JobId};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use store::look::Ailing;
 use store::{Pieces, Store};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -45,6 +47,18 @@ pub(crate) enum Host {
     /// A publisher's: it has its content already and is asked for nothing.
     Publisher(Inbox),
 }
+
+/// Why a node cannot go on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Broken {
+    /// Something broke off, and nothing is known of its state: start the process again. In words.
+    Off(String),
+    /// The store was removed while it was open. Begun anew, it has lost what it remembered, and works; in words.
+    StoreGone(String),
+}
+
+/// How often a store is looked at, whether or not it has something to do.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// A store and its threads.
 pub(crate) struct StoreHost {
@@ -128,7 +142,7 @@ impl StoreHost {
         shelf: Shelf,
         inbox: Inbox,
         runner: Runner,
-        failed: watch::Sender<Option<String>>,
+        failed: watch::Sender<Option<Broken>>,
     ) -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel();
         let pieces = store.pieces();
@@ -136,8 +150,9 @@ impl StoreHost {
         let held = brake.clone();
         let thread = std::thread::Builder::new().name("tiding-store".to_owned()).spawn(move || {
             let mut store = store;
-            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, &held))).is_err() {
-                failed.send_replace(Some("the store broke off in the middle of a job; restart the node".to_owned()));
+            if catch_unwind(AssertUnwindSafe(|| work_off(&mut store, &queue, &to, &held, &failed))).is_err() {
+                let why = "the store broke off in the middle of a job; restart the node".to_owned();
+                failed.send_replace(Some(Broken::Off(why)));
             }
             held.over();
         })?;
@@ -213,25 +228,80 @@ fn ask(brake: &Brake, work: &Weak<mpsc::Sender<Work>>) {
 }
 
 /// Does what is asked, in order, until nobody can ask any more.
-fn work_off(store: &mut Store<RealDisk>, queue: &mpsc::Receiver<Work>, inbox: &Inbox, brake: &Brake) {
+fn work_off(
+    store: &mut Store<RealDisk>,
+    queue: &mpsc::Receiver<Work>,
+    inbox: &Inbox,
+    brake: &Brake,
+    failed: &watch::Sender<Option<Broken>>,
+) {
     // An inbox that is gone belongs to a node that stops; what was asked for is still done, in order.
     let tell = |input| drop(inbox.blocking_send(Incoming::input(input)));
-    let mut notes = 0;
-    for work in queue {
+    let (mut notes, mut looks) = (0, Looks::default());
+    loop {
+        let work = queue.recv_timeout(looks.due());
+        if looks.due().is_zero() {
+            looks.look(store, failed, tell);
+        }
         match work {
-            Work::Job(id, job) => tell(Input::Done { job: id, result: run(store, &job) }),
-            Work::Append(Append { id, journal, expect, facts, noted }) => {
-                tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts, noted) });
-            }
-            Work::Checkpoint => {
-                brake.begun();
-                for (content, piece) in checkpoint(store) {
-                    tell(Input::Lost { content, piece });
-                }
-                brake.ended();
-            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Timeout) => continue,
+            Ok(work) => do_work(store, work, brake, tell),
         }
         notes = log_notes(store, notes);
+    }
+}
+
+fn do_work(store: &mut Store<RealDisk>, work: Work, brake: &Brake, tell: impl Fn(Input)) {
+    match work {
+        Work::Job(id, job) => tell(Input::Done { job: id, result: run(store, &job) }),
+        Work::Append(Append { id, journal, expect, facts, noted }) => {
+            tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts, noted) });
+        }
+        Work::Checkpoint => {
+            brake.begun();
+            for (content, piece) in checkpoint(store) {
+                tell(Input::Lost { content, piece });
+            }
+            brake.ended();
+        }
+    }
+}
+
+/// What was found when the store was looked at last.
+struct Looks {
+    last: Instant,
+    ails: Option<String>,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self { last: Instant::now(), ails: None }
+    }
+}
+
+impl Looks {
+    /// How long until the next look.
+    fn due(&self) -> Duration {
+        LOOK.saturating_sub(self.last.elapsed())
+    }
+
+    /// Looks, and tells what is new.
+    fn look(&mut self, store: &Store<RealDisk>, failed: &watch::Sender<Option<Broken>>, tell: impl Fn(Input)) {
+        self.last = Instant::now();
+        let why = match store.look() {
+            Ok(()) => None,
+            Err(gone @ Ailing::Gone(_)) => return drop(failed.send_replace(Some(Broken::StoreGone(gone.to_string())))),
+            Err(Ailing::Unwritable(why)) => Some(why),
+        };
+        if why != self.ails {
+            match &why {
+                Some(why) => tracing::warn!(why, "this node is DEGRADED: it serves what it has, and takes nothing new"),
+                None => tracing::info!("the store can be written again"),
+            }
+            self.ails.clone_from(&why);
+            tell(Input::Degraded { why });
+        }
     }
 }
 

@@ -835,6 +835,7 @@ impl<'a> Flock<'a> {
             Job::Shun { .. } => (model.job, 1, How::Shunned),
             // The releases of a flock have no commands and no probes, and its operators stay.
             Job::Verify { .. }
+            | Job::Repair { .. }
             | Job::Hook { .. }
             | Job::Probe { .. }
             | Job::GiveUp { .. }

@@ -2,6 +2,7 @@
 
 extern crate tiding_store as store;
 
+mod ailing;
 mod crash;
 mod faults;
 mod hands;
@@ -10,5 +11,6 @@ mod kept;
 mod memory;
 mod publish;
 mod render;
+mod repair;
 mod trips;
 mod world;

@@ -1,7 +1,7 @@
 //! A disk in memory that keeps the crash semantics of [`store::disk`] to the letter, counts its calls, and can be cut off,
 //! fill up or fail at any of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -27,6 +27,8 @@ pub(crate) enum Bad {
     Full,
     /// This sync fails, and what it should have made durable never will be.
     Sync,
+    /// This call, and all that change something, fail: the disk is read-only.
+    ReadOnly,
     /// This call fails with this number of the operating system, and no other does.
     Error(i32),
 }
@@ -70,7 +72,26 @@ struct State {
     struck: bool,
     shares: bool,
     holes: bool,
+    /// Directories of another file system.
+    apart: BTreeSet<u64>,
+    interrupt: Interrupt,
     log: Vec<String>,
+}
+
+/// What somebody else does before a call.
+#[derive(Default)]
+struct Interrupt(Option<(u64, Box<dyn FnOnce() + Send>)>);
+
+impl Clone for Interrupt {
+    fn clone(&self) -> Self {
+        Self(None)
+    }
+}
+
+impl std::fmt::Debug for Interrupt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Interrupt").field(&self.0.as_ref().map(|(at, _)| at)).finish()
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -99,6 +120,10 @@ pub(crate) fn name(text: impl AsRef<[u8]>) -> Name {
     Name::new(text).expect("a test's name")
 }
 
+/// What a read-only disk says, and the calls to which it says so besides those that write.
+const EROFS: i32 = 30;
+const CHANGES: [&str; 2] = ["remove_", "set_"];
+
 fn fail<T>(kind: io::ErrorKind) -> io::Result<T> {
     Err(kind.into())
 }
@@ -119,6 +144,8 @@ impl Memory {
             struck: false,
             shares: true,
             holes: true,
+            apart: BTreeSet::new(),
+            interrupt: Interrupt::default(),
             log: Vec::new(),
         };
         let memory = Self(Arc::new(Mutex::new(state)));
@@ -166,6 +193,22 @@ impl Memory {
 
     pub(crate) fn set_space(&self, space: Space) {
         self.state().space = space;
+    }
+
+    /// Puts a directory onto another file system.
+    pub(crate) fn set_apart(&self, dir: &Dir) {
+        self.state().apart.insert(dir.0);
+    }
+
+    /// Has somebody else do something before the n-th call from now on, counted from 0.
+    pub(crate) fn interrupt(&self, nth: u64, act: impl FnOnce() + Send + 'static) {
+        let mut state = self.state();
+        state.interrupt = Interrupt(Some((state.calls + nth, Box::new(act))));
+    }
+
+    /// Nobody does anything any more; whether somebody still would have.
+    pub(crate) fn cancel_interrupt(&self) -> bool {
+        self.state().interrupt.0.take().is_some()
     }
 
     pub(crate) fn set_shares(&self, shares: bool) {
@@ -265,6 +308,12 @@ impl Memory {
 
     fn step(&self, what: &str, writes: bool) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
+        if state.interrupt.0.as_ref().is_some_and(|(at, _)| state.calls >= *at) {
+            let (_, act) = state.interrupt.0.take().expect("it was just there");
+            drop(state);
+            act();
+            state = self.state();
+        }
         let nth = state.calls;
         state.calls += 1;
         state.log.push(what.to_owned());
@@ -276,6 +325,10 @@ impl Memory {
             Some((at, Bad::Error(number))) if nth == at => {
                 state.struck = true;
                 Err(io::Error::from_raw_os_error(number))
+            }
+            Some((at, Bad::ReadOnly)) if nth >= at && (writes || CHANGES.iter().any(|call| what.starts_with(call))) => {
+                state.struck = true;
+                Err(io::Error::from_raw_os_error(EROFS))
             }
             Some((at, Bad::Full)) if nth >= at && writes => {
                 state.struck = true;
@@ -421,7 +474,7 @@ impl State {
             mtime: inode.mtime.0,
             mtime_nanos: inode.mtime.1,
             ctime: (inode.ctime, 0),
-            inode: (1, number),
+            inode: (if self.apart.contains(&number) { 2 } else { 1 }, number),
             links: inode.links,
         })
     }
