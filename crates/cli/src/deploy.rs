@@ -25,12 +25,13 @@ use std::time::Duration;
     tiding deploy ./build --to /srv/app --waves 1,10%,100% --gate-command ./error-rate-is-low --wave-deadline 30m --at-once rack=1\n  \
     tiding deploy git:v2.1 --to /srv/app --dry-run\n  \
     tiding deploy ./build --to /srv/app --keep-path uploads,mode=770,owner=33:33 --keep-file config/secrets.env\n  \
+    tiding deploy ./build --to /srv/app --adopt --keep-path uploads --owner app:app --keep 5\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
     It ends when every reachable agent is confirmed, or says which is not and why (exit code 5). Ctrl-C is safe at any \
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
     What the patterns in files called .tidingignore name (the syntax is that of .gitignore) is left out, and so are these \
     files.\n\n\
-    Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar.")]
+    Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar, or to whom --owner says.")]
 pub(crate) struct Deploy {
     /// The directory or file, or git:REV for a revision of the repository here, as it was committed
     #[arg(value_name = "DIR")]

@@ -84,6 +84,7 @@ impl Doctor {
         let mut findings = of_keys(&operator_home, &home);
         findings.extend(of_disk(&home));
         findings.extend(of_certificates(&operator_home, &home));
+        findings.extend(of_labels(std::fs::read_to_string("/sys/fs/selinux/enforce").ok().as_deref()));
         match ask(&operator_home).await {
             Ok(status) => findings.extend(of_fleet(&status, now())),
             Err(finding) => findings.push(finding),
@@ -164,11 +165,11 @@ fn of_certificates(operator_home: &Path, home: &Path) -> Vec<Finding> {
             None => Finding::well(until),
         }
     };
-    let node = renewal::of_node(home).ok().map(|ends| {
+    let node = renewal::of_node(home).map(|ends| {
         let next = "it is renewed as soon as an origin answers; its log says why that fails";
         said("this node's", ends, next)
     });
-    let operator = renewal::of_operator(operator_home).ok().map(|ends| {
+    let operator = renewal::of_operator(operator_home).map(|ends| {
         let next = "any command that reaches the origin renews it; after 90 days more only `tiding up` does, on the origin's machine";
         said("the operator's", ends, next)
     });
@@ -194,6 +195,22 @@ fn of_disk(home: &Path) -> Vec<Finding> {
         (_, true) => Finding::warning(format!("{}: nearly as many files as it can hold", home.display()), next),
         _ => Finding::well(said),
     }]
+}
+
+/// What SELinux makes of releases, where it is on: `1` where it forbids, `0` where it only tells.
+fn of_labels(enforce: Option<&str>) -> Option<Finding> {
+    let is_enforcing = enforce?.trim() == "1";
+    Some(Finding {
+        level: Level::Well,
+        what: format!(
+            "SELinux is {}: what is laid out for /srv/app has the label of /srv/.app.tiding, which is that of an adopted /srv/app, or what the \
+             policy says",
+            if is_enforcing { "enforcing" } else { "permissive" }
+        ),
+        next: Some(
+            "if a service may not read it: semanage fcontext -a -e /srv/app /srv/.app.tiding && restorecon -R /srv/.app.tiding".to_owned(),
+        ),
+    })
 }
 
 /// What the fleet's own words say.
@@ -362,6 +379,13 @@ mod tests {
         let findings = of_fleet(&status, 1000);
         assert!(findings.iter().all(|finding| finding.level == Level::Well || finding.next.is_some()));
         assert_eq!(findings.iter().filter(|finding| finding.level == Level::Bad).count(), 1);
+    }
+
+    #[test]
+    fn selinux_is_spoken_of_where_it_is() {
+        assert_eq!(of_labels(None), None);
+        let said = |enforce| of_labels(Some(enforce)).expect("it is on").what;
+        assert!(said("1").contains("enforcing") && said("0\n").contains("permissive"));
     }
 
     #[test]

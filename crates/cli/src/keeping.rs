@@ -1,8 +1,11 @@
-//! Flags that say which paths of an application outlive its releases, and into which files each node puts its own values.
+//! Flags that say what stands on each node besides what is published: what outlives releases, values of its own, owners, and what a release
+//! takes the place of.
 
 use clap::Args;
 use content::kept::{self, KeptKind, KeptPath};
 use content::manifest::compare_paths;
+use content::owner::Owner;
+use content::release::Instructions;
 use content::template::check_paths;
 use node::publish::DeployOptions;
 
@@ -22,6 +25,17 @@ pub(crate) struct Keeping {
     /// given several times
     #[arg(long, value_name = "PATH", value_parser = template)]
     render: Vec<Template>,
+    /// To whom all of it belongs on each node: USER, USER:GROUP, or UID:GID; names are looked up there, and a node that does not know them
+    /// refuses the release [default: as the tree here when root deploys, else root]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = owner)]
+    owner: Option<Owner>,
+    /// Take the place of a directory that stands at PATH and that tiding did not make: each node moves it beside the releases, in one step,
+    /// and never removes it; what --keep-path and --keep-file name in it is kept. It is what a node goes back to when the release is not well
+    #[arg(long)]
+    adopt: bool,
+    /// How many releases each node keeps laid out besides the live one, to go back to; what runs, did well last or is ordered stays anyway
+    #[arg(long, value_name = "RELEASES", default_value_t = 2, value_parser = clap::value_parser!(u8).range(..=i64::from(Instructions::MAX_KEEP)))]
+    keep: u8,
 }
 
 impl Keeping {
@@ -31,7 +45,8 @@ impl Keeping {
         kept.sort_by(|one, other| compare_paths(&one.path, &other.path));
         let mut templates: Vec<Vec<u8>> = self.render.iter().map(|template| template.0.clone()).collect();
         templates.sort_by(|one, other| compare_paths(one, other));
-        DeployOptions { kept, templates, ..options }
+        let (adopts, owner) = (self.adopt, self.owner.clone());
+        DeployOptions { kept, templates, adopts, owner, keep: self.keep, ..options }
     }
 }
 
@@ -59,6 +74,10 @@ fn kept_directory(text: &str) -> Result<KeptPath, String> {
 /// A file that somebody else makes.
 fn kept_file(text: &str) -> Result<KeptPath, String> {
     checked(text, KeptKind::File)
+}
+
+fn owner(text: &str) -> Result<Owner, String> {
+    text.parse().map_err(|bad: content::encoding::Malformed| bad.why)
 }
 
 /// The path of a file with values.

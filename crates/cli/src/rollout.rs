@@ -133,9 +133,8 @@ impl Judge {
     fn note_progress(&mut self, node: &NodeStatus, now: Instant) {
         let ours = |app: &&AppStatus| app.app == self.goal.app && app.release == self.goal.release;
         let mark = node.apps.iter().find(ours).map(|app| (app.phase, app.have));
-        let moved = self.moved.entry(node.node.clone()).or_insert((mark, now));
-        if moved.0 != mark {
-            *moved = (mark, now);
+        if self.moved.get(&node.node).is_none_or(|(before, _)| *before != mark) {
+            self.moved.insert(node.node.clone(), (mark, now));
             self.stirred = Some(now);
         }
     }

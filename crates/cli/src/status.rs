@@ -263,8 +263,8 @@ mod tests {
         let rollout: RolloutStatus = serde_json::from_str(rollout).expect("a status");
         let text = rollout_lines(&rollout).join("\n");
         for part in [
-            "WAITS FOR A WORD for 4 min: wave 1 of 2 is confirmed; `tiding promote web` opens the next",
-            "deadline of the wave: 25 min of 30 min left; then it halts and all go back",
+            "WAITS FOR A WORD for 4 min 0 s: wave 1 of 2 is confirmed; `tiding promote web` opens the next",
+            "deadline of the wave: 25 min 0 s of 30 min 0 s left; then it halts and all go back",
             "switching at once: rack=1 at most",
         ] {
             assert!(text.contains(part), "{part} in {text}");

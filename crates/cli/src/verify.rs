@@ -111,7 +111,7 @@ fn verdict(found: &Verification) -> Result<(), Failure> {
 /// What to do about a difference, and about a node that is away.
 const AGAIN: &str =
     "`tiding verify --repair` lays out anew what differs and is part of the release; look at the rest on that machine";
-const LATER: &str = "`tiding status` shows who is connected; verify again when they have come back, or `tiding forget` who \
+const LATER: &str = "`tiding status` shows who is connected, and what is live there; verify again when they have come back, or `tiding forget` who \
                      is gone for good";
 
 /// What is wrong on a node; `None` when nothing is.

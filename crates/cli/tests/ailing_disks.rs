@@ -134,11 +134,11 @@ fn a12_an_agent_whose_state_is_damaged_or_gone_says_so_and_needs_nothing_again()
         let said = format!("THE STATE FILE WAS {word}");
         assert!(agent.log()[before..].contains(&said), "`{said}` was not said:\n{}", &agent.log()[before..]);
         assert!(agent.shows(&old));
-        let told = || lab.status_of("node-1").filter(|app| app["phase"] == "confirmed");
-        until("its origin has told it again", || told().is_some());
-        let app = told().expect("it is confirmed");
-        let fetched = ["from_origin", "from_peers"].map(|from| app[from].as_u64());
-        assert_eq!(fetched, [Some(0); 2], "{word}: something was fetched again");
+        // What it said before it was killed stands until it says something else: that it had fetched all of it.
+        until("its origin has told it again, and nothing was fetched again", || {
+            let app = lab.status_of("node-1").unwrap_or_default();
+            app["phase"] == "confirmed" && app["from_origin"] == 0 && app["from_peers"] == 0
+        });
     }
     lab.deploy(&new);
     assert!(agent.shows(&new));
@@ -209,8 +209,9 @@ fn peak(process: u32) -> u64 {
 
 #[test]
 fn a15_a_slow_disk_slows_its_node_only_takes_no_memory_and_stops_no_heartbeat() {
-    const LARGE: usize = 160 << 20;
-    const MOST: u64 = 96 << 20;
+    // A queue of all that came would be of this length, beside the forty that a node takes at work.
+    const LARGE: usize = 64 << 20;
+    const MOST: u64 = 72 << 20;
     let lab = Lab::new();
     let (mut slow, quick) = (lab.agent("node-1"), lab.agent("node-2"));
     let (old, new) = trees(&lab, LARGE);

@@ -144,7 +144,7 @@ fn a8_writes_that_are_interrupted_or_fail_and_closes_that_fail_commit_nothing_th
     for inject in [
         "pwrite64:error=EINTR:when=1+2",
         "pwrite64:error=EIO:when=3",
-        "pwrite64:error=EIO:when=7+40",
+        "pwrite64:error=EIO:when=25",
         "close:error=EIO:when=1+1",
     ] {
         seed += 1;

@@ -6,7 +6,7 @@ mod lab;
 #[path = "support/said.rs"]
 mod said;
 
-use lab::Lab;
+use lab::{Lab, Node};
 use said::{deploy, expect, live};
 use serde_json::Value;
 use std::fs;
@@ -145,4 +145,139 @@ fn each_node_puts_its_own_values_into_a_file_or_says_what_it_lacks() {
     assert_eq!(shown(), expected, "nothing was sent");
     fs::write(live(&agents[0]).join("app.conf"), "web-a in c runs app 1\n").expect("a file");
     expect(&lab.operator(&["verify"]), 5, "app.conf has other bytes than this node's values give");
+}
+
+/// Everything a command said.
+fn all_of(output: &std::process::Output) -> String {
+    said::text(&output.stdout) + &said::text(&output.stderr)
+}
+
+/// What was there before tiding: a program's directory, with its uploads and its secrets.
+fn before_tiding(live: &std::path::Path) {
+    fs::create_dir_all(live.join("uploads")).expect("a directory");
+    fs::create_dir(live.join("secrets")).expect("a directory");
+    for (path, text) in [("uploads/cat.jpg", "a cat"), ("secrets/key", "secret"), ("old", "a program")] {
+        fs::write(live.join(path), text).expect("a file");
+    }
+    // As a program leaves it, and a tidy umask.
+    fs::set_permissions(live, fs::Permissions::from_mode(0o755)).expect("a mode");
+}
+
+/// Whether it is as it was, and no link of ours is in it.
+fn is_as_before(live: &std::path::Path) -> bool {
+    let text = |path: &str| fs::read_to_string(live.join(path)).unwrap_or_default();
+    let is_plain = |path: &str| !live.join(path).is_symlink();
+    ["", "uploads", "secrets/key"].into_iter().all(is_plain)
+        && ["uploads/cat.jpg", "secrets/key", "old"].map(text) == ["a cat", "secret", "a program"]
+}
+
+#[test]
+fn a_directory_that_stood_there_is_adopted_and_is_what_a_bad_first_release_leads_back_to() {
+    let lab = Lab::new();
+    let agent = lab.agent("node-1");
+    let (source, ran) = (lab.dir().join("source"), lab.dir().join("ran"));
+    lab::tree(&source, 1000, 1);
+    before_tiding(&live(&agent));
+    expect(&deploy(&lab, &source, &["--patience", "2s"]), 5, "deploy again with --adopt");
+    assert!(is_as_before(&live(&agent)));
+
+    let words = ["--adopt", "--keep-path", "uploads", "--keep-file", "secrets/key"];
+    let back = format!("echo back >> {}", ran.display());
+    let bad = deploy(
+        &lab,
+        &source,
+        &[&words[..], &["--after", "test -e uploads/cat.jpg && exit 7", "--back", &back]].concat(),
+    );
+    expect(&bad, 5, "status 7");
+    lab::until("it is back", || is_as_before(&live(&agent)) && ran.exists());
+    let verified = all_of(&lab.operator(&["verify"]));
+    assert!(verified.contains("the directory that stood there before"), "{verified}");
+
+    let mut waits =
+        lab.operator_command(&[&said::deploy_words(&source)[..], &words, &["--health-window", "1h"]].concat());
+    let mut waits = waits.spawn().expect("the binary runs");
+    lab::until("it is live", || live(&agent).is_symlink() && live(&agent).join("uploads/cat.jpg").exists());
+    expect(&lab.operator(&["abort", "-m", "not today"]), 0, "");
+    assert!(!waits.wait().expect("a child").success());
+    lab::until("it is back again", || is_as_before(&live(&agent)));
+
+    expect(&deploy(&lab, &source, &[&words[..], &["--version", "1"]].concat()), 0, "confirmed");
+    expect(&lab.operator(&["verify"]), 0, "as published");
+    let at = |path: &str| fs::read_to_string(live(&agent).join(path)).unwrap_or_default();
+    assert_eq!((at("uploads/cat.jpg"), at("secrets/key"), at("old")), ("a cat".into(), "secret".into(), String::new()));
+    fs::write(live(&agent).join("uploads/dog.jpg"), "a dog").expect("a file");
+    // The next ones are releases like any other, and what was adopted is none that is collected.
+    for version in ["2", "3", "4"] {
+        fs::write(source.join("version"), version).expect("a file");
+        let next = ["--version", version, "--keep", "0", "--keep-path", "uploads", "--keep-file", "secrets/key"];
+        expect(&deploy(&lab, &source, &next), 0, "confirmed");
+    }
+    expect(&lab.operator(&["rollback"]), 0, "3 is confirmed");
+    assert_eq!((at("uploads/cat.jpg"), at("uploads/dog.jpg")), ("a cat".into(), "a dog".into()));
+    let beside = fs::read_dir(agent.root.join("srv/.app.tiding")).expect("a directory").flatten();
+    let adopted: Vec<_> = beside.filter(|entry| entry.file_name().to_string_lossy().starts_with("adopted-")).collect();
+    assert_eq!(adopted.len(), 1);
+    assert!(adopted[0].path().join("old").exists() && adopted[0].path().join("uploads/dog.jpg").exists());
+}
+
+#[test]
+fn a_release_belongs_to_a_user_of_the_nodes_by_name_or_is_refused_there() {
+    use std::os::unix::fs::MetadataExt;
+    let lab = Lab::new();
+    let agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    expect(&deploy(&lab, &source, &["--owner", "a:b:c"]), 2, "`:`");
+    expect(&deploy(&lab, &source, &["--owner", "1000"]), 2, "UID:GID");
+    let unknown = deploy(&lab, &source, &["--owner", "no-such-user", "--patience", "2s"]);
+    expect(&unknown, 5, "there is no user no-such-user here");
+    expect(&unknown, 5, "useradd --system no-such-user");
+    assert!(!live(&agent).exists());
+    if !rustix::process::geteuid().is_root() {
+        expect(&deploy(&lab, &source, &["--owner", "root", "--patience", "2s"]), 5, "cannot give files away");
+        return;
+    }
+    expect(&deploy(&lab, &source, &["--owner", "daemon:1234"]), 0, "confirmed");
+    let daemon = fs::read_to_string("/etc/passwd").expect("users");
+    let daemon = daemon.lines().find_map(|line| line.strip_prefix("daemon:x:")).and_then(|line| line.split(':').next());
+    let daemon: u32 = daemon.expect("every Linux has it").parse().expect("a number");
+    for path in ["", "large", "sub", "sub/small-3", "sub/empty"] {
+        let meta = fs::metadata(live(&agent).join(path)).expect("it is live");
+        assert_eq!((meta.uid(), meta.gid()), (daemon, 1234), "{path}");
+    }
+    let link = fs::symlink_metadata(live(&agent).join("link")).expect("it is live");
+    assert_eq!((link.uid(), link.gid()), (daemon, 1234));
+    expect(&lab.operator(&["verify"]), 0, "as published");
+}
+
+#[test]
+fn as_many_releases_are_kept_as_the_operator_says_and_they_are_the_last_ones() {
+    let lab = Lab::new();
+    let mut agent = lab.agent("node-1");
+    let source = lab.dir().join("source");
+    fs::create_dir(&source).expect("a directory");
+    let deploy = |version: &str, keep: &str| {
+        fs::write(source.join("version"), version).expect("a file");
+        expect(&deploy(&lab, &source, &["--version", version, "--keep", keep]), 0, "confirmed");
+    };
+    let laid_out = |agent: &Node| {
+        let beside = fs::read_dir(agent.root.join("srv/.app.tiding")).expect("a directory").flatten();
+        let version = |entry: fs::DirEntry| fs::read_to_string(entry.path().join("version")).ok();
+        beside.filter_map(version).collect::<std::collections::BTreeSet<String>>()
+    };
+    let are = |agent: &Node, versions: &[&str]| {
+        let expected = versions.iter().map(|version| (*version).to_owned()).collect();
+        lab::until(&format!("{versions:?} are laid out"), || laid_out(agent) == expected);
+    };
+    ["1", "2", "3", "4", "5"].into_iter().for_each(|version| deploy(version, "3"));
+    are(&agent, &["2", "3", "4", "5"]);
+    agent.kill();
+    agent = lab.agent("node-1");
+    deploy("6", "3");
+    are(&agent, &["3", "4", "5", "6"]);
+    // What is gone back to is in use, however few are kept, and what it was gone back from is the order's fallback.
+    expect(&lab.operator(&["rollback", "--to", "3"]), 0, "3 is confirmed");
+    deploy("7", "0");
+    are(&agent, &["3", "7"]);
+    expect(&lab.operator(&["deploy", &source.to_string_lossy(), "--to", "/srv/app", "--keep", "101"]), 2, "100");
 }

@@ -241,3 +241,54 @@ fn h8_another_user_of_the_machine_reads_no_key_and_a_line_on_standard_input_is_i
         assert!(!read(&file).status.success(), "{} can be read by others", file.display());
     }
 }
+
+/// Takes posts, and gives what was said in each.
+fn receiver() -> (u16, std::sync::mpsc::Receiver<serde_json::Value>) {
+    use std::io::{BufRead, BufReader, Read};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = listener.local_addr().expect("bound").port();
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.expect("a connection"));
+            let (mut length, mut line) = (0, String::new());
+            while stream.read_line(&mut line).is_ok_and(|read| read > 2) {
+                if let Some(said) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = said.trim().parse().expect("a number");
+                }
+                line.clear();
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).expect("a body");
+            let _gone = stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+            if tell.send(serde_json::from_slice(&body).expect("JSON")).is_err() {
+                return;
+            }
+        }
+    });
+    (port, told)
+}
+
+#[test]
+fn what_happens_is_posted_to_where_the_configuration_of_the_origin_says() {
+    let (port, told) = receiver();
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let config = temp.path().join("tiding.toml");
+    fs::write(&config, format!("[webhooks.chat]\nurl = 'http://127.0.0.1:{port}/x'\n")).expect("a file");
+    let lab = Lab::listening("127.0.0.1:0", &["--config", config.to_str().expect("plain")]);
+    let _agent = lab.agent("one");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    expect(&said::deploy(&lab, &source, &["-m", "it is time"]), 0, "is confirmed on 1 of 1 node");
+    let mut next = |event: &str| {
+        let body = told.recv_timeout(lab::PATIENCE).expect("it is posted");
+        assert_eq!(body["event"], event, "{body}");
+        assert_eq!((body["app"].as_str(), body["origin"].as_str()), (Some("app"), Some("origin")), "{body}");
+        body
+    };
+    assert_eq!(next("ordered")["why"], "it is time");
+    assert_eq!(next("wave-opened")["wave"], 1);
+    let finished = next("finished");
+    assert_eq!(finished["epoch"], 1, "{finished}");
+    assert!(!lab.origin.log().contains(&format!(":{port}/x")), "the address may hold a secret");
+}

@@ -8,11 +8,13 @@ mod said;
 mod skip;
 
 use lab::{Lab, Node, until};
+use rustix::process::{Pid, Signal, kill_process};
 use said::{deploy, expect, text};
 use skip::skipped;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// A web service that answers `/health` as the file beside it says, and ends when its home is gone.
 const SERVE: &str = r#"
@@ -176,6 +178,65 @@ fn d17_an_agent_that_is_killed_in_its_window_ends_at_the_release_and_tries_no_fa
     until("it is back", || lab.status_of(NAMES[failed]).is_some_and(|app| app["phase"] == "fell-back"));
     assert_eq!(times(&lab).matches("three").count(), before, "a failed release is not tried again");
     assert!(live_is(&agents[failed], "two"));
+}
+
+/// The machine restarts: its agent and all that runs on it are gone at once.
+fn reboot(lab: &Lab, agent: &mut Node, name: &str) {
+    agent.kill();
+    fs::remove_file(homes(lab).join(name).join("pid")).ok();
+    until(&format!("the service of {name} has ended"), || answers(lab, name).is_none());
+    *agent = lab.agent(name);
+}
+
+/// Starts a deploy of the service, and says how it may be told things while it runs.
+fn deploying(lab: &Lab, version: &str) -> std::process::Child {
+    let source = release(lab, version, "well");
+    let mut command = lab.deploy_command(&source);
+    command.args(words(lab, version, "1,100%", "1500ms")).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.spawn().expect("the binary runs")
+}
+
+#[test]
+fn d6_d8_reboots_ctrl_c_and_a_rollback_in_the_middle_of_rollouts_leave_one_release_that_runs_everywhere() {
+    if !has_python(
+        "d6_d8_reboots_ctrl_c_and_a_rollback_in_the_middle_of_rollouts_leave_one_release_that_runs_everywhere",
+    ) {
+        return;
+    }
+    let lab = Lab::new();
+    let mut agents = fleet(&lab);
+    expect(&deploy_service(&lab, "one", "well"), 0, "one is confirmed on 3 of 3 nodes");
+    let first_with = |version: &str| NAMES.iter().position(|name| seen(&lab, name, version));
+
+    let mut rollout = deploying(&lab, "two");
+    until("a first node runs two", || first_with("two").is_some());
+    let first = first_with("two").expect("it was just seen");
+    reboot(&lab, &mut agents[first], NAMES[first]);
+    let other = (first + 1) % NAMES.len();
+    reboot(&lab, &mut agents[other], NAMES[other]);
+    rollout.wait().expect("a child");
+    // The one whose machine restarted before it had switched has nothing to start its service by but the release.
+    runs_everywhere(&lab, &agents, &NAMES, "two");
+
+    // Interrupted after so many of its lines: it was ordered wholly or not at all, and the next one finds nothing in its way.
+    for (nth, lines) in [0, 2, 3, 4, 5].into_iter().enumerate() {
+        let mut rollout = deploying(&lab, &format!("interrupted-{nth}"));
+        let mut said = BufReader::new(rollout.stderr.take().expect("it is piped")).lines();
+        said.by_ref().take(lines).for_each(|line| drop(line.expect("it is text")));
+        // It may have ended by now.
+        kill_process(Pid::from_child(&rollout), Signal::INT).ok();
+        said.for_each(drop);
+        let code = rollout.wait().expect("a child").code();
+        assert!(matches!(code, None | Some(0 | 130)), "{lines}: {code:?}");
+    }
+    until("nothing is in the way of the next", || deploy_service(&lab, "three", "well").status.code() == Some(0));
+    runs_everywhere(&lab, &agents, &NAMES, "three");
+
+    let mut rollout = deploying(&lab, "four");
+    until("a first node runs four", || first_with("four").is_some());
+    expect(&lab.operator(&["rollback", "--to", "three"]), 0, "three is confirmed on 3 of 3 nodes");
+    rollout.wait().expect("a child");
+    runs_everywhere(&lab, &agents, &NAMES, "three");
 }
 
 fn live_is(agent: &Node, version: &str) -> bool {

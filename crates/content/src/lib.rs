@@ -27,6 +27,7 @@ pub mod kept;
 mod limit;
 pub mod manifest;
 pub mod order;
+pub mod owner;
 pub mod powers;
 pub mod release;
 pub mod root;

@@ -4,14 +4,16 @@ use crate::care::{Health, Hooks};
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed, check_text, require};
 use crate::kept::{self, KeptPath};
 use crate::manifest;
+use crate::owner::Owner;
 use crate::template;
 use crate::{AppName, ContentSpec, FleetId, UnixTime};
 
-/// The version that has no hooks and no probes, which the oldest programs read; the one that has those; and the newest, which has paths to
-/// keep and files with values as well.
+/// The version that has no hooks and no probes, which the oldest programs read; the one that has those; the one that has paths to keep and
+/// files with values as well; and the newest, which may take the place of a directory, or belong to one owner.
 const PLAIN: u8 = 1;
 const CAREFUL: u8 = 2;
-const NEWEST: u8 = 3;
+const KEEPING: u8 = 3;
+const NEWEST: u8 = 4;
 
 /// The payload of a signed release.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,6 +55,11 @@ pub struct Instructions {
     pub kept: Vec<KeptPath>,
     /// Files of its tree into which each node puts its own values, rising by path ([`template`]).
     pub templates: Vec<Vec<u8>>,
+    /// Whether it may take the place of a directory that stands at its path and that nobody laid out: that one is moved beside the
+    /// releases, and is what a node goes back to.
+    pub adopts: bool,
+    /// To whom all of it belongs on each node, instead of to whom it belonged where it was published.
+    pub owner: Option<Owner>,
 }
 
 impl Release {
@@ -83,6 +90,8 @@ impl Release {
         rule(self.size <= manifest::MAX_SIZE, "its files are too long")?;
         let plain = |spec: &ContentSpec| spec.is_plausible() && spec.pieces == 0;
         rule(self.attributes.as_ref().is_none_or(plain), "its attributes are not a plain blob")?;
+        let has_owner = self.instructions.owner.is_some();
+        rule(!has_owner || self.attributes.is_some(), "it is to have one owner, and has no attributes")?;
         self.instructions.check()
     }
 }
@@ -90,10 +99,11 @@ impl Release {
 impl Instructions {
     /// The longest target path, in bytes.
     pub const MAX_PATH: usize = 1024;
-    /// A path and nothing else: no hooks, no probes, nothing that outlives it, no values.
+    /// A path and nothing else: no hooks, no probes, nothing that outlives it, no values; owners as they were, and nobody's place taken.
     pub fn plain(path: &[u8], health_window_ms: u32, keep: u8) -> Self {
-        let (hooks, health) = (Hooks::default(), Health::default());
-        Self { path: path.to_vec(), health_window_ms, keep, hooks, health, kept: Vec::new(), templates: Vec::new() }
+        let (hooks, health, kept, templates) = (Hooks::default(), Health::default(), Vec::new(), Vec::new());
+        let path = path.to_vec();
+        Self { path, health_window_ms, keep, hooks, health, kept, templates, adopts: false, owner: None }
     }
 
     /// The longest health window, in milliseconds: a day.
@@ -111,16 +121,20 @@ impl Instructions {
         self.hooks.check()?;
         self.health.check()?;
         kept::check(&self.kept)?;
+        self.owner.as_ref().map_or(Ok(()), Owner::check)?;
         template::check_paths(&self.templates)
     }
 
     /// The first version of a release's encoding that can say all of it.
     fn version(&self) -> u8 {
+        if self.adopts || self.owner.is_some() {
+            return NEWEST;
+        }
         let is_careful = !self.hooks.is_empty() || !self.health.is_empty();
         match (is_careful, self.kept.is_empty() && self.templates.is_empty()) {
             (false, true) => PLAIN,
             (true, true) => CAREFUL,
-            (_, false) => NEWEST,
+            (_, false) => KEEPING,
         }
     }
 
@@ -130,9 +144,12 @@ impl Instructions {
         if version >= CAREFUL {
             to.value(&self.hooks).value(&self.health);
         }
-        if version >= NEWEST {
+        if version >= KEEPING {
             to.list(self.kept.iter()).count(self.templates.len());
-            self.templates.iter().fold(to, |to, path| to.bytes(path));
+            self.templates.iter().fold(&mut *to, |to, path| to.bytes(path));
+        }
+        if version >= NEWEST {
+            to.byte(self.adopts.into()).option(self.owner.as_ref());
         }
     }
 
@@ -145,16 +162,22 @@ impl Instructions {
             health: Health::default(),
             kept: Vec::new(),
             templates: Vec::new(),
+            adopts: false,
+            owner: None,
         };
         if version >= CAREFUL {
             (read.hooks, read.health) = (from.value()?, from.value()?);
         }
-        if version >= NEWEST {
+        if version >= KEEPING {
             read.kept = from.list("the number of paths to keep", KeptPath::MOST, 3)?;
             let files = from.count("the number of files with values", template::MOST, 2)?;
             for _ in 0..files {
                 read.templates.push(from.bytes("a path of a file with values", template::MAX_PATH)?.to_vec());
             }
+        }
+        if version >= NEWEST {
+            read.adopts = from.within("whether it takes a directory's place", 0..=1)? == 1;
+            read.owner = from.option()?;
         }
         // One release has one encoding.
         let is_shortest = version == read.version();
@@ -306,11 +329,31 @@ mod tests {
             bytes[Document::HEADER_LEN - 1] = version;
             Release::decode(&bytes).expect_err("of another version")
         };
-        assert!(newer(4).is_newer && !newer(1).is_newer);
+        assert!(newer(5).is_newer && !newer(4).is_newer && !newer(1).is_newer);
         changed.instructions.templates = vec![b"conf/app.conf".to_vec(), b"motd".to_vec()];
         assert_eq!(Release::decode(&changed.encode()), Ok(changed.clone()));
         changed.instructions.kept[0].path = b"../x".to_vec();
         assert!(changed.check().is_err() && Release::decode(&changed.encode()).is_err());
+    }
+
+    #[test]
+    fn d20_what_takes_a_directorys_place_or_has_one_owner_is_of_version_4_and_nothing_else_is() {
+        let version = |release: &Release| release.encode()[Document::HEADER_LEN - 1];
+        let owner = |text: &str| Some(text.parse::<Owner>().expect("an owner"));
+        for (adopts, owner) in [(true, None), (false, owner("app")), (true, owner("app:www-data"))] {
+            let mut changed = release();
+            (changed.instructions.adopts, changed.instructions.owner) = (adopts, owner);
+            assert_eq!(version(&changed), 4);
+            assert_eq!(Release::decode(&changed.encode()), Ok(changed.clone()));
+        }
+        let mut padded = release();
+        padded.instructions.adopts = true;
+        let mut padded = padded.encode();
+        let adopts = padded.len() - 2;
+        padded[adopts] = 0;
+        assert!(Release::decode(&padded).expect_err("neither").to_string().contains("older version"));
+        padded[adopts] = 2;
+        assert!(Release::decode(&padded).is_err(), "yes and no have one form each");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use content::fact::{JournalName, Position};
 use content::kept::{KeptKind, KeptPath};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
 use content::order::{AtOnce, Restraint, Unreachable, Wave};
+use content::owner::Owner;
 use content::release::Instructions;
 use content::root::Operator;
 use content::selector::{Condition, Rule};
@@ -193,21 +194,27 @@ fn kept() -> impl Strategy<Value = Vec<KeptPath>> {
 fn release() -> impl Strategy<Value = Release> {
     let path = "(/[a-z.]{0,9}[a-z ]){1,5}".prop_map(String::into_bytes);
     let plain = (path, 0..=86_400_000u32, 0..=100u8);
-    let instructions = (plain, hooks(), health(), kept(), btree_set("[a-z]{1,6}", 0..4));
+    let owner = option::of(("[a-z]{1,9}", option::of("[a-z0-9]{1,9}")));
+    let instructions = (plain, hooks(), health(), kept(), btree_set("[a-z]{1,6}", 0..4), (proptest::bool::ANY, owner));
     let instructions =
-        instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept, templates)| Instructions {
-            path,
-            health_window_ms,
-            keep,
-            hooks,
-            health,
-            kept,
-            templates: templates.into_iter().map(String::into_bytes).collect(),
+        instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept, templates, (adopts, owner))| {
+            Instructions {
+                path,
+                health_window_ms,
+                keep,
+                hooks,
+                health,
+                kept,
+                templates: templates.into_iter().map(String::into_bytes).collect(),
+                adopts,
+                owner: owner.map(|(user, group)| Owner { user, group }),
+            }
         });
     let sums = (1..=1u32 << 24, 0..=1u64 << 60);
     let parts = (digest(), app(), name(), time(), spec(), option::of(plain_spec()), sums, instructions);
-    parts.prop_map(|(fleet, app, version, created, content, attributes, (entries, size), instructions)| {
+    parts.prop_map(|(fleet, app, version, created, content, attributes, (entries, size), mut instructions)| {
         let fleet = FleetId(fleet);
+        instructions.owner = instructions.owner.filter(|_| attributes.is_some());
         Release { fleet, app, version, created, content, attributes, entries, size, instructions }
     })
 }

@@ -594,7 +594,8 @@ impl Catalog {
         }])
     }
 
-    /// The name that was asked for if nobody else has it, else with the first free number behind it.
+    /// The name that was asked for if nobody else has it, else with the first free number behind it. Who was forgotten has none: whatever
+    /// stands in its place is called as it was.
     fn free_name(&self, node: NodeId, wish: &str) -> String {
         let plain: String = wish.chars().filter(|c| !c.is_control()).collect();
         let wish = cut(&plain, Fact::MAX_NAME - 8);
@@ -602,7 +603,7 @@ impl Catalog {
         let taken: BTreeSet<&str> = self
             .nodes
             .iter()
-            .filter(|(other, _)| **other != node)
+            .filter(|(other, _)| **other != node && !self.revoked.contains(other))
             .map(|(_, enrolled)| enrolled.name.as_str())
             .collect();
         let numbered = (2_u64..).map(|number| format!("{wish}-{number}"));

@@ -415,6 +415,14 @@ pub enum Job {
         /// To which release.
         release: ReleaseId,
     },
+    /// Put back the directory whose place a live release took: nothing of the application is live then. Answered by
+    /// [`JobDone::Restored`], or [`JobError::Refused`] where it took no directory's place.
+    Restore {
+        /// The application.
+        app: AppName,
+        /// The release that is to go.
+        release: ReleaseId,
+    },
     /// Run a command of a release. Answered by [`JobDone::Ran`], or [`JobError::Refused`] with what it said last.
     Hook {
         /// The signed release, whose command it is.
@@ -526,6 +534,8 @@ pub enum JobDone {
         /// Where it pointed before.
         previous: Option<ReleaseId>,
     },
+    /// What stood at the path before any release stands there again, durably.
+    Restored,
     /// A command ended well, or a round of probes did.
     Ran,
     /// The failure is remembered, durably.

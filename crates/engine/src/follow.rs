@@ -22,6 +22,8 @@ pub(crate) enum Action {
     Accept(AppName, Signed),
     Assemble(AppName, ReleaseId, Signed),
     Switch(AppName, ReleaseId),
+    /// Put back what a release took the place of.
+    Restore(AppName, ReleaseId),
     Confirm(AppName, ReleaseId),
     /// Run a command of a release; the other release of the switch.
     Hook(AppName, ReleaseId, Moment, Signed, Option<ReleaseId>),
@@ -92,6 +94,10 @@ struct App {
     trial: Option<Trial>,
     /// Why it is to be given up.
     lost: Option<String>,
+    /// What stood at the path before this release stands there again; its command for that is still to run.
+    put_back: Option<ReleaseId>,
+    /// The release that took nobody's place here.
+    was_first: Option<ReleaseId>,
     /// How often the switch that is intended was begun before this process.
     begun: u32,
     /// The order that was given up here, and why.
@@ -151,7 +157,10 @@ impl Follower {
         laid_out: Vec<(ReleaseId, Release)>,
     ) {
         let mut app = App::new(now);
-        for ((id, release), signed) in laid_out.into_iter().zip(&record.laid_out) {
+        let mut laid_out: Vec<_> = laid_out.into_iter().zip(&record.laid_out).collect();
+        // The store knows them by name; which are the last ones is told by when they were made.
+        laid_out.sort_by_key(|((id, release), _)| (release.created, *id));
+        for ((id, release), signed) in laid_out {
             let work = Work { signed: signed.clone(), release, stage: Stage::Staged, tries: 0, failed: None };
             app.laid_out.push(id);
             app.works.insert(id, work);
@@ -361,6 +370,28 @@ impl Follower {
         }
     }
 
+    /// What stood at the path before any release stands there again, or nothing did.
+    pub(crate) fn restored(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
+        let Some(app) = self.apps.get_mut(name) else { return };
+        app.is_busy = false;
+        match result {
+            Ok(()) => {
+                let has_command = app.works.get(&id).is_some_and(|work| work.release.instructions.hooks.back.is_some());
+                (app.live, app.confirmed, app.intent, app.trial) = (None, None, None, None);
+                (app.put_back, app.trouble, app.tries) = (has_command.then_some(id), None, 0);
+                self.step(now, name);
+            }
+            Err(JobError::Refused { .. }) => {
+                app.was_first = Some(id);
+                self.step(now, name);
+            }
+            Err(error) => {
+                self.hold_up(now, name, error, Some(id));
+                self.show(now, name);
+            }
+        }
+    }
+
     pub(crate) fn confirmed(&mut self, now: Time, name: &AppName, id: ReleaseId, result: Result<(), JobError>) {
         let Some(app) = self.apps.get_mut(name) else { return };
         app.is_busy = false;
@@ -389,6 +420,7 @@ impl Follower {
         let Some(app) = self.apps.get_mut(name) else { return };
         app.is_busy = false;
         let outcome = result.map_err(|error| error.words().unwrap_or("it could not be run").to_owned());
+        app.put_back = None;
         if let Some(trial) = app.trial.as_mut().filter(|_| moment != Moment::Before) {
             trial.ran(now);
         }
@@ -428,6 +460,7 @@ impl Follower {
             Ok(()) => {
                 let why = app.lost.take().unwrap_or_else(|| "it was not healthy".to_owned());
                 (app.given_up, app.intent, app.trial, app.begun) = (Some((order, why)), None, None, 0);
+                app.put_last();
                 (app.trouble, app.tries) = (None, 0);
                 self.step(now, name);
             }
@@ -489,6 +522,10 @@ impl Follower {
             Some(Move::Switch(id)) => {
                 app.is_busy = true;
                 self.out.push_back(Action::Switch(name.clone(), id));
+            }
+            Some(Move::Restore(id)) => {
+                app.is_busy = true;
+                self.out.push_back(Action::Restore(name.clone(), id));
             }
             Some(Move::Confirm(id)) => {
                 app.is_busy = true;
@@ -588,6 +625,7 @@ const SET_ASIDE: usize = 4;
 
 enum Move {
     Switch(ReleaseId),
+    Restore(ReleaseId),
     Confirm(ReleaseId),
     Hook(ReleaseId, Moment),
     Probe(ReleaseId),
@@ -638,6 +676,8 @@ impl App {
             prepared: None,
             trial: None,
             lost: None,
+            put_back: None,
+            was_first: None,
             begun: 0,
             given_up: None,
             focus: None,
@@ -721,6 +761,12 @@ impl App {
         self.set_aside.drain(..too_many);
     }
 
+    /// What has failed is the first to make room: it takes no place from what did well.
+    fn put_last(&mut self) {
+        let failed = self.order.as_ref().map(|order| order.order.release);
+        self.laid_out.sort_by_key(|id| Some(*id) != failed);
+    }
+
     /// Whether the order that is followed has failed here.
     fn has_given_up(&self) -> bool {
         let order = self.order.as_ref().map(|order| order.id);
@@ -767,6 +813,14 @@ impl App {
         }
     }
 
+    /// The release of the order that is to go, took somebody's place, and leaves no other to go to.
+    fn to_put_back(&self) -> Option<ReleaseId> {
+        let release = self.order.as_ref()?.order.release;
+        let work = self.works.get(&release).filter(|work| work.release.instructions.adopts && work.failed.is_none());
+        let is_left = self.goes_back() && self.live == Some(release) && self.allowed().is_none();
+        work.filter(|_| is_left && self.was_first != Some(release)).map(|_| release)
+    }
+
     /// What is to be found out after a switch to a release from another: nothing of one to which it went back.
     fn trial_of(&self, now: Time, id: ReleaseId, left: Option<ReleaseId>) -> Option<Trial> {
         let instructions = &self.works.get(&id)?.release.instructions;
@@ -793,6 +847,12 @@ impl App {
         let order = self.order.as_ref()?;
         if let Some(why) = &self.lost {
             return Some(Move::GiveUp(order.id, why.clone()));
+        }
+        if let Some(id) = self.put_back {
+            return Some(Move::Hook(id, Moment::Back));
+        }
+        if let Some(id) = self.to_put_back() {
+            return Some(Move::Restore(id));
         }
         let ready = self.allowed().filter(|wanted| self.is_there(wanted));
         // What is live is seen to its end as long as nothing takes its place.
@@ -836,7 +896,9 @@ impl App {
         let work = self.works.get(&focus);
         let order = self.order.as_ref().map(|order| &order.order).filter(|order| order.release == focus);
         let falls_back = order.is_some() && self.goes_back();
-        if order.is_some() && (self.lost.is_some() || self.has_given_up() && self.allowed().is_none()) {
+        // What has failed and has nothing to go back to is what runs.
+        let is_stuck = self.has_given_up() && self.allowed().is_none() && self.live == Some(focus);
+        if order.is_some() && (self.lost.is_some() || is_stuck) {
             return Phase::Failed;
         }
         if falls_back && self.live != Some(focus) && self.intent.is_none() && self.live == self.confirmed {
@@ -901,9 +963,8 @@ mod tests {
         Signed { kind, payload: Vec::new(), signatures: Vec::new() }
     }
 
-    /// Announces a release; who it is.
-    fn announce(follower: &mut Follower, name: &str) -> ReleaseId {
-        let release = Release {
+    fn release(name: &str) -> Release {
+        Release {
             fleet: FleetId(Digest::of(b"fleet")),
             app: app(),
             version: name.to_owned(),
@@ -913,19 +974,23 @@ mod tests {
             entries: 3,
             size: 190_000,
             instructions: Instructions::plain(b"/srv/web", 20, 2),
-        };
+        }
+    }
+
+    /// Announces a release; who it is.
+    fn announce(follower: &mut Follower, name: &str) -> ReleaseId {
         let id = ReleaseId(Digest::of(name.as_bytes()));
-        follower.announced(NOW, id, signed(PayloadKind::Release), release);
+        follower.announced(NOW, id, signed(PayloadKind::Release), release(name));
         id
     }
 
-    fn order(follower: &mut Follower, release: ReleaseId) {
+    fn ordered(release: ReleaseId, fallback: Option<ReleaseId>) -> Ordered {
         let order = Order {
             fleet: FleetId(Digest::of(b"fleet")),
             app: app(),
             epoch: 1,
             release,
-            fallback: None,
+            fallback,
             selector: content::Selector::default(),
             unreachable: content::order::Unreachable::Skip,
             waves: vec![Wave::PerMille(1000)],
@@ -934,8 +999,11 @@ mod tests {
             created: UnixTime(3),
             message: String::new(),
         };
-        let id = OrderId(Digest::of(b"order"));
-        follower.commanded(NOW, Ordered { id, signed: signed(PayloadKind::Order), order }, Gate::Hold);
+        Ordered { id: OrderId(Digest::of(b"order")), signed: signed(PayloadKind::Order), order }
+    }
+
+    fn order(follower: &mut Follower, release: ReleaseId) {
+        follower.commanded(NOW, ordered(release, None), Gate::Hold);
         follower.accepted(NOW, &app(), Ok(()));
     }
 
@@ -994,21 +1062,7 @@ mod tests {
             follower.assembled(NOW, &app(), id, Ok(()));
             id
         });
-        let order = Order {
-            fleet: FleetId(Digest::of(b"fleet")),
-            app: app(),
-            epoch: 1,
-            release: bad,
-            fallback: Some(back),
-            selector: content::Selector::default(),
-            unreachable: content::order::Unreachable::Skip,
-            waves: vec![Wave::PerMille(1000)],
-            budget: 0,
-            restraint: content::order::Restraint::default(),
-            created: UnixTime(3),
-            message: String::new(),
-        };
-        let ordered = Ordered { id: OrderId(Digest::of(b"order")), signed: signed(PayloadKind::Order), order };
+        let ordered = ordered(bad, Some(back));
         let hear = |follower: &mut Follower, gate| follower.commanded(NOW, ordered.clone(), gate);
         hear(&mut follower, Gate::Hold);
         follower.accepted(NOW, &app(), Ok(()));
@@ -1046,6 +1100,78 @@ mod tests {
         follower.degraded(None);
         follower.assembled(now, &app(), id, Ok(()));
         assert_eq!(follower.standing(&app()).expect("it is known").trouble, None);
+    }
+
+    #[test]
+    fn the_last_ones_are_kept_after_a_restart_too() {
+        let names = ["a", "b", "c", "d", "e", "f", "g"];
+        let release = |nth: usize| Release { created: UnixTime(nth as u64), ..release(names[nth]) };
+        let id = |nth: usize| ReleaseId(Digest::of(names[nth].as_bytes()));
+        // As a store lists them.
+        let mut listed: Vec<usize> = (0..names.len()).collect();
+        listed.sort_by_key(|nth| id(*nth));
+        let laid_out = listed.iter().map(|_| signed(PayloadKind::Release)).collect();
+        let live = Some(id(6));
+        let record = AppRecord {
+            app: app(),
+            order: None,
+            laid_out,
+            live,
+            confirmed: live,
+            intent: None,
+            begun: 0,
+            given_up: None,
+        };
+        let mut follower = Follower::default();
+        follower.recover(NOW, &record, None, listed.into_iter().map(|nth| (id(nth), release(nth))).collect());
+        let (_, kept) = follower.roots();
+        assert_eq!(BTreeSet::from_iter(kept), BTreeSet::from([id(4), id(5), id(6)]), "two besides the live one");
+    }
+
+    /// A follower that runs a first release which may take a directory's place, and has been told to leave it.
+    fn leaves_the_first() -> (Follower, ReleaseId) {
+        let mut follower = Follower::default();
+        let id = ReleaseId(Digest::of(b"first"));
+        let mut first = release("first");
+        first.instructions.adopts = true;
+        first.instructions.hooks.back =
+            Some(content::care::Hook { line: "true".to_owned(), user: None, timeout_ms: 1000 });
+        follower.announced(NOW, id, signed(PayloadKind::Release), first);
+        follower.whole(NOW, spec("first").id());
+        follower.assembled(NOW, &app(), id, Ok(()));
+        let order = ordered(id, None);
+        follower.commanded(NOW, order.clone(), Gate::Open);
+        follower.accepted(NOW, &app(), Ok(()));
+        follower.switched(NOW, &app(), id, Ok(()));
+        follower.commanded(NOW, order, Gate::FallBack);
+        (follower, id)
+    }
+
+    #[test]
+    fn what_took_a_directorys_place_gives_it_back_once_and_its_command_runs_then() {
+        let (mut follower, first) = leaves_the_first();
+        let restore = Action::Restore(app(), first);
+        let actions: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        assert_eq!(actions.iter().filter(|action| **action == restore).count(), 1, "{actions:?}");
+        follower.restored(NOW, &app(), first, Ok(()));
+        let actions: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        assert!(actions.iter().any(|action| matches!(action, Action::Hook(_, _, Moment::Back, ..))), "{actions:?}");
+        follower.hooked(NOW, &app(), (first, Moment::Back), Ok(()));
+        assert_eq!(std::iter::from_fn(|| follower.poll()).next(), None, "nothing is left to do");
+        assert_eq!(
+            follower.standing(&app()).map(|standing| (standing.phase, standing.live)),
+            Some((Phase::FellBack, None))
+        );
+    }
+
+    #[test]
+    fn what_took_nobodys_place_stays_and_is_asked_once() {
+        let (mut follower, first) = leaves_the_first();
+        while follower.poll().is_some() {}
+        follower.restored(NOW, &app(), first, Err(JobError::Refused { why: "nothing stood there".to_owned() }));
+        let actions: Vec<Action> = std::iter::from_fn(|| follower.poll()).collect();
+        assert!(!actions.contains(&Action::Restore(app(), first)), "{actions:?}");
+        assert_eq!(follower.live(&app()), Some(first));
     }
 
     #[test]

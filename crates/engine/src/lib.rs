@@ -140,6 +140,7 @@ enum Errand {
     Accept(AppName),
     Assemble(AppName, ReleaseId),
     Switch(AppName, ReleaseId),
+    Restore(AppName, ReleaseId),
     Confirm(AppName, ReleaseId),
     Hook(AppName, ReleaseId, Moment),
     Probe(AppName, ReleaseId),

@@ -308,6 +308,11 @@ impl Rollout {
         }
     }
 
+    /// Whether it has ended badly, or was ended.
+    pub(crate) fn is_halted(&self) -> bool {
+        self.halted.is_some()
+    }
+
     /// Whether a node runs the release already: a pause leaves it where it is.
     fn has_switched(&self, node: NodeId) -> bool {
         matches!(self.phases.get(&node), Some(Phase::Live | Phase::Confirmed))

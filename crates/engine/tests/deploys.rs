@@ -628,7 +628,8 @@ fn d12_what_is_said_of_progress_never_exceeds_what_came_and_adds_up() {
     for (seed, evil) in [(1, None), (2, Some(Evil::Corrupts)), (3, Some(Evil::Lies)), (4, Some(Evil::Greedy))] {
         let mut fleet = Fleet::new(6, seed);
         fleet.nodes[1].evil = evil;
-        let release = release("v1", 60);
+        // It takes a second: long enough for several words on the way.
+        let release = release("v1", 1600);
         let (signed, content) = (sign_release(&release), release.content);
         fleet.deploy(&release, &order(1, &signed, None));
         let (mut looks, mut between) = (0, 0);

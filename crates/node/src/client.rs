@@ -14,8 +14,8 @@ use crate::home::{self, FleetFile};
 use crate::identity::{ANY_NODE, Identity, wall_clock};
 use crate::join::{BadJoinLine, JoinLine, JoinTerms};
 use crate::life::{Age, Life};
+use crate::renewal;
 use crate::tls::{Door, Tls};
-use crate::{moving, renewal};
 use content::blob::PAGE;
 use content::cut::MAX_PIECE;
 use content::fact::{Entry, JournalName};
@@ -404,7 +404,7 @@ pub(crate) struct OperatorKeys {
 
 impl OperatorKeys {
     pub(crate) fn read(home: &Path) -> Result<Self, ClientError> {
-        let bad = |why: &dyn std::fmt::Display| match moving::moved_to(home) {
+        let bad = |why: &dyn std::fmt::Display| match home::moved_to(home) {
             Some(to) => ClientError::Home(format!("the keys in {} were moved to {}", home.display(), to.display())),
             None => {
                 let next = "give the directory that `tiding up` made with --operator-home";

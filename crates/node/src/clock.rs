@@ -2,8 +2,9 @@
 //!
 //! A machine's clock may be reset, jump, or never have been right. So there are three: the wall clock; the wall clock of the start of this
 //! process, or what an origin last said that it is, with what a steady clock has counted since; and a moment before which it cannot be,
-//! since this node's own certificate was made then. A certificate has ended when it has by the first two, and never before the third. It says
-//! nothing about what may run: signatures do not know a clock.
+//! since this node's own certificate was made then, if that is not in the future of its start. A certificate has ended when it has by the
+//! first two, and never before the third. When to renew one's own is judged by the origin's word alone, once there is one. None of it
+//! says anything about what may run: signatures do not know a clock.
 
 use content::UnixTime;
 use rustls::pki_types;
@@ -22,6 +23,8 @@ pub(crate) struct Clock(Mutex<Known>);
 struct Known {
     /// A moment of the steady clock, and what time it was then.
     anchor: (Instant, UnixTime),
+    /// Whether an origin said so.
+    is_heard: bool,
     /// It cannot be earlier.
     floor: UnixTime,
 }
@@ -29,25 +32,40 @@ struct Known {
 impl Clock {
     /// A clock that trusts the wall clock of now until somebody knows better.
     pub(crate) fn new(now: UnixTime) -> Self {
-        Self(Mutex::new(Known { anchor: (Instant::now(), now), floor: UnixTime(0) }))
+        Self(Mutex::new(Known { anchor: (Instant::now(), now), is_heard: false, floor: UnixTime(0) }))
     }
 
-    /// It cannot be earlier than this.
+    /// It cannot be earlier than this; what is in the future itself proves nothing, as an origin's clock may have been wrong.
     pub(crate) fn not_before(&self, floor: UnixTime) {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.floor = known.floor.max(floor);
+        if floor <= known.anchor.1 {
+            known.floor = known.floor.max(floor);
+        }
     }
 
     /// An origin says what time it is.
     pub(crate) fn hear(&self, now: UnixTime) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).anchor = (Instant::now(), now);
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (known.anchor, known.is_heard) = ((Instant::now(), now), true);
     }
 
-    /// What time it is, given what the wall clock says.
+    /// What time it is for others' certificates, given what the wall clock says.
     pub(crate) fn judged(&self, wall: UnixTime) -> UnixTime {
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (at, then) = known.anchor;
-        judge(wall, UnixTime(then.0.saturating_add(at.elapsed().as_secs())), known.floor)
+        judge(wall, known.steady(), known.floor)
+    }
+
+    /// What time it is, as an origin says; by the wall clock until one has said so.
+    pub(crate) fn believed(&self, wall: UnixTime) -> UnixTime {
+        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.is_heard { known.steady() } else { wall }
+    }
+}
+
+impl Known {
+    fn steady(&self) -> UnixTime {
+        let (at, then) = self.anchor;
+        UnixTime(then.0.saturating_add(at.elapsed().as_secs()))
     }
 }
 
@@ -97,6 +115,9 @@ mod tests {
         clock.hear(start);
         let now = clock.judged(UnixTime(start.0 + 700 * DAY));
         assert!((start.0..start.0 + DAY).contains(&now.0), "until an origin says what time it is");
+        assert!(clock.believed(UnixTime(0)).0.abs_diff(start.0) < DAY, "and by that it renews");
+        clock.not_before(UnixTime(start.0 + 365 * DAY));
+        assert!(clock.judged(start).0 <= start.0 + DAY, "a certificate from the future proves nothing");
         clock.not_before(UnixTime(5));
         assert_eq!(clock.judged(UnixTime(0)), made, "the floor never sinks");
     }

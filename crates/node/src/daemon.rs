@@ -3,6 +3,7 @@
 //! Starting reads the home, opens the store, takes the port and sets the driver going, in an order in which any failure
 //! leaves nothing behind. What the node then does is the engine's to decide.
 
+use crate::accounts::Machine;
 use crate::api::{self, FleetStatus};
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
@@ -263,7 +264,7 @@ async fn start_with(
     let contact = Arc::new(Contact::default());
     let (node, targets) = (home.node.name.clone(), options.targets.clone());
     let hooks_user = options.policy.hooks_user.clone();
-    let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user };
+    let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user, warden: Arc::default() };
     let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), runner, broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
@@ -482,6 +483,7 @@ fn open_once(opened: &Opened, home: &Path, (node, labels): &(String, Labels)) ->
         hands: Arc::new(Threads::few()),
         node: node.clone(),
         labels: labels.clone(),
+        accounts: Arc::new(Machine),
         ..store::Options::default()
     };
     Store::open(disk.clone(), directory.clone(), targets.clone(), &process, options)

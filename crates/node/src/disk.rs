@@ -336,6 +336,11 @@ impl Disk for RealDisk {
         Ok(retry_on_intr(|| sys::renameat(&from.0, name.as_bytes(), &to.0, new.as_bytes()))?)
     }
 
+    fn exchange(&self, from: &Dir, name: &Name, to: &Dir, new: &Name) -> io::Result<()> {
+        let flags = sys::RenameFlags::EXCHANGE;
+        Ok(retry_on_intr(|| sys::renameat_with(&from.0, name.as_bytes(), &to.0, new.as_bytes(), flags))?)
+    }
+
     fn link(&self, from: &Dir, name: &Name, to: &Dir, new: &Name) -> io::Result<()> {
         let flags = AtFlags::empty();
         Ok(retry_on_intr(|| sys::linkat(&from.0, name.as_bytes(), &to.0, new.as_bytes(), flags))?)
@@ -383,11 +388,27 @@ impl Disk for RealDisk {
     }
 
     fn attribute_names(&self, at: &Dir, name: &Name) -> io::Result<Vec<Vec<u8>>> {
-        let mut path = handle_path(&at.0).into_bytes();
-        path.push(b'/');
-        path.extend_from_slice(name.as_bytes());
+        let path = path_in(at, name);
         split_names(attribute_list(|list| sys::llistxattr(&path, list)))
     }
+
+    fn attribute(&self, at: &Dir, name: &Name, attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let path = path_in(at, name);
+        match attribute_list(|value| sys::lgetxattr(&path, attribute, value)) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            value => Ok(Some(value?)),
+        }
+    }
+
+    fn set_attribute(&self, at: &Dir, name: &Name, attribute: &[u8], value: &[u8]) -> io::Result<()> {
+        let path = path_in(at, name);
+        Ok(retry_on_intr(|| sys::lsetxattr(&path, attribute, value, sys::XattrFlags::empty()))?)
+    }
+}
+
+/// A name in an open directory, for calls that take nothing but a path; its last component is not followed by them.
+fn path_in(at: &Dir, name: &Name) -> Vec<u8> {
+    [handle_path(&at.0).as_bytes(), b"/", name.as_bytes()].concat()
 }
 
 fn to_owner(uid: u32, gid: u32) -> io::Result<(sys::Uid, sys::Gid)> {
@@ -446,6 +467,26 @@ mod tests {
         let disk = RealDisk::new();
         let dir = disk.open_path(temp.path()).expect("it is there");
         (temp, disk, dir)
+    }
+
+    #[test]
+    fn attributes_are_given_and_read_and_two_names_change_places() -> io::Result<()> {
+        let (temp, disk, dir) = here();
+        std::fs::create_dir(temp.path().join("d"))?;
+        symlink("elsewhere", temp.path().join("l"))?;
+        assert_eq!(disk.attribute(&dir, &name("d"), b"user.tiding")?, None);
+        match disk.set_attribute(&dir, &name("d"), b"user.tiding", b"a label") {
+            // A file system without them.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            set => {
+                set?;
+                assert_eq!(disk.attribute(&dir, &name("d"), b"user.tiding")?.as_deref(), Some(&b"a label"[..]));
+            }
+        }
+        disk.exchange(&dir, &name("d"), &dir, &name("l"))?;
+        assert!(temp.path().join("l").is_dir() && temp.path().join("d").is_symlink());
+        assert!(disk.exchange(&dir, &name("d"), &dir, &name("none")).is_err());
+        Ok(())
     }
 
     #[test]

@@ -10,6 +10,7 @@ use content::Order;
 use content::directive::Verb;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
@@ -65,7 +66,7 @@ impl GateCommand {
         command.env("TIDING_WAVE", (at + 1).to_string()).env("TIDING_WAVES", rollout.waves.len().to_string());
         command.env("TIDING_NODES", nodes.take(at + 1).sum::<u32>().to_string());
         command.env("TIDING_CONFIRMED", confirmed.to_string()).env("TIDING_FAILED", failed.to_string());
-        runner::carry_out(command, &self.line, self.timeout).await
+        runner::carry_out(command, &self.line, self.timeout, &Arc::default()).await
     }
 }
 

@@ -100,6 +100,18 @@ pub(crate) struct FleetFile {
     pub(crate) origins: Vec<SocketAddr>,
 }
 
+/// What stays behind when an operator's keys were moved: where they went, and the digests of what went there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct MovedFile {
+    pub(crate) to: PathBuf,
+    pub(crate) files: BTreeMap<String, String>,
+}
+
+/// Where the keys of an operator's home were moved to, if they were.
+pub(crate) fn moved_to(operator_home: &Path) -> Option<PathBuf> {
+    read_json::<MovedFile>(&operator_home.join(MOVED)).ok().map(|moved| moved.to)
+}
+
 /// Reads a JSON file of a home.
 pub(crate) fn read_json<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T, FileError> {
     let bytes = at(path, fs::read(path))?;

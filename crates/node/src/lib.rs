@@ -9,6 +9,7 @@
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
 
+mod accounts;
 pub mod api;
 pub mod audit;
 pub mod backup;
@@ -44,5 +45,6 @@ mod shares;
 #[cfg(test)]
 mod testing;
 mod tls;
+mod warden;
 pub mod watching;
 pub mod webhooks;

@@ -8,11 +8,10 @@
 
 use crate::client::ClientError;
 use crate::founding;
-use crate::home::{self, FileError};
+use crate::home::{self, FileError, MovedFile};
 use crate::identity::{Identity, IdentityError, node_of_key, random};
 use content::Digest;
 use rcgen::KeyPair;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -20,8 +19,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum What {
     /// The whole operator's home.
     Everything,
@@ -109,13 +107,6 @@ impl From<IdentityError> for MoveError {
     }
 }
 
-/// What stays behind: where the keys went, and the digests of what went there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Note {
-    to: PathBuf,
-    files: BTreeMap<String, String>,
-}
-
 /// Keys that are at both places: the copy was read again and is what is here.
 #[derive(Debug)]
 pub struct Copied {
@@ -158,7 +149,7 @@ impl Copied {
     }
 
     fn remove_in_steps(self, between: Between<'_>) -> Result<Moved, MoveError> {
-        let note = Note { to: self.to.clone(), files: self.files.clone() };
+        let note = MovedFile { to: self.to.clone(), files: self.files.clone() };
         home::replace(&self.from.join(self.what.note()), &home::to_json(&note))?;
         between()?;
         let mut removed = Vec::new();
@@ -206,7 +197,7 @@ fn copy_in_steps(from: &Path, to: &Path, what: What, between: Between<'_>) -> Re
 }
 
 /// A move that was interrupted after its note: what is here may be overwritten already, so only the copy counts.
-fn go_on(from: &Path, to: &Path, what: What, begun: Note) -> Result<Copied, MoveError> {
+fn go_on(from: &Path, to: &Path, what: What, begun: MovedFile) -> Result<Copied, MoveError> {
     let at = begun.to.display();
     let all = what.secrets().iter().chain(what.papers());
     let is_left = all.map(|name| is_there(&from.join(name))).collect::<Result<Vec<_>, _>>()?;
@@ -251,7 +242,7 @@ impl Copied {
     }
 }
 
-fn begun(from: &Path, what: What) -> Result<Option<Note>, MoveError> {
+fn begun(from: &Path, what: What) -> Result<Option<MovedFile>, MoveError> {
     let path = from.join(what.note());
     Ok(if is_there(&path)? { Some(home::read_json(&path)?) } else { None })
 }
@@ -387,7 +378,7 @@ impl Placement {
         let is_at_origin = is_origin_of(operator_home, home) && device(operator_home) == device(home);
         let went = |what: What| {
             let is_left = what.secrets().iter().any(|name| operator_home.join(name).exists());
-            let note = home::read_json::<Note>(&operator_home.join(what.note())).ok();
+            let note = home::read_json::<MovedFile>(&operator_home.join(what.note())).ok();
             note.filter(|_| !is_left).map(|note| note.to)
         };
         Self {
@@ -419,11 +410,6 @@ fn is_origin_of(operator_home: &Path, home: &Path) -> bool {
     let root = |directory: &Path| fs::read(directory.join(home::ROOT)).ok();
     home::authority(home).is_dir()
         && root(operator_home).is_some_and(|theirs| root(&home::identity(home)) == Some(theirs))
-}
-
-/// Where the keys of an operator's home that is empty now were moved to.
-pub(crate) fn moved_to(operator_home: &Path) -> Option<PathBuf> {
-    home::read_json::<Note>(&operator_home.join(home::MOVED)).ok().map(|note| note.to)
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use content::directive::Verb;
 use content::encoding::Malformed;
 use content::kept::KeptPath;
 use content::order::{Restraint, Unreachable, Wave};
+use content::owner::Owner;
 use content::release::Instructions;
 use content::{
     Act, AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo,
@@ -83,6 +84,10 @@ pub struct DeployOptions {
     pub kept: Vec<KeptPath>,
     /// Files into which each node puts its own values, rising by path.
     pub templates: Vec<Vec<u8>>,
+    /// Whether it may take the place of a directory that stands at the path.
+    pub adopts: bool,
+    /// To whom all of it belongs on each node.
+    pub owner: Option<Owner>,
 }
 
 /// Whether whoever deploys will steer the rollout as well.
@@ -119,6 +124,8 @@ impl DeployOptions {
             patterns: Patterns::Honoured,
             kept: Vec::new(),
             templates: Vec::new(),
+            adopts: false,
+            owner: None,
         }
     }
 }
@@ -140,6 +147,8 @@ impl DeployOptions {
             health: self.health.clone(),
             kept: self.kept.clone(),
             templates: self.templates.clone(),
+            adopts: self.adopts,
+            owner: self.owner.clone(),
         }
     }
 
@@ -686,7 +695,9 @@ pub(crate) fn choose<'a>(rollout: &'a RolloutStatus, to: Option<&str>) -> Result
         Some(to) => release.version == to || (to.len() >= 8 && release.release.starts_with(to)),
         None => release.release != rollout.release,
     };
-    let present = rollout.releases.iter().position(|release| release.release == rollout.release);
+    // While another one spreads, which is not ordered yet and may never be, the present one is what runs.
+    let ordered = rollout.releases.iter().position(|release| release.release == rollout.release);
+    let present = ordered.or_else(|| rollout.releases.iter().rposition(|release| release.runs));
     let before = match to {
         Some(_) => &rollout.releases[..],
         None => &rollout.releases[..present.unwrap_or(rollout.releases.len())],
@@ -1017,6 +1028,11 @@ mod tests {
         tried.releases[0].proven = true;
         let back = choose(&tried, None).map(|found| found.version.clone());
         assert_eq!(back.ok().as_deref(), Some("one"), "the second failed");
+        let mut spreading = rollout("d");
+        spreading.releases[2].runs = true;
+        (0..3).for_each(|nth| spreading.releases[nth].proven = true);
+        let back = choose(&spreading, None).map(|found| found.version.clone());
+        assert_eq!(back.ok().as_deref(), Some("two"), "what spreads and is not ordered is not what runs");
         let why = chosen("c", Some("four")).expect_err("unknown").to_string();
         assert!(why.contains("four") && why.contains("one, two, three"), "{why}");
     }

@@ -1,9 +1,10 @@
 //! Running what a signed release says: its commands, and rounds of its probes.
 //!
 //! A command gets a defined environment and nothing of the agent's own: no descriptors, no variables. It is a process group of its
-//! own, killed as a whole when its time is over; of what it prints the end is kept. One that leaves a child behind which holds its
-//! output open has ended all the same.
+//! own, killed as a whole when its time is over, when it fails, and with the agent, however that ends ([`crate::warden`]); of what it prints
+//! the end is kept. One that ended well and leaves a child behind has started a service: that stays.
 
+use crate::warden::Warden;
 use content::care::{Hook, Probe};
 use content::{Labels, Release, ReleaseId, Signed};
 use engine::door::{JobDone, JobError, Moment};
@@ -46,6 +47,8 @@ pub(crate) struct Runner {
     pub(crate) targets: PathBuf,
     /// As whom commands run here, and as nobody else, if this machine says so.
     pub(crate) hooks_user: Option<String>,
+    /// Who sees to it that no command outlives the agent.
+    pub(crate) warden: Arc<Warden>,
 }
 
 impl Runner {
@@ -94,7 +97,7 @@ impl Runner {
             Probe::Http { host, port, path, timeout_ms } => {
                 within(*timeout_ms, &format!("http://{host}:{port}{path}"), get(host, *port, path)).await
             }
-            Probe::Unit(name) => unit_is_active(name).await,
+            Probe::Unit(name) => self.unit_is_active(name).await,
         }
     }
 
@@ -112,7 +115,18 @@ impl Runner {
         }
         command.envs(env.iter().map(|(key, value)| (key, value)));
         command.current_dir(if laid_out.is_dir() { &laid_out } else { Path::new("/") });
-        carry_out(command, &hook.line, Duration::from_millis(hook.timeout_ms.into())).await
+        carry_out(command, &hook.line, Duration::from_millis(hook.timeout_ms.into()), &self.warden).await
+    }
+
+    async fn unit_is_active(&self, name: &str) -> Result<(), String> {
+        let mut command = Command::new("systemctl");
+        command.args(["is-active", "--", name]).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
+        command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
+        let (status, said) = ended(command, UNIT, &self.warden).await.map_err(|why| format!("systemctl {why}"))?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(format!("the unit {name} is {}", one_line(said.trim()))),
+        }
     }
 
     fn place(&self, path: &[u8]) -> PathBuf {
@@ -157,27 +171,41 @@ fn shell(hook: &Hook, policy: Option<&str>) -> Result<Command, String> {
 }
 
 /// The processes of a command that runs: they are killed with it, and when nobody waits for it any more.
-struct Group(Option<Pid>);
+struct Group {
+    leader: Option<Pid>,
+    warden: Arc<Warden>,
+}
 
 impl Group {
-    /// It has ended by itself; what it left running is meant to run.
+    fn of(leader: Option<Pid>, warden: &Arc<Warden>) -> Self {
+        leader.into_iter().for_each(|leader| warden.begun(leader));
+        Self { leader, warden: warden.clone() }
+    }
+
+    /// It has ended well: what it left running is meant to run.
     fn leave(mut self) {
-        self.0 = None;
+        self.leader.take().into_iter().for_each(|leader| self.warden.ended(leader));
     }
 }
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if let Some(group) = self.0 {
-            kill_process_group(group, Signal::KILL).ok();
+        if let Some(leader) = self.leader {
+            kill_process_group(leader, Signal::KILL).ok();
+            self.warden.ended(leader);
         }
     }
 }
 
 /// Runs a command, shown as its line, to its end or to the end of its time; why it did not end well, otherwise.
-pub(crate) async fn carry_out(command: Command, line: &str, limit: Duration) -> Result<(), String> {
+pub(crate) async fn carry_out(
+    command: Command,
+    line: &str,
+    limit: Duration,
+    warden: &Arc<Warden>,
+) -> Result<(), String> {
     let shown = shorten(line);
-    let (status, said) = ended(command, limit).await.map_err(|why| format!("`{shown}` {why}"))?;
+    let (status, said) = ended(command, limit, warden).await.map_err(|why| format!("`{shown}` {why}"))?;
     if status.success() {
         return Ok(());
     }
@@ -187,7 +215,7 @@ pub(crate) async fn carry_out(command: Command, line: &str, limit: Duration) -> 
 }
 
 /// Runs a command to its end, or to the end of its time; gives the end of what it said.
-async fn ended(mut command: Command, limit: Duration) -> Result<(ExitStatus, String), String> {
+async fn ended(mut command: Command, limit: Duration, warden: &Arc<Warden>) -> Result<(ExitStatus, String), String> {
     let failed = |error: std::io::Error| format!("cannot be started: {error}");
     // One pipe for all that it says: what it said last stands last, wherever it said it.
     let (from, to) = std::io::pipe().map_err(failed)?;
@@ -196,14 +224,14 @@ async fn ended(mut command: Command, limit: Duration) -> Result<(ExitStatus, Str
     let mut child = command.spawn().map_err(failed)?;
     // It holds the pipe as well, which would never end.
     drop(command);
-    let group = Group(child.id().and_then(|id| Pid::from_raw(id as i32)));
+    let group = Group::of(child.id().and_then(|id| Pid::from_raw(id as i32)), warden);
     // Whoever it left running may go on printing into what nobody keeps, as long as this process lives.
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeping = kept.clone();
     let said = tokio::spawn(async move { keep_end(from, &keeping).await });
     let status = timeout(limit, child.wait()).await;
     match status {
-        Ok(Ok(_)) => group.leave(),
+        Ok(Ok(status)) if status.success() => group.leave(),
         _ => {
             drop(group);
             // What hangs in the kernel dies when it can; nobody waits for that.
@@ -254,17 +282,6 @@ async fn get(host: &str, port: u16, path: &str) -> Result<(), String> {
     match answer.status().as_u16() {
         200..400 => Ok(()),
         status => Err(format!("it answered {status}")),
-    }
-}
-
-async fn unit_is_active(name: &str) -> Result<(), String> {
-    let mut command = Command::new("systemctl");
-    command.args(["is-active", "--", name]).env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");
-    command.stdin(Stdio::null()).process_group(0).kill_on_drop(true);
-    let (status, said) = ended(command, UNIT).await.map_err(|why| format!("systemctl {why}"))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(format!("the unit {name} is {}", one_line(said.trim()))),
     }
 }
 
@@ -335,7 +352,13 @@ mod tests {
     fn runner(targets: &Path) -> Runner {
         let label = |text| Label::new(text).expect("a plain label");
         let labels = Labels::from([(label("rack-nr"), label("7"))]);
-        Runner { node: "node-3".to_owned(), labels, targets: targets.to_owned(), hooks_user: None }
+        Runner {
+            node: "node-3".to_owned(),
+            labels,
+            targets: targets.to_owned(),
+            hooks_user: None,
+            warden: Arc::default(),
+        }
     }
 
     async fn after(targets: &Path, hook: Hook) -> Result<(), String> {

@@ -58,6 +58,7 @@ impl Story {
             selector: content::Selector::default(),
             waves: vec![content::order::Wave::PerMille(1000)],
             budget: 0,
+            restraint: content::order::Restraint::default(),
             message: "m".into(),
         };
         let order = truth.order(&wish);

@@ -472,6 +472,10 @@ impl Disk for SimDisk {
         self.at(from, |state| state.image.rename(from.ino, name, to.ino, new))
     }
 
+    fn exchange(&self, from: &SimDir, name: &Name, to: &SimDir, new: &Name) -> io::Result<()> {
+        self.at(from, |state| state.image.exchange(from.ino, name, to.ino, new))
+    }
+
     fn link(&self, from: &SimDir, name: &Name, to: &SimDir, new: &Name) -> io::Result<()> {
         self.at(from, |state| state.image.link(from.ino, name, to.ino, new))
     }
@@ -509,6 +513,14 @@ impl Disk for SimDisk {
 
     fn attribute_names(&self, at: &SimDir, name: &Name) -> io::Result<Vec<Vec<u8>>> {
         self.at(at, |state| state.image.lookup(at.ino, name).map(|_| Vec::new()))
+    }
+
+    fn attribute(&self, at: &SimDir, name: &Name, _: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.at(at, |state| state.image.lookup(at.ino, name).map(|_| None))
+    }
+
+    fn set_attribute(&self, at: &SimDir, _: &Name, _: &[u8], _: &[u8]) -> io::Result<()> {
+        self.at(at, |_| fail(io::ErrorKind::Unsupported))
     }
 }
 

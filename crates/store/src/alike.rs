@@ -15,9 +15,9 @@ use crate::ground::{Ground, if_there, ours};
 use crate::import;
 use crate::plan::Plan;
 use crate::shelves::Shelves;
-use crate::target::Target;
 use crate::tree::Tree;
 use crate::verify::Check;
+use content::ReleaseId;
 use content::attributes::Attribute;
 use content::manifest::{Entry, Kind};
 use engine::door::JobError;
@@ -51,13 +51,13 @@ impl<D: Disk> Store<D> {
     /// The release that stands beside `side` and is live, if its files may be shared with what `plan` lays out.
     pub(crate) fn live<'a>(
         &'a self,
-        target: &Target<D>,
+        live: Option<ReleaseId>,
         side: &Ground<D>,
         plan: &'a Plan<D>,
-    ) -> Result<Option<Live<'a, D>>, JobError> {
-        let Some(live) = target.ours()?.filter(|live| self.releases.contains_key(live)) else { return Ok(None) };
+    ) -> Option<Live<'a, D>> {
+        let live = live.filter(|live| self.releases.contains_key(live))?;
         let (side, root) = (side.dir().clone(), ours(&live.to_string()));
-        Ok(Some(Live { shelves: &self.shelves, plan, side, root, uid: self.uid, linked: Mutex::default() }))
+        Some(Live { shelves: &self.shelves, plan, side, root, uid: self.uid, linked: Mutex::default() })
     }
 }
 

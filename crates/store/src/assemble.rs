@@ -24,16 +24,18 @@ impl<D: Disk> Store<D> {
     pub(crate) fn assemble(&mut self, signed: &Signed) -> Result<JobDone, JobError> {
         let id = ReleaseId(signed.payload_digest());
         let release = decode_release(signed)?;
-        let plan = self.plan(id, &release)?;
+        let mut plan = self.plan(id, &release)?;
+        plan.attributes = plan.attributes.take().map(|all| self.owned(all, &release)).transpose()?;
         check_links(&plan.manifest, &release.instructions.kept)?;
         self.refuse_vanished(&release.instructions.path)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Make)?;
         let target = target.expect("what lacked was made");
-        target.ours()?;
+        // Nothing is made beside what must stay as it is.
+        target.before(&release)?;
         let side = target.claim(&release, self.uid)?;
-        self.ready_kept(&side, &release)?;
-        if !self.stands_already(&side, &target, id, &plan)? {
-            self.lay_out(&side, id, &plan, self.live(&target, &side, &plan)?)?;
+        let live = self.ready_beside((&target, &side), (id, &release))?.release();
+        if !self.stands_already(&side, live, id, &plan)? {
+            self.lay_out(&side, id, &plan, self.live(live, &side, &plan))?;
         }
         self.commit(&[Change::release(signed)])?;
         self.releases.insert(id, signed.clone());
@@ -89,7 +91,7 @@ impl<D: Disk> Store<D> {
     fn stands_already(
         &mut self,
         side: &Ground<D>,
-        target: &Target<D>,
+        live: Option<ReleaseId>,
         id: ReleaseId,
         plan: &Plan<D>,
     ) -> Result<bool, JobError> {
@@ -98,7 +100,7 @@ impl<D: Disk> Store<D> {
         if there.is_none() {
             return Ok(false);
         }
-        if self.releases.contains_key(&id) || target.ours()? == Some(id) {
+        if self.releases.contains_key(&id) || live == Some(id) {
             return Ok(true);
         }
         let check = Check::new(&self.shelves, plan, side.dir().clone(), name.clone());

@@ -7,8 +7,8 @@
 //!
 //! * A crash may forget or tear any write that no later [`Disk::sync`] of the same file (or [`Disk::sync_all`]) covered;
 //!   writes may reach the disk in any order, at a grain of 512 bytes.
-//! * A crash may forget any change of names (create, rename, link, symlink, remove) that no later [`Disk::sync_dir`] of the
-//!   directory (or [`Disk::sync_all`]) covered; a rename is forgotten or kept as a whole, never half.
+//! * A crash may forget any change of names (create, rename, exchange, link, symlink, remove) that no later [`Disk::sync_dir`] of the
+//!   directory (or [`Disk::sync_all`]) covered; a rename or an exchange is forgotten or kept as a whole, never half.
 //! * A file whose name survives but whose bytes were not synced may be empty, short, or hold zeros or old bytes.
 //! * After a failed sync nothing is known of that file: it must be thrown away, never synced again and believed.
 //!
@@ -170,6 +170,9 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Moves a name; replaces a file or symlink that stands there, in one step.
     fn rename(&self, from: &Self::Dir, name: &Name, to: &Self::Dir, new: &Name) -> io::Result<()>;
+    /// Has two names change places, whatever they are, in one step; both must be there. `Unsupported` or `InvalidInput` where the file
+    /// system cannot, `ResourceBusy` where one of them is a mount point, `CrossesDevices` where they stand on two file systems.
+    fn exchange(&self, from: &Self::Dir, name: &Name, to: &Self::Dir, new: &Name) -> io::Result<()>;
     /// Gives a regular file a second name.
     fn link(&self, from: &Self::Dir, name: &Name, to: &Self::Dir, new: &Name) -> io::Result<()>;
     /// Creates a symlink; its target is data.
@@ -188,4 +191,8 @@ pub trait Disk: Send + Sync + 'static {
     fn set_mtime(&self, at: &Self::Dir, name: &Name, seconds: i64, nanos: u32) -> io::Result<()>;
     /// The names of extended attributes, of a symlink itself if it is one; empty where there are none.
     fn attribute_names(&self, at: &Self::Dir, name: &Name) -> io::Result<Vec<Vec<u8>>>;
+    /// The value of an extended attribute, of a symlink itself if it is one; `None` where there is none.
+    fn attribute(&self, at: &Self::Dir, name: &Name, attribute: &[u8]) -> io::Result<Option<Vec<u8>>>;
+    /// Gives an extended attribute a value, of a symlink itself if it is one.
+    fn set_attribute(&self, at: &Self::Dir, name: &Name, attribute: &[u8], value: &[u8]) -> io::Result<()>;
 }

@@ -10,7 +10,6 @@ use crate::ground::{Ground, if_there, make_dir, ours};
 use crate::keep::refused;
 use crate::tree;
 use crate::words;
-use content::Release;
 use content::kept::{DIRECTORY, KeptKind, KeptPath};
 use content::manifest::{Kind, Outline, compare_paths};
 use engine::door::JobError;
@@ -20,11 +19,22 @@ const DRAFT: &str = "staging-kept";
 
 impl<D: Disk> Store<D> {
     /// Makes what lacks of what outlives a release, durably, and refuses what is not as it should be.
-    pub(crate) fn ready_kept(&self, side: &Ground<D>, release: &Release) -> Result<(), JobError> {
-        release.instructions.kept.iter().try_for_each(|kept| self.ready(side, kept))
+    pub(crate) fn ready(&self, side: &Ground<D>, kept: &KeptPath) -> Result<(), JobError> {
+        let disk = &self.shelves.disk;
+        let (dir, last, shown) = self.way_to_kept(side, kept)?;
+        let there = if_there(disk.metadata(&dir, &last)).map_err(side.failed(format!("looking at {shown}"), 0))?;
+        match (there.map(|meta| meta.kind), kept.kind) {
+            (Some(FileKind::Directory), KeptKind::Directory { .. }) | (None, KeptKind::File) => Ok(()),
+            (Some(FileKind::File | FileKind::Other(_)), KeptKind::File) => Ok(()),
+            (Some(kind), _) => Err(refused(foreign_words(&shown, kind, kept.kind))),
+            (None, KeptKind::Directory { mode, owner }) => {
+                self.make(side, (&dir, &last), mode, owner).map_err(side.failed(format!("making {shown}"), 4096))
+            }
+        }
     }
 
-    fn ready(&self, side: &Ground<D>, kept: &KeptPath) -> Result<(), JobError> {
+    /// The directory in which something stands that outlives releases, made durably where it lacks; its name there, and what people call it.
+    pub(crate) fn way_to_kept(&self, side: &Ground<D>, kept: &KeptPath) -> Result<(D::Dir, Name, String), JobError> {
         let disk = &self.shelves.disk;
         let mut names = vec![ours(DIRECTORY)];
         for name in kept.path.split(|&byte| byte == b'/') {
@@ -44,15 +54,7 @@ impl<D: Disk> Store<D> {
             dir = next;
         }
         let shown = format!("{so_far}/{}", words::name(last.as_bytes()));
-        let there = if_there(disk.metadata(&dir, &last)).map_err(side.failed(format!("looking at {shown}"), 0))?;
-        match (there.map(|meta| meta.kind), kept.kind) {
-            (Some(FileKind::Directory), KeptKind::Directory { .. }) | (None, KeptKind::File) => Ok(()),
-            (Some(FileKind::File | FileKind::Other(_)), KeptKind::File) => Ok(()),
-            (Some(kind), _) => Err(refused(foreign_words(&shown, kind, kept.kind))),
-            (None, KeptKind::Directory { mode, owner }) => {
-                self.make(side, (&dir, &last), mode, owner).map_err(side.failed(format!("making {shown}"), 4096))
-            }
-        }
+        Ok((dir, last, shown))
     }
 
     /// Makes a directory with its mode and owner, or none.

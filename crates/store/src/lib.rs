@@ -17,13 +17,14 @@
 //! ```
 //!
 //! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
-//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths; `verify` reads trees again and `repair` mends them; `collect`
-//! forgets; `look` says whether the store is still where it was, and can be written.
+//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths, `adopt` takes the place of what stood there before; `verify` reads trees
+//! again and `repair` mends them; `collect` forgets; `look` says whether the store is still where it was, and can be written.
 //!
 //! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
 //! [`Pieces::checkpoint_due`] says so, and tells the engine `Input::Lost` for every piece that a checkpoint returns and
 //! every [`PieceSource::read`] that is [`ReadError::Damaged`].
 
+mod adopt;
 mod alike;
 mod assemble;
 mod backend;
@@ -36,8 +37,10 @@ pub mod import;
 mod journal;
 mod keep;
 mod kept;
+mod label;
 mod layout;
 pub mod look;
+pub mod owners;
 mod places;
 mod plan;
 mod record;
@@ -60,6 +63,7 @@ use content::fact::{Chain, Entry, JournalName, Noted, Position};
 use content::{AppName, ContentId, Digested, Fact, Labels, NodeId, PieceNo, ReleaseId, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
+use owners::{Accounts, Nobody};
 use record::{AppState, Change};
 use shelves::Shelves;
 use state::State;
@@ -83,14 +87,16 @@ pub struct Options {
     pub node: String,
     /// Its labels.
     pub labels: Labels,
+    /// Who is who on it: to whom files can belong.
+    pub accounts: Arc<dyn Accounts>,
 }
 
 impl Default for Options {
     fn default() -> Self {
         let home = "the store's directory".to_owned();
-        let (node, labels) = (String::new(), Labels::new());
+        let (node, labels, accounts) = (String::new(), Labels::new(), Arc::new(Nobody));
         let (reserve, checkpoint, hands) = (64 << 20, 48 << 20, Arc::new(OneHand));
-        Self { reserve, checkpoint, apply_owners: false, home, hands, node, labels }
+        Self { reserve, checkpoint, apply_owners: false, home, hands, node, labels, accounts }
     }
 }
 
@@ -209,6 +215,7 @@ impl<D: Disk> Store<D> {
             Job::Assemble { release } => self.assemble(release),
             Job::Accept { order } => self.accept(order),
             Job::Switch { app, release } => self.switch(app, *release),
+            Job::Restore { app, release } => self.restore(app, *release),
             Job::Confirm { app, release } => self.confirm(app, *release),
             Job::GiveUp { app, order, why } => self.give_up(app, *order, why),
             Job::Hook { .. } | Job::Probe { .. } => Err(keep::refused("a store runs no commands and asks no services")),

@@ -5,6 +5,7 @@
 use crate::Store;
 use crate::disk::Disk;
 use crate::ground::{if_there, ours};
+use engine::door::JobError;
 use std::io;
 
 /// What stands in a store's directory from its first moment on.
@@ -31,7 +32,11 @@ impl<D: Disk> Store<D> {
             }
         }
         let failed = home.failed("looking whether it can be written", 1);
-        self.try_to_write().map_err(|error| Ailing::Unwritable(failed(error).words().unwrap_or_default().to_owned()))
+        match self.try_to_write().map_err(failed) {
+            // A full disk is in nobody's way until something is to be written, and is said then, with what that needs.
+            Ok(()) | Err(JobError::NoSpace { .. }) => Ok(()),
+            Err(error) => Err(Ailing::Unwritable(error.words().unwrap_or_default().to_owned())),
+        }
     }
 
     fn try_to_write(&self) -> io::Result<()> {

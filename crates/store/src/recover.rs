@@ -10,7 +10,7 @@ use crate::record::{AppState, Change, ContentRecord, Records};
 use crate::shelves::{Held, Shelves, file_name};
 use crate::state::{Found, State};
 use crate::target::{Standing, Target, Way};
-use crate::{OpenError, Options, Store, journal, keep, tree, words};
+use crate::{OpenError, Options, Store, adopt, journal, keep, tree, words};
 use content::blob::Shape;
 use content::{AppName, Bitmap, BlobRef, ContentId, ContentSpec, PieceNo, Release, ReleaseId, UnixTime};
 use engine::door::Recovered;
@@ -137,10 +137,15 @@ impl<D: Disk> Store<D> {
             self.apps.iter().map(|(app, state)| (app.clone(), state.clone())).collect();
         for (app, state) in apps {
             let Some(path) = state.intent.or(state.live).and_then(path_of) else { continue };
-            let Some((found, _)) = standing.get(path) else { continue };
+            let Some((found, names)) = standing.get(path) else { continue };
             let live = if let Standing::Ours(release) = found { Some(*release) } else { None };
             if live != state.live {
-                if live != state.intent {
+                let was_put_back = |by: ReleaseId| names.iter().any(|name| adopt::is_adopted(name, by));
+                if *found == Standing::Directory && state.live.is_some_and(was_put_back) {
+                    let put_back =
+                        |state: &mut AppState| (state.confirmed, state.intent, state.begun) = (None, None, 0);
+                    self.update(&app, put_back).unwrap_or_default();
+                } else if live != state.intent {
                     let shown = words::name(path);
                     self.notes
                         .push(format!("{shown} does not point to the release of {app} that was live; it was changed"));

@@ -5,8 +5,9 @@
 //! Done again means renamed again: a sync that failed once says nothing when it succeeds later, only a new rename does.
 
 use crate::Store;
+use crate::adopt::Before;
 use crate::disk::Disk;
-use crate::ground::{if_there, ours};
+use crate::ground::{Ground, if_there, ours};
 use crate::keep::{decode_release, refused};
 use crate::record::{AppState, Change, GivenUp};
 use crate::target::{Target, Way, without_side};
@@ -40,18 +41,42 @@ impl<D: Disk> Store<D> {
     /// Swings the path of an application to a laid-out release.
     pub(crate) fn switch(&mut self, app: &AppName, release: ReleaseId) -> Result<JobDone, JobError> {
         let (target, laid_out) = self.target_of(app, release)?;
-        let previous = target.ours()?;
         // What outlives releases may have been removed, or replaced, since this one was laid out.
-        self.ready_kept(&target.beside()?, &laid_out)?;
+        let side = target.beside()?;
+        let before = self.ready_beside((&target, &side), (release, &laid_out))?;
         self.update(app, |state| {
             let is_again = state.intent == Some(release);
             (state.intent, state.begun) = (Some(release), if is_again { state.begun.saturating_add(1) } else { 1 });
         })?;
         // Also when the path points there already: whoever swung it may not have lived, or not been able, to make it durable.
-        let swung = self.swing(&target, release);
-        swung.map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
+        match before {
+            Before::Directory => self.adopt((&target, &side), (release, &laid_out))?,
+            Before::Nothing | Before::Release(_) => {
+                let swung = self.swing(&target, release);
+                swung.map_err(target.parent.failed(format_args!("switching {}", target.path), 4096))?;
+            }
+        }
+        self.settle_adoptions(&side, (release, &laid_out))?;
         self.update(app, |state| state.live = Some(release))?;
-        Ok(JobDone::Switched { previous })
+        Ok(JobDone::Switched { previous: before.release() })
+    }
+
+    /// Makes what lacks beside a path for a release, and refuses what is not as it should be; what it takes the place of.
+    pub(crate) fn ready_beside(
+        &self,
+        (target, side): (&Target<D>, &Ground<D>),
+        (id, release): (ReleaseId, &Release),
+    ) -> Result<Before, JobError> {
+        self.settle_adoptions(side, (id, release))?;
+        let before = target.before(release)?;
+        if before == Before::Directory {
+            self.check_adoption((target, side), (id, release))?;
+            let kept = self.kept_but_moved((target, side), (id, release))?;
+            kept.into_iter().try_for_each(|kept| self.ready(side, kept))?;
+        } else {
+            release.instructions.kept.iter().try_for_each(|kept| self.ready(side, kept))?;
+        }
+        Ok(before)
     }
 
     fn swing(&self, target: &Target<D>, release: ReleaseId) -> io::Result<()> {
@@ -66,7 +91,7 @@ impl<D: Disk> Store<D> {
         disk.sync_dir(&side)
     }
 
-    fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<(Target<D>, Release), JobError> {
+    pub(crate) fn target_of(&self, app: &AppName, release: ReleaseId) -> Result<(Target<D>, Release), JobError> {
         let laid_out = self.releases.get(&release).map(decode_release).transpose()?.filter(|found| found.app == *app);
         let laid_out = laid_out.ok_or_else(|| refused(format!("release {release} of {app} is not laid out here")))?;
         let target = Target::find(&self.shelves.disk, &self.targets, &laid_out.instructions.path, Way::Find)?;

@@ -10,6 +10,7 @@
 //!     3f0c...                       a laid-out release, by its id
 //!     staging-3f0c...               one that is being laid out; 0700
 //!     removing-3f0c...              one that is being removed
+//!     adopted-3f0c...               what stood at the path before a release took its place; never removed
 //!     next                          a symlink that is about to be renamed over the path
 //! ```
 //!
@@ -18,6 +19,7 @@
 use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::ground::{Ground, if_there, make_dir, ours, read_short, write_short};
 use crate::keep::refused;
+use crate::label;
 use crate::words;
 use content::{AppName, FleetId, Release, ReleaseId};
 use engine::door::JobError;
@@ -56,6 +58,8 @@ pub(crate) enum Standing {
     Nothing,
     /// A symlink of ours, to this release.
     Ours(ReleaseId),
+    /// A directory that nobody laid out.
+    Directory,
     /// Something else; in words.
     Foreign(&'static str),
 }
@@ -87,7 +91,7 @@ impl<D: Disk> Target<D> {
             return Ok(Standing::Nothing);
         };
         Ok(match meta.kind {
-            FileKind::Directory => Standing::Foreign("a directory"),
+            FileKind::Directory => Standing::Directory,
             FileKind::File => Standing::Foreign("a file"),
             FileKind::Other(what) => Standing::Foreign(what),
             FileKind::Symlink => {
@@ -103,6 +107,10 @@ impl<D: Disk> Target<D> {
         match self.standing().map_err(self.parent.failed(format_args!("looking at {path}"), 0))? {
             Standing::Nothing => Ok(None),
             Standing::Ours(release) => Ok(Some(release)),
+            Standing::Directory => Err(refused(format!(
+                "{path} is a directory, and tiding will not replace what it did not make; deploy again with --adopt to have it kept beside \
+                 the releases, or move it away: mv {path} {path}.before"
+            ))),
             Standing::Foreign(what) => Err(refused(format!(
                 "{path} is {what}, and tiding will not replace what it did not make; \
                  move it away, then deploy again: mv {path} {path}.before"
@@ -123,6 +131,13 @@ impl<D: Disk> Target<D> {
     /// The directory of laid-out releases, if it is there.
     pub(crate) fn side(&self) -> io::Result<Option<D::Dir>> {
         if_there(self.disk.open_dir(self.parent.dir(), &self.side))
+    }
+
+    /// Gives the directory of laid-out releases, and so what will be made in it, the label of what stands at the path.
+    pub(crate) fn label_like_path(&self) -> Result<(), JobError> {
+        let (parent, path) = (self.parent.dir(), &self.path);
+        let copied = label::copy(&*self.disk, (parent, &self.name), (parent, &self.side));
+        copied.map_err(self.parent.failed(format_args!("giving releases the label of {path}"), 0))
     }
 
     /// The path of the directory of laid-out releases, for people.

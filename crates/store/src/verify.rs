@@ -7,12 +7,12 @@ use crate::keep::{decode_release, refused, unread};
 use crate::places::extent_len;
 use crate::plan::{Pack, Plan};
 use crate::shelves::Shelves;
-use crate::target::{Target, Way};
+use crate::target::{Standing, Target, Way};
 use crate::tree::Tree;
 use crate::words;
 use content::cut::is_zero;
 use content::manifest::{Entry, Extent, Kind, Outline};
-use content::{AppName, Digest};
+use content::{AppName, Digest, Release};
 use engine::door::{JobDone, JobError};
 use std::collections::BTreeSet;
 use std::io;
@@ -91,7 +91,7 @@ impl<D: Disk> Store<D> {
     /// What is live of an application, which must be laid out here.
     pub(crate) fn live_tree(&mut self, app: &AppName) -> Result<LiveTree<D>, JobError> {
         let live = self.apps.get(app).and_then(|state| state.live);
-        let live = live.ok_or_else(|| refused(format!("nothing of {app} is live here")))?;
+        let live = live.ok_or_else(|| self.nothing_live(app))?;
         let signed = self.releases.get(&live).ok_or_else(|| refused(format!("release {live} is not laid out here")))?;
         let release = decode_release(signed)?;
         let plan = self.plan(live, &release)?;
@@ -105,6 +105,26 @@ impl<D: Disk> LiveTree<D> {
     /// Compares everything.
     pub(crate) fn check(&self, shelves: &Shelves<D>) -> Result<Differences, JobError> {
         Check::new(shelves, &self.plan, self.side.dir().clone(), self.name.clone()).run()
+    }
+}
+
+impl<D: Disk> Store<D> {
+    /// Why there is nothing to verify of an application.
+    fn nothing_live(&self, app: &AppName) -> JobError {
+        let adopts = |release: &Release| release.app == *app && release.instructions.adopts;
+        let mut known = self.releases.values().filter_map(|signed| decode_release(signed).ok());
+        let path = known.find(adopts).map(|release| release.instructions.path);
+        let find = |path: Vec<u8>| Target::find(&self.shelves.disk, &self.targets, &path, Way::Find).ok().flatten();
+        let target = path.and_then(find).filter(|target| matches!(target.standing(), Ok(Standing::Directory)));
+        refused(match target {
+            Some(target) => {
+                format!(
+                    "{} is the directory that stood there before, and nobody ever said what is to be in it",
+                    target.path
+                )
+            }
+            None => format!("nothing of {app} is live here"),
+        })
     }
 }
 

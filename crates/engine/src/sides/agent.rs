@@ -197,6 +197,9 @@ impl Engine {
             follow::Action::Switch(app, release) => {
                 self.job(Errand::Switch(app.clone(), release), Job::Switch { app, release });
             }
+            follow::Action::Restore(app, release) => {
+                self.job(Errand::Restore(app.clone(), release), Job::Restore { app, release });
+            }
             follow::Action::Confirm(app, release) => {
                 self.job(Errand::Confirm(app.clone(), release), Job::Confirm { app, release });
             }
@@ -237,6 +240,7 @@ impl Engine {
             }
             Errand::Assemble(app, release) => agent.follower.assembled(now, &app, release, result),
             Errand::Switch(app, release) => agent.follower.switched(now, &app, release, result),
+            Errand::Restore(app, release) => agent.follower.restored(now, &app, release, result),
             Errand::Confirm(app, release) => agent.follower.confirmed(now, &app, release, result),
             Errand::Hook(app, release, moment) => agent.follower.hooked(now, &app, (release, moment), result),
             Errand::Probe(app, release) => agent.follower.probed(now, &app, release, result),
@@ -332,7 +336,9 @@ impl Engine {
     // Reading what is live again.
 
     fn read_live(&mut self, request: u64, from: NodeId, app: AppName, reading: Reading) {
-        let live = self.follower().and_then(|follower| follower.live(&app));
+        // Where nothing is live the host knows what stands there instead.
+        let follower = self.follower();
+        let live = follower.and_then(|of| of.live(&app).or_else(|| of.standing(&app).map(|standing| standing.release)));
         match live {
             Some(release) => {
                 let job = if reading == Reading::Repair { Job::Repair { app } } else { Job::Verify { app } };

@@ -2,7 +2,7 @@
 
 use super::contents_of;
 use super::pace::Paces;
-use crate::catalog::{Catalog, Enrolment, Next, Proposal, Published, Settled, cut, is_of_fleet};
+use crate::catalog::{Catalog, Enrolment, Newest, Next, Proposal, Published, Settled, cut, is_of_fleet};
 use crate::door::{
     Ahead, Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
     NodeStatus, Output, Phase, Recovered, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
@@ -211,19 +211,31 @@ impl OriginSide {
     }
 
     /// What must be here: of what is being brought, and of every application its newest order's release and fallback, and the last
-    /// releases, as many as nodes keep besides the live one.
+    /// releases, and of those the last that did well, as many of each as nodes keep besides the live one.
     fn kept(&self) -> Vec<ContentSpec> {
         let mut kept: Vec<ContentSpec> =
             self.spreads.values().flat_map(|spread| contents_of(&spread.release.release)).collect();
         for newest in self.catalog.orders() {
             let ordered = [Some(newest.order.release), newest.order.fallback];
             let named = ordered.into_iter().flatten().filter_map(|id| self.catalog.release(id));
-            let all: Vec<&Published> = self.catalog.releases_of(&newest.order.app).map(|(_, one)| one).collect();
-            let keep = all.last().map_or(0, |last| usize::from(last.release.instructions.keep)) + 1;
-            let last = all.iter().rev().take(keep).copied();
+            let all: Vec<(ReleaseId, &Published)> = self.catalog.releases_of(&newest.order.app).collect();
+            let keep = all.last().map_or(0, |(_, last)| usize::from(last.release.instructions.keep)) + 1;
+            // What failed takes no place from what did well.
+            let proven = all.iter().rev().filter(|(id, _)| self.proven.contains(id)).take(keep);
+            let last = all.iter().rev().take(keep).chain(proven).map(|(_, one)| *one);
             kept.extend(named.chain(last).flat_map(|one| contents_of(&one.release)));
         }
         kept
+    }
+
+    /// What a node may do under the newest order. One that has halted and names nothing to go back to is left all the same where its release
+    /// took a directory's place: that is what was there before.
+    fn gate(&self, newest: &Newest, rollout: &Rollout, node: NodeId) -> Gate {
+        let adopts = || self.catalog.release(newest.order.release).is_some_and(|of| of.release.instructions.adopts);
+        match rollout.is_halted() && newest.order.fallback.is_none() && adopts() {
+            true => Gate::FallBack,
+            false => rollout.gate(node),
+        }
     }
 
     fn labels(&self, node: NodeId) -> &Labels {
@@ -845,7 +857,7 @@ impl Engine {
         if !newest.order.selector.matches(origin.labels(node)) {
             return true;
         }
-        let (told, order) = ((newest.id, rollout.gate(node)), newest.signed.clone());
+        let (told, order) = ((newest.id, origin.gate(newest, rollout, node)), newest.signed.clone());
         let fallback = newest.order.fallback.filter(|_| told.1 == Gate::FallBack);
         let signed = |id: ReleaseId| origin.catalog.release(id).map(|release| release.signed.clone());
         let (release, fallback) = (signed(newest.order.release), fallback.and_then(signed));
@@ -875,7 +887,7 @@ impl Engine {
         let status = origin.nodes.get(&node).and_then(|known| known.apps.get(app));
         let is_staged =
             status.is_some_and(|status| status.release == newest.order.release && status.phase == Phase::Staged);
-        is_given && !is_staged && rollout.gate(node) != Gate::FallBack
+        is_given && !is_staged && origin.gate(newest, rollout, node) != Gate::FallBack
     }
 
     /// A step of a rollout stands in the journal, or could not be written.
@@ -1108,7 +1120,9 @@ impl Engine {
         let chosen = |known: &Known| known.role == Role::Agent && selector.matches(&known.labels);
         let (mut waiting, mut found) = (BTreeSet::new(), BTreeMap::new());
         for (node, known) in origin.nodes.iter().filter(|(_, known)| chosen(known)) {
-            let runs = known.apps.get(app).is_some_and(|status| status.live.is_some());
+            // Who fell back, and to no release, can say what stands there.
+            let is_there = |status: &AppStatus| status.live.is_some() || status.phase == Phase::FellBack;
+            let runs = known.apps.get(app).is_some_and(is_there);
             match (known.is_up, runs) {
                 (true, true) if too_old.contains(node) => {
                     drop(found.insert(*node, Err("its software is too old to repair anything; update it".to_owned())));

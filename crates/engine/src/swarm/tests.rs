@@ -780,21 +780,16 @@ fn whoever_is_far_behind_in_every_stripe_asks_neighbours_however_little_the_stri
 
 #[test]
 fn a6_a16_what_somebody_else_must_mend_is_waited_for_as_long_as_it_takes() {
-    let (mut swarm, content) = fetching(100, 2);
-    let mut now = NOW;
+    let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec, mut now) = (Swarm::new(settings, Chance::new(1)), spec(100), NOW);
+    swarm.want(now, spec);
+    let tries = |actions: &[Action]| actions.iter().any(|action| matches!(action, Action::Open(_)));
+    assert!(tries(&actions(&mut swarm)));
     for _ in 0..50 {
-        let Some((from, piece)) = wants(&actions(&mut swarm)).first().copied() else { panic!("nothing is asked for") };
-        swarm.piece(now, from, content, piece, BufferId(1), 65_536);
-        actions(&mut swarm);
-        swarm.written(now, content, piece, Err(JobError::Stuck { why: "read-only".to_owned() }));
-        let said = actions(&mut swarm);
-        assert!(said.contains(&Action::Trouble(content, Some("read-only".to_owned()))), "{said:?}");
-        assert!(!said.iter().any(|action| matches!(action, Action::Refused(..))), "it is given up");
+        swarm.opened(now, spec.id(), Err(JobError::Stuck { why: "read-only".to_owned() }));
+        assert_eq!(actions(&mut swarm), [Action::Trouble(spec.id(), Some("read-only".to_owned()))]);
         now = now.after(Duration::from_secs(31));
         swarm.tick(now);
-        assert!(actions(&mut swarm).iter().any(|action| matches!(action, Action::Open(_))), "it is not tried again");
-        let mut have = Bitmap::empty(spec(100).total());
-        have.insert(PieceNo(0));
-        swarm.opened(now, content, Ok((have, true, false)));
+        assert!(tries(&actions(&mut swarm)), "it is not tried again");
     }
 }

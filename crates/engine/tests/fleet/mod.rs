@@ -735,6 +735,7 @@ impl Fleet {
                 node.switches.push(release);
                 Ok(JobDone::Switched { previous })
             }
+            Job::Restore { .. } => Err(JobError::Refused { why: "nothing stood there".to_owned() }),
             Job::Confirm { app, release } => {
                 let record = record(&mut node.disk, &app);
                 assert_eq!(record.live, Some(release));

@@ -367,8 +367,8 @@ mod tests {
         let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act)).expect("threads");
         let thread = std::thread::spawn(|| ());
-        let runner =
-            Runner { node: String::new(), labels: content::Labels::new(), targets: "/".into(), hooks_user: None };
+        let (labels, warden) = (content::Labels::new(), Arc::default());
+        let runner = Runner { node: String::new(), labels, targets: "/".into(), warden, hooks_user: None };
         let (pieces_of, brake_of) = (pieces.clone(), brake.clone());
         let host = StoreHost {
             work,

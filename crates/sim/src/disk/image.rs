@@ -277,6 +277,12 @@ impl Image {
         self.apply(Change { entries, covered_by: to })
     }
 
+    pub(crate) fn exchange(&mut self, from: Ino, name: &Name, to: Ino, new: &Name) -> Result<()> {
+        let (one, other) = (self.lookup(from, name)?, self.lookup(to, new)?);
+        let entries = vec![(from, name.clone(), Some(other)), (to, new.clone(), Some(one))];
+        self.apply(Change { entries, covered_by: to })
+    }
+
     fn may_replace(&self, moved: Ino, standing: Ino) -> Result<()> {
         let is_dir = |ino| Ok::<_, io::Error>(matches!(self.inode(ino)?.node, Node::Dir { .. }));
         match (is_dir(moved)?, is_dir(standing)?) {

@@ -839,6 +839,7 @@ impl<'a> Flock<'a> {
             | Job::Hook { .. }
             | Job::Probe { .. }
             | Job::GiveUp { .. }
+            | Job::Restore { .. }
             | Job::Journal { .. }
             | Job::Root { .. } => (model.job, 0, How::Refused),
         };

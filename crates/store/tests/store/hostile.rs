@@ -4,7 +4,7 @@ use crate::memory::{Memory, name};
 use crate::world::*;
 use content::manifest::{Entry, Extent, Kind, Manifest};
 use content::{Digest, Digested, Piece, PieceNo, Release, Signed};
-use engine::door::{Job, JobError};
+use engine::door::{Job, JobDone, JobError};
 use store::PieceSource;
 use store::disk::Disk;
 
@@ -197,4 +197,35 @@ fn f14_directories_that_others_may_write_are_not_used() {
     refused(&disk, "/srv may be written by everyone (mode 777, owner 7)");
     disk.set_mode(&disk.dir("root"), &name("srv"), 0o1777).expect("a test's disk");
     deploy(&mut opened(&disk), &published, 1).expect("a sticky directory is like /tmp");
+}
+
+#[test]
+fn f4_targets_of_symlinks_are_data_to_layout_verification_and_repair() {
+    const TARGETS: [(&str, &[u8]); 3] =
+        [("absolute", b"/etc/shadow"), ("climbs", b"../../../../../etc/shadow"), ("itself", b"itself")];
+    let published = publish("1", |disk, tree| {
+        disk.write_file(tree, &name("file"), 0o644, b"a file");
+        TARGETS.iter().for_each(|(link, target)| disk.symlink(tree, &name(link), target).expect("a test's disk"));
+    });
+    let disk = new_disk();
+    let etc = disk.dir("etc");
+    disk.write_file(&etc, &name("shadow"), 0o600, b"secret");
+    let before = list(&disk, &disk.root(), "etc");
+    let mut store = opened(&disk);
+    deploy(&mut store, &published, 1).expect("they are only data");
+    let tree = disk.dir(&format!("root/srv/.app.tiding/{}", published.id()));
+    for (link, target) in TARGETS {
+        assert_eq!(disk.read_link(&tree, &name(link)).expect("it is there"), target);
+        disk.remove_file(&tree, &name(link)).expect("a test's disk");
+        disk.symlink(&tree, &name(link), b"/etc").expect("a test's disk");
+    }
+    disk.remove_file(&tree, &name("file")).expect("a test's disk");
+    disk.symlink(&tree, &name("file"), b"/etc/shadow").expect("a test's disk");
+    let repaired = store.run(&Job::Repair { app: app() });
+    assert!(matches!(repaired, Ok(JobDone::Verified { differing: 0, .. })), "{repaired:?}");
+    TARGETS.iter().for_each(|(link, target)| {
+        assert_eq!(disk.read_link(&tree, &name(link)).expect("it is there"), *target);
+    });
+    assert_eq!(disk.read_file(&tree, &name("file")), b"a file");
+    assert_eq!(list(&disk, &disk.root(), "etc"), before, "somebody followed one");
 }

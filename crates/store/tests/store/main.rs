@@ -2,6 +2,7 @@
 
 extern crate tiding_store as store;
 
+mod adopt;
 mod ailing;
 mod crash;
 mod faults;
@@ -9,6 +10,7 @@ mod hands;
 mod hostile;
 mod kept;
 mod memory;
+mod owners;
 mod publish;
 mod render;
 mod repair;

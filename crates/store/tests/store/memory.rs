@@ -50,6 +50,8 @@ struct Inode {
     ctime: i64,
     links: u64,
     attributes: Vec<Vec<u8>>,
+    values: BTreeMap<Vec<u8>, Vec<u8>>,
+    device: u64,
 }
 
 /// A change of names that no sync has covered: in each directory, what a name means afterwards.
@@ -300,7 +302,14 @@ impl Memory {
         state.change(vec![(at.0, file.clone(), Some(inode))]);
     }
 
-    pub(crate) fn set_attribute(&self, at: &Dir, file: &Name, attribute: &[u8]) {
+    /// Lets something stand on another file system.
+    pub(crate) fn mount(&self, at: &Dir, dir: &Name) {
+        let mut state = self.state();
+        let inode = state.look(at.0, dir).expect("a test's directory");
+        state.inodes.get_mut(&inode).expect("it was found").device = 2;
+    }
+
+    pub(crate) fn name_attribute(&self, at: &Dir, file: &Name, attribute: &[u8]) {
         let mut state = self.state();
         let inode = state.look(at.0, file).expect("a test's file");
         state.inodes.get_mut(&inode).expect("it was found").attributes.push(attribute.to_vec());
@@ -374,9 +383,27 @@ impl State {
         self.next += 1;
         self.clock += 1;
         let mtime = (self.clock, 0);
-        let made = Inode { node, mode, owner: (7, 7), mtime, ctime: self.clock, links: 0, attributes: Vec::new() };
+        let made = Inode {
+            node,
+            mode,
+            owner: (7, 7),
+            mtime,
+            ctime: self.clock,
+            links: 0,
+            attributes: Vec::new(),
+            values: BTreeMap::new(),
+            device: 1,
+        };
         self.inodes.insert(inode, made);
         inode
+    }
+
+    /// What is made in a directory has its label, as the kernel does it.
+    fn inherit(&mut self, dir: u64, made: u64) {
+        let values = self.inodes.get(&dir).map(|dir| dir.values.clone()).unwrap_or_default();
+        if let Some(made) = self.inodes.get_mut(&made) {
+            made.values = values;
+        }
     }
 
     fn names(&mut self, dir: u64) -> io::Result<&mut BTreeMap<Name, u64>> {
@@ -474,7 +501,7 @@ impl State {
             mtime: inode.mtime.0,
             mtime_nanos: inode.mtime.1,
             ctime: (inode.ctime, 0),
-            inode: (if self.apart.contains(&number) { 2 } else { 1 }, number),
+            inode: (if self.apart.contains(&number) { 2 } else { inode.device }, number),
             links: inode.links,
         })
     }
@@ -521,6 +548,7 @@ impl Disk for Memory {
             return fail(io::ErrorKind::AlreadyExists);
         }
         let inode = state.add(Node::Directory { names: BTreeMap::new(), synced: BTreeMap::new() }, mode);
+        state.inherit(at.0, inode);
         state.change(vec![(at.0, name.clone(), Some(inode))]);
         Ok(())
     }
@@ -584,6 +612,7 @@ impl Disk for Memory {
             return fail(io::ErrorKind::AlreadyExists);
         }
         let inode = state.add(Node::File { bytes: Vec::new(), synced: Vec::new(), sync_failed: false }, mode);
+        state.inherit(at.0, inode);
         state.change(vec![(at.0, name.clone(), Some(inode))]);
         Ok(File { inode, handle: state.clock as u64, state: self.0.clone() })
     }
@@ -709,6 +738,13 @@ impl Disk for Memory {
         Ok(())
     }
 
+    fn exchange(&self, from: &Dir, name: &Name, to: &Dir, new: &Name) -> io::Result<()> {
+        let mut state = self.step("exchange", true)?;
+        let (one, other) = (state.look(from.0, name)?, state.look(to.0, new)?);
+        state.change(vec![(from.0, name.clone(), Some(other)), (to.0, new.clone(), Some(one))]);
+        Ok(())
+    }
+
     fn link(&self, from: &Dir, name: &Name, to: &Dir, new: &Name) -> io::Result<()> {
         let mut state = self.step("link", true)?;
         let inode = state.look(from.0, name)?;
@@ -786,5 +822,19 @@ impl Disk for Memory {
         let mut state = self.step("attribute_names", false)?;
         let inode = state.look(at.0, name)?;
         Ok(state.inodes[&inode].attributes.clone())
+    }
+
+    fn attribute(&self, at: &Dir, name: &Name, attribute: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        let mut state = self.step("attribute", false)?;
+        let inode = state.look(at.0, name)?;
+        Ok(state.inodes[&inode].values.get(attribute).cloned())
+    }
+
+    fn set_attribute(&self, at: &Dir, name: &Name, attribute: &[u8], value: &[u8]) -> io::Result<()> {
+        let mut state = self.step("set_attribute", true)?;
+        let inode = state.look(at.0, name)?;
+        let values = &mut state.inodes.get_mut(&inode).expect("it was found").values;
+        values.insert(attribute.to_vec(), value.to_vec());
+        Ok(())
     }
 }

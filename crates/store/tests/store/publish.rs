@@ -34,9 +34,9 @@ fn f1_f6_f7_everything_that_may_not_be_published_is_named_at_once() {
         disk.write_file(tree, &name("sg"), 0o2755, b"");
         disk.create_dir(tree, &name("tmp"), 0o1777).expect("a test's disk");
         disk.write_file(tree, &name("able\x1b[2J"), 0o755, b"");
-        disk.set_attribute(tree, &name("able\x1b[2J"), b"security.capability");
+        disk.name_attribute(tree, &name("able\x1b[2J"), b"security.capability");
         disk.write_file(tree, &name("shared"), 0o755, b"");
-        disk.set_attribute(tree, &name("shared"), b"system.posix_acl_access");
+        disk.name_attribute(tree, &name("shared"), b"system.posix_acl_access");
         disk.write_file(tree, &name("fine"), 0o755, b"fine");
     });
     let begins = [
@@ -103,7 +103,7 @@ fn other_attributes_are_noted_once_each() {
     let tree = disk.dir("tree");
     for file in ["a", "b"] {
         disk.write_file(&tree, &name(file), 0o644, b"bytes");
-        disk.set_attribute(&tree, &name(file), b"user.mime");
+        disk.name_attribute(&tree, &name(file), b"user.mime");
     }
     let (found, _) = import(Arc::new(disk.clone()), disk.root(), &name("tree"), &mut |_| {}).expect("a good tree");
     assert_eq!(found.notes, ["the attribute user.mime is not carried (2 entries, the first is a)"]);

@@ -432,7 +432,7 @@ fn a_live_file_that_others_could_write_into_is_not_shared() {
         |disk, tree| disk.set_mtime(tree, &name("small"), 1001, 0),
         |disk, tree| disk.remove_file(tree, &name("small")),
         |disk, tree| {
-            disk.set_attribute(tree, &name("small"), b"security.capability");
+            disk.name_attribute(tree, &name("small"), b"security.capability");
             Ok(())
         },
     ];
