@@ -3,6 +3,7 @@
 //! `cargo xtask help` says what there is. Every command is a short file here, and `test` is made of the others.
 
 mod bench;
+mod dist;
 mod fuzz;
 mod hashes;
 mod missing;
@@ -34,6 +35,7 @@ cargo xtask COMMAND
   bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
   thin [--agents N]           N real agents (2000) join an origin within ten seconds and are deployed to meanwhile, on this machine
   page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
+  dist [--binary FILE] [--out DIR]  the .deb, the .tar.gz and their sums, the same bytes each time
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
 
@@ -51,6 +53,7 @@ fn main() -> Result<()> {
         Some("trees") => trees::run(rest),
         Some("thin") => thin::run(rest),
         Some("page") => page::run(rest),
+        Some("dist") => dist::run(rest),
         Some("fuzz") => fuzz::run(rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

@@ -6,12 +6,16 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Programs that some tests need, and what is not tested without them.
-const OPTIONAL: [(&str, &str); 6] = [
+const OPTIONAL: [(&str, &str); 10] = [
     ("rsync", "live trees are compared with their source by SHA-256 only"),
     ("strace", "the tests that kill at every system call or make calls fail"),
     ("mkfs.ext4", "the power-cut tests on a loop-mounted ext4"),
     ("python3", "what the laboratory decides without a network"),
     ("chromium", "the operator's page in a real browser (other names of it are tried as well)"),
+    ("dpkg-deb", "the Debian package"),
+    ("fakeroot", "that the Debian package unpacks"),
+    ("lintian", "Debian's policy on it"),
+    ("systemd-analyze", "that systemd understands the unit"),
     ("cargo-deny", "licences and advisories of dependencies"),
 ];
 

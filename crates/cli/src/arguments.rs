@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, history, join, key, limit, manual, operator, page, playground,
-    rollback, running, status, stop, token, up, verify,
+    backup, deploy, diff, direct, doctor, forget, history, join, key, launch, limit, manual, operator, page, playground,
+    rollback, running, settle, status, stop, token, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -88,6 +88,13 @@ pub(crate) enum Command {
     Restore(backup::Restore),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
+    /// Bring a new version of this program to the agents, in waves; an agent that does not do well with it goes back by itself
+    Upgrade(upgrade::Upgrade),
+    /// Run the version of this program that the fleet runs, and the one before it when that one fails: what the service starts
+    Launch(launch::Launch),
+    /// What a release of this program runs on a node
+    #[command(hide = true)]
+    Settle(settle::Settle),
     /// Print what a shell needs to complete commands and flags
     Completions(manual::Completions),
     /// Write the manual, a page for each command

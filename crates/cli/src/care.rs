@@ -23,6 +23,10 @@ pub(crate) struct Care {
     /// Run by /bin/sh on each node that went back [default: LINE of --after of the release that is live again]
     #[arg(long, value_name = "LINE")]
     back: Option<String>,
+    /// Run by /bin/sh on each node where this release is confirmed, at the agent's first start after the machine was started anew; it
+    /// needs no network of the agent's
+    #[arg(long, value_name = "LINE")]
+    boot: Option<String>,
     /// As whom these run [default: as the agent does]
     #[arg(long, value_name = "USER")]
     hook_user: Option<String>,
@@ -69,7 +73,7 @@ impl Care {
 
     fn hooks(&self) -> Hooks {
         let hook = |line: &Option<String>| line.as_ref().map(|line| self.hook(line, self.hook_timeout));
-        Hooks { before: hook(&self.before), after: hook(&self.after), back: hook(&self.back) }
+        Hooks { before: hook(&self.before), after: hook(&self.after), back: hook(&self.back), boot: hook(&self.boot) }
     }
 
     fn hook(&self, line: &str, timeout: Duration) -> Hook {

@@ -13,6 +13,7 @@ use clap::{Args, ValueEnum};
 use node::escape::{escape, escape_lines};
 use node::publish::{self, DeployOptions, Patterns, Rehearsal};
 use node::selection::WhenAway;
+use node::vitals::ITSELF;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -89,7 +90,7 @@ pub(crate) struct Deploy {
 
 /// What is done about agents that are not connected.
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Unreachable {
+pub(crate) enum Unreachable {
     /// They hold nothing up, and get it when they come back
     Skip,
     /// Their wave is not done before they are back and well, or `tiding promote`; who vanishes while it switches has failed
@@ -184,6 +185,11 @@ impl Deploy {
                 .because("PATH ends in nothing a name can be made of")
                 .next("give one with --app NAME")
         })?;
+        if app == ITSELF {
+            return Err(Failure::new(Kind::Usage, format!("an application cannot be called {ITSELF}"))
+                .because("that is this program itself")
+                .next("bring a new version of it with `tiding upgrade FILE`, or give another name with --app NAME"));
+        }
         let options = self.care.say(DeployOptions {
             version: self.version.clone(),
             message: self.message.clone(),

@@ -21,6 +21,7 @@ mod join;
 mod keeper;
 mod keeping;
 mod key;
+mod launch;
 mod limit;
 mod logging;
 mod manual;
@@ -35,12 +36,15 @@ mod rollout;
 mod running;
 mod screen;
 mod settings;
+mod settle;
 mod speak;
 mod status;
 mod stop;
+mod supervised;
 mod table;
 mod token;
 mod up;
+mod upgrade;
 mod verify;
 mod words;
 
@@ -57,7 +61,7 @@ fn main() -> ExitCode {
         Err(shown) => return shown,
     };
     match run(command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(failure) => {
             speak::failure(&failure);
             failure.kind.code().into()
@@ -65,8 +69,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: arguments::Arguments) -> Result<(), Failure> {
+fn run(arguments: arguments::Arguments) -> Result<ExitCode, Failure> {
     logging::start(arguments.command.is_a_node());
+    // What supervises reads no configuration: a word there that only a newer version knows must not keep it from running that one.
+    match &arguments.command {
+        Command::Launch(launch) => return launch.run(),
+        Command::Settle(settle) => return settle.run().map(|()| ExitCode::SUCCESS),
+        _ => {}
+    }
     let settings = Settings::read(arguments.config.as_deref())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -75,7 +85,7 @@ fn run(arguments: arguments::Arguments) -> Result<(), Failure> {
     let outcome = runtime.block_on(route(arguments.command, &settings));
     // A blocking read of standard input must not hold up the end of the process.
     runtime.shutdown_background();
-    outcome
+    outcome.map(|()| ExitCode::SUCCESS)
 }
 
 async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
@@ -106,6 +116,9 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Man(man) => man.run(arguments::Arguments::command()),
         Command::Doctor(doctor) => doctor.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
+        Command::Upgrade(upgrade) => upgrade.run(settings).await,
+        // They have had their turn before anything else was begun.
+        Command::Settle(_) | Command::Launch(_) => Ok(()),
         Command::Playground(playground) => playground.run().await,
     }
 }

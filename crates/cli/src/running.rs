@@ -4,6 +4,7 @@ use crate::failure::{Failure, Kind};
 use crate::parse::Limit;
 use crate::settings::Settings;
 use crate::speak;
+use crate::supervised::Supervised;
 use clap::Args;
 use node::daemon::{self, Broken, Options, Running, StartError};
 use node::escape::escape;
@@ -44,6 +45,9 @@ pub(crate) struct Place {
     /// Stop in order when standard input closes: when whoever started this is gone
     #[arg(long, hide = true)]
     pub(crate) until_stdin_closes: bool,
+    /// Stop as soon as it runs: for a machine on which a service runs it from then on
+    #[arg(long)]
+    pub(crate) no_run: bool,
     /// Ignore that the terminal closes
     #[arg(long, hide = true)]
     pub(crate) ignore_hangup: bool,
@@ -104,13 +108,18 @@ pub(crate) fn say_ready(place: &Place, running: &Running, how: &str) {
 /// Runs until a signal, until standard input closes where that was asked for, or until the node fails; stops in order.
 pub(crate) async fn until_stopped(mut running: Running, place: &Place) -> Result<(), Failure> {
     loop {
+        let supervised = Supervised::begin(&mut running);
         let why = tokio::select! {
             why = running.failed() => Err(why),
             signal = stop_signal(place.ignore_hangup) => Ok(signal?),
             () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
+            () = at_once(place.no_run) => Ok("--no-run"),
         };
         match why {
-            Ok(reason) => return stop(running, reason).await,
+            Ok(reason) => {
+                supervised.into_iter().for_each(Supervised::stopping);
+                return stop(running, reason).await;
+            }
             Err(Broken::StoreGone(why)) => running = begin_again(running, &why).await?,
             Err(Broken::Off(why)) => {
                 return Err(Failure::new(Kind::Failed, "the node cannot go on")
@@ -151,6 +160,12 @@ pub(crate) async fn stop_signal(ignore_hangup: bool) -> Result<&'static str, Fai
             _ = terminate.recv() => return Ok("asked to terminate"),
             _ = hangup.recv() => if !ignore_hangup { return Ok("the terminal closed") },
         }
+    }
+}
+
+async fn at_once(asked: bool) {
+    if !asked {
+        std::future::pending().await
     }
 }
 

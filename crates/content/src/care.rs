@@ -24,6 +24,8 @@ pub struct Hooks {
     pub after: Option<Hook>,
     /// After it was swung back. When it fails that is said, and nothing else is done.
     pub back: Option<Hook>,
+    /// After the machine was started anew, when this is what was confirmed last. When it fails that is said, and nothing else is done.
+    pub boot: Option<Hook>,
 }
 
 /// What is asked whether a release is well.
@@ -105,7 +107,7 @@ impl Hooks {
     }
 
     pub(crate) fn check(&self) -> Result<(), Malformed> {
-        [&self.before, &self.after, &self.back].into_iter().flatten().try_for_each(Hook::check)
+        [&self.before, &self.after, &self.back, &self.boot].into_iter().flatten().try_for_each(Hook::check)
     }
 }
 
@@ -177,7 +179,8 @@ impl Encode for Hooks {
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
-        Ok(Self { before: from.option()?, after: from.option()?, back: from.option()? })
+        // The command of a start of the machine came later, and stands at the release's end.
+        Ok(Self { before: from.option()?, after: from.option()?, back: from.option()?, boot: None })
     }
 }
 

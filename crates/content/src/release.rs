@@ -9,7 +9,8 @@ use crate::template;
 use crate::{AppName, ContentSpec, FleetId, UnixTime};
 
 /// The version that has no hooks and no probes, which the oldest programs read; the one that has those; the one that has paths to keep and
-/// files with values as well; and the newest, which may take the place of a directory, or belong to one owner.
+/// files with values as well; and the newest, which may take the place of a directory, belong to one owner, or have a command for when a
+/// machine was started anew.
 const PLAIN: u8 = 1;
 const CAREFUL: u8 = 2;
 const KEEPING: u8 = 3;
@@ -127,7 +128,7 @@ impl Instructions {
 
     /// The first version of a release's encoding that can say all of it.
     fn version(&self) -> u8 {
-        if self.adopts || self.owner.is_some() {
+        if self.adopts || self.owner.is_some() || self.hooks.boot.is_some() {
             return NEWEST;
         }
         let is_careful = !self.hooks.is_empty() || !self.health.is_empty();
@@ -149,7 +150,7 @@ impl Instructions {
             self.templates.iter().fold(&mut *to, |to, path| to.bytes(path));
         }
         if version >= NEWEST {
-            to.byte(self.adopts.into()).option(self.owner.as_ref());
+            to.byte(self.adopts.into()).option(self.owner.as_ref()).option(self.hooks.boot.as_ref());
         }
     }
 
@@ -178,6 +179,7 @@ impl Instructions {
         if version >= NEWEST {
             read.adopts = from.within("whether it takes a directory's place", 0..=1)? == 1;
             read.owner = from.option()?;
+            read.hooks.boot = from.option()?;
         }
         // One release has one encoding.
         let is_shortest = version == read.version();
@@ -307,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn d20_what_keeps_nothing_is_encoded_as_before_and_what_does_is_of_version_3() {
+    fn d20_what_says_no_more_is_encoded_as_before_and_what_does_is_of_a_newer_version() {
         use crate::kept::KeptKind;
         let version = |release: &Release| release.encode()[Document::HEADER_LEN - 1];
         let mut changed = release();
@@ -329,9 +331,16 @@ mod tests {
             bytes[Document::HEADER_LEN - 1] = version;
             Release::decode(&bytes).expect_err("of another version")
         };
-        assert!(newer(5).is_newer && !newer(4).is_newer && !newer(1).is_newer);
+        assert!(newer(NEWEST + 1).is_newer && !newer(1).is_newer);
         changed.instructions.templates = vec![b"conf/app.conf".to_vec(), b"motd".to_vec()];
         assert_eq!(Release::decode(&changed.encode()), Ok(changed.clone()));
+        let mut booting = changed.clone();
+        booting.instructions.hooks.boot =
+            Some(crate::care::Hook { line: "systemctl start web".to_owned(), user: None, timeout_ms: 1000 });
+        assert_eq!((version(&changed), version(&booting)), (3, 4));
+        assert_eq!(Release::decode(&booting.encode()), Ok(booting.clone()));
+        booting.instructions.hooks.boot.as_mut().expect("it is there").line.clear();
+        assert!(booting.check().is_err() && Release::decode(&booting.encode()).is_err());
         changed.instructions.kept[0].path = b"../x".to_vec();
         assert!(changed.check().is_err() && Release::decode(&changed.encode()).is_err());
     }

@@ -149,11 +149,9 @@ fn hook() -> impl Strategy<Value = Hook> {
 }
 
 fn hooks() -> impl Strategy<Value = Hooks> {
-    (option::of(hook()), option::of(hook()), option::of(hook())).prop_map(|(before, after, back)| Hooks {
-        before,
-        after,
-        back,
-    })
+    let hook = || option::of(hook());
+    let all = (hook(), hook(), hook(), hook());
+    all.prop_map(|(before, after, back, boot)| Hooks { before, after, back, boot })
 }
 
 fn probe() -> impl Strategy<Value = Probe> {

@@ -19,7 +19,7 @@ fn hook(line: &str) -> Option<Hook> {
 /// A release with all commands and a probe every 50 ms for 300.
 fn careful(name: &str) -> Release {
     let mut release = release(name, 40);
-    release.instructions.hooks = Hooks { before: hook("before"), after: hook("after"), back: None };
+    release.instructions.hooks = Hooks { before: hook("before"), after: hook("after"), ..Hooks::default() };
     let probes = vec![Probe::Unit("web".to_owned())];
     release.instructions.health = Health { probes, every_ms: 50, need: 2, of: 3 };
     release.instructions.health_window_ms = 300;

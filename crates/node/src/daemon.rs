@@ -5,6 +5,7 @@
 
 use crate::accounts::Machine;
 use crate::api::{self, FleetStatus};
+use crate::boot;
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 pub use crate::driver::Broken;
@@ -18,6 +19,7 @@ use crate::life::{self, Life};
 use crate::renewal::{self, Keeper};
 use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
+use crate::vitals::Vitals;
 use crate::webhooks::{Teller, Webhook};
 use crate::{founding, http, limits, reach};
 use content::fact::{JournalName, Noted, Position};
@@ -131,6 +133,7 @@ pub struct Running {
     failed: watch::Receiver<Option<Broken>>,
     /// How it was started, with the address that it got.
     options: Options,
+    vitals: Option<Vitals>,
 }
 
 impl Running {
@@ -187,6 +190,11 @@ impl Running {
             Ok(()) => "the engine has stopped".to_owned(),
             Err(broken) => format!("the engine broke off: {broken}"),
         })
+    }
+
+    /// What tells a supervisor how it does, from its start on; once.
+    pub fn vitals(&mut self) -> Option<Vitals> {
+        self.vitals.take()
     }
 
     /// How many came to its port since it started: for whoever measures.
@@ -265,6 +273,7 @@ async fn start_with(
     let (node, targets) = (home.node.name.clone(), options.targets.clone());
     let hooks_user = options.policy.hooks_user.clone();
     let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user, warden: Arc::default() };
+    boot::start_again(&options.home, &recovered, &runner).await;
     let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), runner, broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
@@ -282,10 +291,11 @@ async fn start_with(
     let porter = porter_of(home, desk.addresses.clone(), handle)?;
     let came = Arc::new(Came::default());
     let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default(), came: came.clone() });
+    let vitals = Some(Vitals::of(&name, desk.role, &desk.handle));
     let engine = Some(tokio::spawn(driver.run()));
     let listener = tokio::spawn(listen(listener, doors));
     let options = Options { listen: address, ..options };
-    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options })
+    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options, vitals })
 }
 
 /// What a node does beside its work.

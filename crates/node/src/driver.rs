@@ -13,7 +13,7 @@ mod writers;
 
 pub use host::Broken;
 pub(crate) use host::{Append, Host, StoreHost};
-pub(crate) use inbox::{INBOX, Inbox, Incoming};
+pub(crate) use inbox::{Connected, INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;
 
@@ -69,6 +69,13 @@ impl Handle {
         let (answer, answered) = oneshot::channel();
         self.inbox.send(Incoming::Ask { request, by: self.by, answer }).await.map_err(|_| Gone)?;
         answered.await.map_err(|_| Gone)
+    }
+
+    /// Comes back when the driver has taken what was before this: as long as it turns.
+    pub(crate) async fn turn(&self) -> Result<Connected, Gone> {
+        let (turned, waiting) = oneshot::channel();
+        self.inbox.send(Incoming::Turn { turned }).await.map_err(|_| Gone)?;
+        waiting.await.map_err(|_| Gone)
     }
 
     /// Reads a page or a piece, verified, past the engine: payload bytes are none of its business.
@@ -239,8 +246,15 @@ impl Driver {
                 // Whoever asked may have gone.
                 tokio::spawn(async move { drop(bytes.send(shelf.get(content, piece).await)) });
             }
+            // Whoever asked may have gone.
+            Incoming::Turn { turned } => drop(turned.send(self.connected())),
             Incoming::Stop => {}
         }
+    }
+
+    fn connected(&self) -> Connected {
+        let origins = self.links.values().filter(|link| link.role == Role::Origin).count();
+        Connected { origins, others: self.links.len() - origins }
     }
 
     /// Gives the engine an input and does what it wants, and so on until it is content.

@@ -23,6 +23,8 @@ pub(crate) const CERTIFICATE: &str = "cert.pem";
 pub(crate) const ROOT: &str = "root.signed";
 /// What a node knows of itself, JSON.
 pub(crate) const NODE: &str = "node.json";
+/// The start of the machine in which releases were last started here; text.
+pub(crate) const BOOT: &str = "boot";
 /// What an operator knows of the fleet, JSON.
 pub(crate) const FLEET: &str = "fleet.json";
 /// When an agent was in contact with an origin last, JSON.

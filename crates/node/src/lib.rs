@@ -6,6 +6,7 @@
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
 //! * [`client`] asks an origin, [`publish`] brings it something new, [`gate`] says by a command whether its next wave opens, [`people`] makes and removes operators, [`moving`] brings their keys elsewhere; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
 //!   what it takes to be that origin again.
+//! * [`vitals`] tells a supervisor how a node does, in the words of [`notify`].
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
 
@@ -13,6 +14,7 @@ mod accounts;
 pub mod api;
 pub mod audit;
 pub mod backup;
+mod boot;
 pub mod client;
 mod clock;
 pub mod daemon;
@@ -34,6 +36,7 @@ mod kernel;
 mod life;
 mod limits;
 pub mod moving;
+pub mod notify;
 pub mod page;
 pub mod people;
 pub mod publish;
@@ -45,6 +48,7 @@ mod shares;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub mod vitals;
 mod warden;
 pub mod watching;
 pub mod webhooks;

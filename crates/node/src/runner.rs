@@ -72,6 +72,14 @@ impl Runner {
         self.run(hook, id, &release, &env).await.map(|()| JobDone::Ran).map_err(refused)
     }
 
+    /// Runs the command of a release for when the machine was started anew, if it has one; whether it has.
+    pub(crate) async fn boot(&self, release: &Signed) -> Result<bool, String> {
+        let (id, release) = opened(release).map_err(|error| error.words().unwrap_or_default().to_owned())?;
+        let Some(hook) = &release.instructions.hooks.boot else { return Ok(false) };
+        let env = [("TIDING_MOMENT", "boot".to_owned())];
+        self.run(hook, id, &release, &env).await.map(|()| true)
+    }
+
     /// Makes one round of a release's probes, all at once.
     pub(crate) async fn probe(self, release: Signed) -> Result<JobDone, JobError> {
         let (id, release) = opened(&release)?;

@@ -20,6 +20,9 @@ pub static TIDING: LazyLock<OsString> =
 /// How long anything here may take before the test gives up; never how long it should take.
 pub const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Where agents lay versions of the program out, below the root of their paths.
+pub const SOFTWARE: &str = "var/lib/tiding/software";
+
 /// A running node.
 pub struct Node {
     child: Child,
@@ -141,6 +144,20 @@ impl Lab {
         let mut command = program(&[]);
         command.args(["join", line, "--json", "--name", name, "--listen", "127.0.0.1:0"]);
         start(command, &self.dir().join(name))
+    }
+
+    /// Starts an agent as the service does, by the launcher with these words; it joins first, if its home is not there.
+    pub fn launched_agent(&self, name: &str, words: &[&str]) -> Node {
+        let home = self.dir().join(name);
+        if !home.join("identity").exists() {
+            let mut joining = self.agent_command(name, &home);
+            joining.arg("--no-run");
+            start(joining, &home).wait();
+        }
+        let mut command = program(&[]);
+        command.arg("launch").arg("--software").arg(home.join("root").join(SOFTWARE)).args(words);
+        command.args(["--", "run", "--json", "--listen", "127.0.0.1:0"]);
+        start(command, &home)
     }
 
     /// The same in a home elsewhere.

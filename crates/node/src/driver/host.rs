@@ -250,6 +250,8 @@ fn work_off(
         }
         notes = log_notes(store, notes);
     }
+    // A node that stops in order, as one that is upgraded does, need not fetch anything again. What is lost is found at its start.
+    checkpoint(store);
 }
 
 fn do_work(store: &mut Store<RealDisk>, work: Work, brake: &Brake, tell: impl Fn(Input)) {

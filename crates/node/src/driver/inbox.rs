@@ -57,6 +57,11 @@ pub(crate) enum Incoming {
         /// Where it goes.
         bytes: oneshot::Sender<Result<Payload, ReadError>>,
     },
+    /// Somebody wants to see that the driver turns.
+    Turn {
+        /// Told when it was this one's turn, and with whom it is connected then.
+        turned: oneshot::Sender<Connected>,
+    },
     /// Close everything, in order.
     Stop,
 }
@@ -66,6 +71,15 @@ impl Incoming {
     pub(crate) fn input(input: Input) -> Self {
         Self::Input(Box::new(input))
     }
+}
+
+/// With whom a node is connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Connected {
+    /// Origins.
+    pub(crate) origins: usize,
+    /// Everyone else.
+    pub(crate) others: usize,
 }
 
 /// What comes from a pair of connections.
