@@ -35,7 +35,7 @@ Exit codes:
   3  refused, or in conflict with another order
 
 Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
-  home, operator-home, root, listen, advertise, name, datacenter, limit; the file alone: groups, hooks-user, webhooks";
+  home, operator-home, root, listen, advertise, name, datacenter, limit, metrics; the file alone: groups, hooks-user, webhooks";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]

@@ -46,6 +46,7 @@ mod token;
 mod up;
 mod upgrade;
 mod verify;
+mod watch;
 mod words;
 
 use arguments::Command;

@@ -2,6 +2,7 @@
 
 use content::order::{AtOnce, Wave};
 use content::{Label, Rate};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,6 +20,21 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| "there is no number before the unit".to_owned())?;
     number.checked_mul(milliseconds).map(Duration::from_millis).ok_or_else(|| "that is too long".to_owned())
+}
+
+/// Where figures are shown: an address of this machine alone, or any other behind the word `public`.
+pub(crate) fn metrics(text: &str) -> Result<SocketAddr, String> {
+    let (is_public, address) = text.strip_prefix("public:").map_or((false, text), |address| (true, address));
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|_| format!("`{text}` is no address; write an IP address and a port: 127.0.0.1:9723"))?;
+    match is_public || address.ip().is_loopback() {
+        true => Ok(address),
+        false => Err(format!(
+            "others can reach {address}, and the figures tell names of applications to whoever asks; write public:{address} \
+             if a firewall sees to it who may"
+        )),
+    }
 }
 
 /// A limit as somebody said it; `none` is a limit that was taken back.

@@ -8,6 +8,7 @@ use crate::supervised::Supervised;
 use clap::Args;
 use node::daemon::{self, Broken, Options, Running, StartError};
 use node::escape::escape;
+use node::metrics::Door;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -39,6 +40,9 @@ pub(crate) struct Place {
     /// How fast pieces may leave this machine, and come to it, whatever `tiding limit` allows: 50Mbit, 6MB [default: none]
     #[arg(long, value_name = "RATE", value_parser = crate::parse::limit)]
     pub(crate) limit: Option<Limit>,
+    /// Show figures for Prometheus at this address; one that others can reach needs the word `public:` before it [default: nowhere]
+    #[arg(long, value_name = "ADDRESS", value_parser = crate::parse::metrics)]
+    pub(crate) metrics: Option<SocketAddr>,
     /// Print a line of JSON on standard output once it runs
     #[arg(long)]
     pub(crate) json: bool,
@@ -68,6 +72,9 @@ pub(crate) struct Ready<'a> {
     /// The line with which others join; origins only, once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) join: Option<String>,
+    /// Where its figures are shown, if anywhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) metrics: Option<SocketAddr>,
 }
 
 impl Run {
@@ -86,9 +93,25 @@ pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running,
     let listen = listen(place, settings);
     let limit = settings.limit(place.limit)?;
     let policy = settings.policy()?;
-    daemon::start(Options { home: home.clone(), targets, listen, limit, policy })
-        .await
-        .map_err(|error| cannot_start(&home, &error))
+    let door = metrics_door(place, settings).await?;
+    let started = daemon::start(Options { home: home.clone(), targets, listen, limit, policy }).await;
+    let mut running = started.map_err(|error| cannot_start(&home, &error))?;
+    if let Some(door) = door {
+        speak::note(format!("figures for Prometheus are at http://{}/metrics", door.address()));
+        running.serve_metrics(door);
+    }
+    Ok(running)
+}
+
+/// The door to this node's figures, if there is to be one: taken before anything else is begun.
+async fn metrics_door(place: &Place, settings: &Settings) -> Result<Option<Door>, Failure> {
+    let Some(address) = settings.metrics(place.metrics)? else { return Ok(None) };
+    let door = Door::open(address).await.map_err(|error| {
+        Failure::new(Kind::Failed, format!("cannot show figures at {address}"))
+            .because(error)
+            .next("give another address with --metrics, or none")
+    })?;
+    Ok(Some(door))
 }
 
 /// Where this node accepts connections.
@@ -100,7 +123,13 @@ pub(crate) fn listen(place: &Place, settings: &Settings) -> SocketAddr {
 pub(crate) fn say_ready(place: &Place, running: &Running, how: &str) {
     let address = running.address();
     match place.json {
-        true => speak::json(&Ready { node: running.name(), id: running.node().to_string(), address, join: None }),
+        true => speak::json(&Ready {
+            node: running.name(),
+            id: running.node().to_string(),
+            address,
+            join: None,
+            metrics: running.metrics(),
+        }),
         false => speak::result(format!("{how} as {}, listening on {address}", escape(running.name()))),
     }
 }

@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     datacenter: Option<String>,
     /// How fast pieces may move from and to this machine.
     limit: Option<String>,
+    /// Where a node shows its figures.
+    metrics: Option<String>,
     /// Names for selections of agents: `web = "role=web,zone!=b"`, said as `--on @web`.
     #[serde(default)]
     groups: BTreeMap<String, String>,
@@ -59,7 +61,7 @@ struct WebhookSettings {
 
 impl Settings {
     /// The environment variables that are read.
-    pub(crate) const VARIABLES: [&str; 9] = [
+    pub(crate) const VARIABLES: [&str; 10] = [
         "TIDING_CONFIG",
         "TIDING_HOME",
         "TIDING_OPERATOR_HOME",
@@ -69,6 +71,7 @@ impl Settings {
         "TIDING_NAME",
         "TIDING_DATACENTER",
         "TIDING_LIMIT",
+        "TIDING_METRICS",
     ];
 
     /// Reads the file (a missing one is an error only when it was named) and the environment over it.
@@ -99,6 +102,7 @@ impl Settings {
             name: of("TIDING_NAME").or(self.name),
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
             limit: of("TIDING_LIMIT").or(self.limit),
+            metrics: of("TIDING_METRICS").or(self.metrics),
             groups: self.groups,
             hooks_user: self.hooks_user,
             webhooks: self.webhooks,
@@ -191,6 +195,16 @@ impl Settings {
 }
 
 impl Settings {
+    /// Where a node shows its figures, if anywhere.
+    pub(crate) fn metrics(&self, flag: Option<SocketAddr>) -> Result<Option<SocketAddr>, Failure> {
+        let said = self.metrics.as_deref().filter(|_| flag.is_none()).map(parse::metrics).transpose();
+        let said = said.map_err(|why| {
+            let failure = Failure::new(Kind::Usage, "cannot use `metrics` of the configuration or TIDING_METRICS");
+            failure.because_and_next(why)
+        })?;
+        Ok(flag.or(said))
+    }
+
     /// What a node of this machine does and does not, whoever asks.
     pub(crate) fn policy(&self) -> Result<Policy, Failure> {
         let webhooks = self.webhooks.iter().map(|(name, said)| said.webhook(name)).collect::<Result<_, _>>()?;
@@ -302,6 +316,25 @@ mod tests {
         assert!(clear.next.is_some_and(|next| next.contains("https://")));
         assert!(of("'a/b'", "https://example.com/").is_err());
         assert!(Settings::parse(Path::new("x"), "[webhooks.a]\nurl = 'x'\nfollow = true").is_err());
+    }
+
+    #[test]
+    fn figures_are_shown_to_this_machine_alone_unless_a_word_says_otherwise() {
+        let of =
+            |text: &str| Settings::parse(Path::new("x"), &format!("metrics = '{text}'")).expect("fine").metrics(None);
+        let address = |text: &str| Some(text.parse::<SocketAddr>().expect("an address"));
+        assert_eq!(of("127.0.0.1:9723").expect("it is this machine's"), address("127.0.0.1:9723"));
+        assert_eq!(of("[::1]:9723").expect("it is this machine's"), address("[::1]:9723"));
+        assert_eq!(of("public:0.0.0.0:9723").expect("it was said"), address("0.0.0.0:9723"));
+        for others in ["0.0.0.0:9723", "10.0.0.5:9723", "[::]:9723"] {
+            let refused = of(others).expect_err("it is not this machine's alone");
+            assert!(
+                refused.kind == Kind::Usage
+                    && refused.next.is_some_and(|next| next.contains(&format!("public:{others}")))
+            );
+        }
+        assert!(of("9723").is_err() && of("public:").is_err() && of("localhost:9723").is_err());
+        assert_eq!(Settings::default().metrics(None).expect("nothing said"), None);
     }
 
     #[test]

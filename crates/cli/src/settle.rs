@@ -100,7 +100,8 @@ mod tests {
     #[test]
     fn a_version_that_failed_is_not_asked_for_again_and_nobody_is_asked_who_does_not_supervise() {
         let me = Process::of(std::process::id() as i32);
-        let mut record = Record { agent: me, launcher: me, ..Record::default() };
+        let mut record = Record::default();
+        (record.agent, record.launcher) = (me, me);
         let ordered = || Some("one".to_owned());
         assert_eq!(of(&record, ordered(), me), Standing::Asks(me.expect("this process")));
         assert!(matches!(of(&record, None, me), Standing::Cannot(_)));

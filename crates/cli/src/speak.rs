@@ -11,6 +11,12 @@ pub(crate) fn result(line: impl Display) {
     let _unheard = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
+/// A line of a result that goes on and on: whether anybody may still hear it.
+pub(crate) fn heard(line: impl Display) -> bool {
+    let mut out = stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).is_ok()
+}
+
 /// A value of the result, as one line of JSON.
 pub(crate) fn json(value: &impl serde::Serialize) {
     match serde_json::to_string(value) {

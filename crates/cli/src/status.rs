@@ -5,6 +5,7 @@ use crate::report::phase_word;
 use crate::settings::Settings;
 use crate::speak;
 use crate::table::Table;
+use crate::watch;
 use crate::words::{self, by_number};
 use clap::Args;
 use content::Selector;
@@ -17,13 +18,16 @@ use std::time::Duration;
 /// Shows where every node stands.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tiding status\n  tiding status --json | jq '.nodes[] | select(.up | not) | .name'"
+    after_help = "Examples:\n  tiding status\n  tiding status --watch\n  tiding status --json | jq '.nodes[] | select(.up | not) | .name'"
 )]
 pub(crate) struct Status {
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
-    /// Print everything as one line of JSON on standard output
+    /// Show it as it changes, until `q` or Ctrl-C; where there is no terminal, a line for each change
+    #[arg(short, long)]
+    watch: bool,
+    /// Print everything as one line of JSON on standard output; with --watch a line whenever something changed
     #[arg(long)]
     json: bool,
 }
@@ -39,6 +43,9 @@ impl Status {
                 "the operator's certificate {notice}; `tiding up` on the origin's machine renews it, when --operator-home \
                  leads to these keys there"
             ));
+        }
+        if self.watch {
+            return watch::run(client, self.json).await;
         }
         let status = client.status().await.map_err(|error| Failure::asking(what, &error))?;
         crate::key::nag(&operator_home, settings);

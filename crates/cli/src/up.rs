@@ -89,7 +89,13 @@ impl Up {
         let (node, address) = (running.name(), running.address());
         if self.place.json {
             let join = Some(line.to_owned());
-            return speak::json(&Ready { node, id: running.node().to_string(), address, join });
+            return speak::json(&Ready {
+                node,
+                id: running.node().to_string(),
+                address,
+                join,
+                metrics: running.metrics(),
+            });
         }
         speak::result(format!("origin {} is up on {address}", node::escape::escape(node)));
         speak::result("\nOn every other machine, within the hour (it holds a secret; it is good for 100 agents):\n");

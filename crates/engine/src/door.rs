@@ -1213,9 +1213,11 @@ pub struct RolloutStatus {
     pub awaits: Option<(u8, Duration)>,
     /// How much time its open wave has left, if it has a deadline; it stands still while it is paused.
     pub left: Option<Duration>,
+    /// For how long it has been in that state, with that wave open, if the origin has seen it begin in this life.
+    pub since: Option<Duration>,
 }
 
-/// How a wave does.
+/// How a wave does. Each node is counted once: who is in none of the counts has still to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct WaveStatus {
     /// How many nodes it is for, without those of earlier waves.
@@ -1224,6 +1226,14 @@ pub struct WaveStatus {
     pub confirmed: u32,
     /// How many of them have failed or gone back.
     pub failed: u32,
+    /// How many of the others have been away for long.
+    pub away: u32,
+    /// How many run it and are not confirmed.
+    pub live: u32,
+    /// How many have it laid out and wait.
+    pub staged: u32,
+    /// How many are bringing it in, or laying it out.
+    pub fetching: u32,
 }
 
 /// How a rollout goes.
@@ -1373,6 +1383,17 @@ pub enum Event {
     JobFailed {
         /// In words.
         why: String,
+    },
+    /// At an origin: a node said for the first time that it is so far with the newest order of an application.
+    Reached {
+        /// Who.
+        node: NodeId,
+        /// The application.
+        app: AppName,
+        /// How far.
+        phase: Phase,
+        /// How long after it was told of the release, as it says.
+        after: Option<Duration>,
     },
     /// A journal has a new fact.
     Appended {

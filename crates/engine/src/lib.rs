@@ -613,6 +613,11 @@ impl Engine {
         match &self.side {
             Side::Origin(_) => self.request_of_member(now, client, by, request),
             Side::Publisher(_) => self.request_of_publisher(client, request),
+            // What this very program asks it is told; members ask origins.
+            Side::Agent(_) if by.is_none() && request == Request::Status => {
+                let status = self.own_status(now);
+                self.answer(client, Answer::Status(Box::new(status)));
+            }
             Side::Agent(_) => {
                 let why = "this node is an agent; ask the origin of its datacenter".to_owned();
                 self.refuse(client, Refusal::NotAllowed(why));

@@ -73,6 +73,8 @@ pub(crate) struct Rollout {
     awaits: Option<u8>,
     timer: Timer,
     slots: Slots,
+    /// When the last fact about it came, in this life.
+    moved: Option<Time>,
 }
 
 impl Rollout {
@@ -95,6 +97,7 @@ impl Rollout {
             away: Vec::new(),
             awaits: None,
             timer: Timer::default(),
+            moved: None,
         }
     }
 
@@ -120,6 +123,16 @@ impl Rollout {
             Fact::Directed { directive, .. } => self.directed(directive),
             _ => {}
         }
+    }
+
+    /// It is as it is since now.
+    pub(crate) fn moves(&mut self, now: Time) {
+        self.moved = Some(now);
+    }
+
+    /// Since when it is as it is, if that began in this life.
+    pub(crate) fn moved(&self) -> Option<Time> {
+        self.moved
     }
 
     fn directed(&mut self, signed: &Signed) {
@@ -470,10 +483,24 @@ impl Rollout {
         for (node, place) in &self.places {
             let Some(wave) = ends.iter().position(|end| place < end) else { continue };
             waves[wave].nodes += 1;
-            waves[wave].confirmed += u32::from(self.phases.get(node) == Some(&Phase::Confirmed));
-            waves[wave].failed += u32::from(self.has_failed(node));
+            if let Some(counted) = self.counted(&mut waves[wave], node) {
+                *counted += 1;
+            }
         }
         waves
+    }
+
+    /// The count that a node is in.
+    fn counted<'a>(&self, wave: &'a mut WaveStatus, node: &NodeId) -> Option<&'a mut u32> {
+        match self.phases.get(node) {
+            Some(Phase::Confirmed) => Some(&mut wave.confirmed),
+            _ if self.has_failed(node) => Some(&mut wave.failed),
+            _ if self.is_away(node) => Some(&mut wave.away),
+            Some(Phase::Live) => Some(&mut wave.live),
+            Some(Phase::Staged) => Some(&mut wave.staged),
+            Some(Phase::Fetching | Phase::Complete) => Some(&mut wave.fetching),
+            _ => None,
+        }
     }
 
     pub(crate) fn state(&self) -> RolloutState {
@@ -601,6 +628,22 @@ mod tests {
         let other = nodes(6, Presence::Expected).into_iter().map(|of| of.0).find(|node| rollout.places[node] == 5);
         rollout.report(other.expect("six nodes"), Phase::Failed);
         assert_eq!(of(&rollout), [(1, 1, 0), (0, 0, 0), (2, 0, 0), (3, 0, 1)]);
+    }
+
+    #[test]
+    fn a_node_is_in_one_count_of_its_wave() {
+        let mut rollout = rollout(vec![Wave::PerMille(1000)], 9);
+        let mut known = nodes(8, Presence::Expected);
+        known[6].1 = Presence::Away;
+        known[7].1 = Presence::Away;
+        rollout.enlist(&known);
+        step(&mut rollout);
+        let phases = [Phase::Confirmed, Phase::Failed, Phase::Live, Phase::Staged, Phase::Fetching, Phase::Told];
+        known.iter().zip(phases).for_each(|((node, _), phase)| assert!(rollout.report(*node, phase)));
+        // It was about to run the release when it vanished; the last one has never been here.
+        rollout.report(known[6].0, Phase::Staged);
+        let wave = WaveStatus { nodes: 8, confirmed: 1, failed: 2, away: 1, live: 1, staged: 1, fetching: 1 };
+        assert_eq!(rollout.waves(), [wave]);
     }
 
     #[test]

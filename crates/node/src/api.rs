@@ -165,6 +165,9 @@ pub struct RolloutStatus {
     /// What holds its waves back besides the confirmations of its nodes.
     #[serde(default)]
     pub restraint: Restraint,
+    /// For how long it has been in that state, with that wave open, if the origin has seen it begin.
+    #[serde(default)]
+    pub since_us: Option<u64>,
 }
 
 /// What holds the waves of a rollout back.
@@ -200,7 +203,7 @@ pub struct Deadline {
     pub left_us: Option<u64>,
 }
 
-/// How a wave does.
+/// How a wave does. Each node is counted once: who is in none of the counts has still to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct WaveStatus {
     /// How many nodes it is for, without those of earlier waves.
@@ -209,6 +212,18 @@ pub struct WaveStatus {
     pub confirmed: u32,
     /// How many of them have failed or gone back.
     pub failed: u32,
+    /// How many of the others have been away for long.
+    #[serde(default)]
+    pub away: u32,
+    /// How many run it and are not confirmed.
+    #[serde(default)]
+    pub live: u32,
+    /// How many have it laid out and wait.
+    #[serde(default)]
+    pub staged: u32,
+    /// How many are bringing it in, or laying it out.
+    #[serde(default)]
+    pub fetching: u32,
 }
 
 /// A release that an order may name.
@@ -692,6 +707,7 @@ impl From<door::RolloutStatus> for RolloutStatus {
             budget: status.budget,
             waves: status.waves.into_iter().map(Into::into).collect(),
             restraint,
+            since_us: status.since.map(micros),
         }
     }
 }
@@ -717,7 +733,15 @@ impl Restraint {
 
 impl From<door::WaveStatus> for WaveStatus {
     fn from(wave: door::WaveStatus) -> Self {
-        Self { nodes: wave.nodes, confirmed: wave.confirmed, failed: wave.failed }
+        Self {
+            nodes: wave.nodes,
+            confirmed: wave.confirmed,
+            failed: wave.failed,
+            away: wave.away,
+            live: wave.live,
+            staged: wave.staged,
+            fetching: wave.fetching,
+        }
     }
 }
 

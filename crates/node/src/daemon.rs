@@ -21,9 +21,9 @@ use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::vitals::Vitals;
 use crate::webhooks::{Teller, Webhook};
-use crate::{founding, http, limits, reach};
+use crate::{founding, http, limits, metrics, reach};
 use content::fact::{JournalName, Noted, Position};
-use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed};
+use content::{Fact, FleetId, Label, Labels, NodeId, Rate, Role, Root, Signed, UnixTime};
 use engine::door::{Config, Event, Recovered};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -134,6 +134,8 @@ pub struct Running {
     /// How it was started, with the address that it got.
     options: Options,
     vitals: Option<Vitals>,
+    started: UnixTime,
+    metrics: Option<(SocketAddr, JoinHandle<()>)>,
 }
 
 impl Running {
@@ -157,6 +159,23 @@ impl Running {
         &self.name
     }
 
+    /// Shows its figures at a door, until it stops.
+    pub fn serve_metrics(&mut self, door: metrics::Door) {
+        let came = self.came.clone();
+        let observed = metrics::Observed {
+            desk: self.desk.clone(),
+            home: self.options.home.clone(),
+            started: self.started,
+            came: Box::new(move || (came.connections(), came.turned_away())),
+        };
+        self.metrics = Some((door.address(), tokio::spawn(door.serve(observed))));
+    }
+
+    /// Where its figures are shown, if anywhere.
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(address, _)| *address)
+    }
+
     /// Stops in order: connections close, jobs that run end, the store closes.
     pub async fn stop(mut self) {
         self.chores.abort_all();
@@ -171,10 +190,21 @@ impl Running {
     }
 
     /// Stops, and starts again from its home, on the same port: what a lost store is answered with.
-    pub async fn again(self) -> Result<Self, StartError> {
+    pub async fn again(mut self) -> Result<Self, StartError> {
         let options = self.options.clone();
+        let shown = self.metrics.take();
         self.stop().await;
-        start(options).await
+        let mut running = start(options).await?;
+        if let Some((address, old)) = shown {
+            old.abort();
+            // It ends before its port is free.
+            old.await.ok();
+            match metrics::Door::open(address).await {
+                Ok(door) => running.serve_metrics(door),
+                Err(error) => tracing::warn!(%address, %error, "figures are shown no more; start the node again"),
+            }
+        }
+        Ok(running)
     }
 
     /// Resolves with the reason when the engine or the store dies; never otherwise.
@@ -223,6 +253,9 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.listener.abort();
+        if let Some((_, metrics)) = &self.metrics {
+            metrics.abort();
+        }
         if let Some(engine) = &self.engine {
             engine.abort();
         }
@@ -294,8 +327,9 @@ async fn start_with(
     let vitals = Some(Vitals::of(&name, desk.role, &desk.handle));
     let engine = Some(tokio::spawn(driver.run()));
     let listener = tokio::spawn(listen(listener, doors));
+    let (started, metrics) = (wall_clock(), None);
     let options = Options { listen: address, ..options };
-    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options, vitals })
+    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options, vitals, started, metrics })
 }
 
 /// What a node does beside its work.
@@ -651,7 +685,6 @@ impl Doors {
 mod tests {
     use super::*;
     use crate::identity::new_key;
-    use content::UnixTime;
 
     /// Puts a certificate that was made long ago into a home.
     fn grown_old(directory: &Path, authority: &Authority, role: Role) -> Vec<u8> {

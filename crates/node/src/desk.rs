@@ -118,11 +118,7 @@ impl Desk {
 
     /// Facts of a journal, from a position on.
     pub(crate) async fn journal(&self, journal: &str, from: [&str; 2]) -> Result<api::JournalPage, Refusal> {
-        let journal = match journal {
-            "fleet" => JournalName::Fleet,
-            "datacenter" => JournalName::Datacenter(Label::new(&self.me.datacenter).map_err(invalid)?),
-            other => return Err(Refusal::Unknown { why: format!("there is no journal {other}") }),
-        };
+        let journal = self.named(journal)?;
         let [generation, index] = from.map(|number| number.parse().map_err(invalid));
         let from = Position { generation: generation?, index: index? };
         match self.ask(Request::Journal { journal, from, most: PAGE }).await? {
@@ -131,6 +127,23 @@ impl Desk {
                 Ok(api::JournalPage { entries, stands: stands.into() })
             }
             _ => Err(unexpected()),
+        }
+    }
+
+    /// Where a journal stands.
+    pub(crate) async fn stands(&self, journal: &str) -> Result<api::Position, Refusal> {
+        let (journal, from) = (self.named(journal)?, Position { generation: 1, index: 0 });
+        match self.ask(Request::Journal { journal, from, most: 0 }).await? {
+            Answer::Journal { stands, .. } => Ok(stands.into()),
+            _ => Err(unexpected()),
+        }
+    }
+
+    fn named(&self, journal: &str) -> Result<JournalName, Refusal> {
+        match journal {
+            "fleet" => Ok(JournalName::Fleet),
+            "datacenter" => Ok(JournalName::Datacenter(Label::new(&self.me.datacenter).map_err(invalid)?)),
+            other => Err(Refusal::Unknown { why: format!("there is no journal {other}") }),
         }
     }
 

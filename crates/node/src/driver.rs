@@ -8,6 +8,7 @@ mod host;
 mod inbox;
 mod link;
 mod shelf;
+mod tally;
 mod throttle;
 mod writers;
 
@@ -16,6 +17,7 @@ pub(crate) use host::{Append, Host, StoreHost};
 pub(crate) use inbox::{Connected, INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;
+pub(crate) use tally::{Acted, Moved, Tally};
 
 use crate::freshness::Contact;
 use crate::identity::wall_clock;
@@ -78,6 +80,13 @@ impl Handle {
         waiting.await.map_err(|_| Gone)
     }
 
+    /// What was counted until now, and what time it is on the engine's clock.
+    pub(crate) async fn tally(&self) -> Result<(Tally, Time), Gone> {
+        let (to, told) = oneshot::channel();
+        self.inbox.send(Incoming::Tally(to)).await.map_err(|_| Gone)?;
+        told.await.map_err(|_| Gone)
+    }
+
     /// Reads a page or a piece, verified, past the engine: payload bytes are none of its business.
     pub(crate) async fn read(&self, content: ContentId, piece: PieceNo) -> Result<Result<Payload, ReadError>, Gone> {
         let (bytes, read) = oneshot::channel();
@@ -135,6 +144,7 @@ pub(crate) struct Driver {
     events: broadcast::Sender<Event>,
     sent: Arc<AtomicU64>,
     contact: Arc<Contact>,
+    tally: Tally,
 }
 
 impl Driver {
@@ -169,6 +179,7 @@ impl Driver {
             events,
             sent,
             contact: parts.contact,
+            tally: Tally::default(),
         };
         (driver, handle)
     }
@@ -248,6 +259,7 @@ impl Driver {
             }
             // Whoever asked may have gone.
             Incoming::Turn { turned } => drop(turned.send(self.connected())),
+            Incoming::Tally(to) => drop(to.send((self.tally.clone(), self.now()))),
             Incoming::Stop => {}
         }
     }
@@ -261,8 +273,11 @@ impl Driver {
     fn handle(&mut self, input: Input) {
         self.follow_ups.push_back(input);
         while let Some(input) = self.follow_ups.pop_front() {
-            self.engine.handle(self.now(), input);
+            let now = self.now();
+            self.tally.came(now, &input);
+            self.engine.handle(now, input);
             while let Some(output) = self.engine.poll() {
+                self.tally.went(now, &output);
                 self.carry_out(output);
             }
         }
@@ -429,6 +444,7 @@ impl Driver {
             | Event::PeerUp { .. }
             | Event::PeerDown { .. }
             | Event::Late { .. }
+            | Event::Reached { .. }
             | Event::Appended { .. } => {
                 tracing::debug!(?event, "event");
             }

@@ -25,14 +25,12 @@
 
 use crate::api::{EventLine, FleetStatus, Refusal};
 use crate::desk::Desk;
+use crate::exchange::{self, Answer, whole, with_body};
 use crate::tls::{Peer, Stream};
 use content::Role;
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Body, Bytes, Frame, Incoming};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use serde::{Deserialize, Serialize};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -41,40 +39,19 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 /// The longest body of a request.
 const MAX_BODY: usize = 1 << 20;
-/// The longest head of a request.
-const MAX_HEAD: usize = 16 * 1024;
-/// The most header lines.
-const MAX_HEADERS: usize = 64;
-/// How long a head or a body may take to come.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Status lines come at most this often.
 const WATCH: Duration = Duration::from_millis(100);
 /// Lines that may wait for a slow reader.
 const LINES: usize = 4;
 
-type Answer = Response<BoxBody<Bytes, Infallible>>;
-
 /// Serves one connection until it ends.
 pub(crate) async fn serve(desk: Arc<Desk>, peer: Peer, stream: Stream) {
     let desk = Arc::new(desk.for_member(peer.node));
-    let service = service_fn(move |request| {
-        let desk = desk.clone();
-        async move { Ok::<_, Infallible>(answer(&desk, peer, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "an API connection broke");
-    }
+    exchange::serve(stream, |request| answer(&desk, peer, request)).await;
 }
 
 async fn answer(desk: &Arc<Desk>, peer: Peer, request: Request<Incoming>) -> Answer {
@@ -138,18 +115,16 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
 /// The body of a request, bounded in length and time.
 async fn body<T: for<'a> Deserialize<'a>>(request: Request<Incoming>) -> Result<T, Refusal> {
     let invalid = |why: String| Refusal::Invalid { why };
-    let read = timeout(PATIENCE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
-    let read = read.map_err(|_| invalid("the body took too long".to_owned()))?;
-    let bytes = read.map_err(|error| invalid(format!("the body: {error}")))?.to_bytes();
+    let bytes = exchange::body(request, MAX_BODY).await.map_err(|bad| invalid(bad.to_string()))?;
     serde_json::from_slice(&bytes).map_err(|error| invalid(format!("the body: {error}")))
 }
 
 fn json(value: &impl Serialize) -> Answer {
-    respond(StatusCode::OK, to_line(value).into())
+    whole(StatusCode::OK, "application/json", to_line(value))
 }
 
 fn octets(bytes: Vec<u8>) -> Answer {
-    with_body(StatusCode::OK, "application/octet-stream", BoxBody::new(Full::new(bytes.into())))
+    whole(StatusCode::OK, "application/octet-stream", bytes)
 }
 
 /// A value as a line of JSON.
@@ -167,18 +142,7 @@ fn refused(refusal: &Refusal) -> Answer {
         Refusal::Invalid { .. } => StatusCode::BAD_REQUEST,
         Refusal::Failed { .. } => StatusCode::SERVICE_UNAVAILABLE,
     };
-    respond(status, to_line(refusal).into())
-}
-
-fn respond(status: StatusCode, bytes: Bytes) -> Answer {
-    with_body(status, "application/json", BoxBody::new(Full::new(bytes)))
-}
-
-fn with_body(status: StatusCode, kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    response.headers_mut().insert("content-type", hyper::header::HeaderValue::from_static(kind));
-    response
+    whole(status, "application/json", to_line(refusal))
 }
 
 /// A body that is written line by line as there is something to say.
@@ -232,6 +196,7 @@ fn watch(desk: Arc<Desk>) -> Answer {
 fn without_clocks(status: &FleetStatus) -> FleetStatus {
     let mut status = FleetStatus { now: None, ..status.clone() };
     status.nodes.iter_mut().for_each(|node| node.since_us = 0);
+    status.apps.iter_mut().for_each(|app| app.since_us = None);
     status
 }
 

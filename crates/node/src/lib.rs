@@ -6,6 +6,7 @@
 //! * [`founding`] makes a fleet, [`join`] makes a machine part of one, [`daemon`] runs a node.
 //! * [`client`] asks an origin, [`publish`] brings it something new, [`gate`] says by a command whether its next wave opens, [`people`] makes and removes operators, [`moving`] brings their keys elsewhere; [`api`] holds the words they exchange, [`audit`] reads its journals, [`backup`] keeps
 //!   what it takes to be that origin again.
+//! * [`page`] and [`metrics`] show a fleet and a node to whoever looks; `standing` and `pace` are what they, and the terminal, say of nodes.
 //! * [`vitals`] tells a supervisor how a node does, in the words of [`notify`].
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
@@ -23,11 +24,13 @@ pub mod difference;
 pub mod disk;
 mod driver;
 pub mod escape;
+mod exchange;
 pub mod founding;
 pub mod freshness;
 pub mod gate;
 mod gulp;
 pub mod hands;
+mod histogram;
 mod home;
 mod http;
 mod identity;
@@ -35,8 +38,10 @@ pub mod join;
 mod kernel;
 mod life;
 mod limits;
+pub mod metrics;
 pub mod moving;
 pub mod notify;
+pub mod pace;
 pub mod page;
 pub mod people;
 pub mod publish;
@@ -45,6 +50,7 @@ pub mod renewal;
 mod runner;
 pub mod selection;
 mod shares;
+pub mod standing;
 #[cfg(test)]
 mod testing;
 mod tls;

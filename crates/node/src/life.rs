@@ -64,6 +64,11 @@ impl Life {
         }
     }
 
+    /// When it is valid no more.
+    pub(crate) fn ends(self) -> UnixTime {
+        self.ends
+    }
+
     /// What to say about its end, when that is near.
     pub(crate) fn notice(self, now: UnixTime) -> Option<String> {
         if now >= self.ends {

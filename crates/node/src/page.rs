@@ -20,7 +20,10 @@ mod past;
 pub(crate) mod pretend;
 mod session;
 
+pub use marks::number;
+
 use crate::audit::Told;
+use crate::exchange;
 use crate::publish::Sight;
 use crate::watching::Seen;
 use board::Board;
@@ -34,7 +37,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// What an operator can do from the page. The one who signs stands behind it, or a test.
@@ -124,7 +127,8 @@ impl Page {
     /// Serves until it is dropped.
     pub async fn serve(self) {
         let Self { listener, door, seen, .. } = self;
-        tokio::join!(keep_board(&door, seen), accept(&listener, &door));
+        let accept = exchange::accept(&listener, CONNECTIONS, |stream| door::serve(door.clone(), stream));
+        tokio::join!(keep_board(&door, seen), accept);
     }
 }
 
@@ -152,27 +156,5 @@ async fn keep_board(door: &Door, mut seen: watch::Receiver<Seen>) {
             return std::future::pending().await;
         }
         tokio::time::sleep_until(next).await;
-    }
-}
-
-async fn accept(listener: &TcpListener, door: &Arc<Door>) {
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let stream = match listener.accept().await {
-            Ok((stream, _)) => stream,
-            Err(error) => {
-                tracing::warn!(%error, "the page takes no connection for now");
-                tokio::time::sleep(PACE).await;
-                continue;
-            }
-        };
-        // One too many is closed at once; whoever holds the others has been given little time to ask.
-        if let Ok(place) = room.clone().try_acquire_owned() {
-            let door = door.clone();
-            tokio::spawn(async move {
-                door::serve(door, stream).await;
-                drop(place);
-            });
-        }
     }
 }

@@ -984,6 +984,7 @@ mod tests {
             budget: 0,
             waves: Vec::new(),
             restraint: crate::api::Restraint::default(),
+            since_us: None,
         }
     }
 

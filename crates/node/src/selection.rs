@@ -206,6 +206,7 @@ mod tests {
             budget: 0,
             waves: Vec::new(),
             restraint: crate::api::Restraint::default(),
+            since_us: None,
         };
         FleetStatus {
             nodes: web.chain(db).chain([origin]).collect(),

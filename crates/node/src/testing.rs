@@ -2,13 +2,13 @@
 
 use crate::api::FleetStatus;
 use crate::desk::Desk;
-use crate::driver::{Handle, Incoming};
+use crate::driver::{Handle, Incoming, Tally};
 use crate::founding;
 use crate::home;
 use crate::identity::{Authority, Identity, new_key, pin_of, wall_clock};
 use crate::tls::{Accepted, Tls, TlsError};
 use content::{Digest, FleetId, Role, Signed};
-use engine::door::{Answer, Request};
+use engine::door::{Answer, Request, Time};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -82,8 +82,10 @@ pub(crate) fn answering(mut answer: impl FnMut(Request) -> Answer + Send + 'stat
     let (touch, changed) = watch::channel(0);
     tokio::spawn(async move {
         while let Some(incoming) = asked.recv().await {
-            if let Incoming::Ask { request, answer: to, .. } = incoming {
-                to.send(answer(request)).ok();
+            match incoming {
+                Incoming::Ask { request, answer: to, .. } => drop(to.send(answer(request))),
+                Incoming::Tally(to) => drop(to.send((Tally::default(), Time(0)))),
+                _ => {}
             }
         }
     });

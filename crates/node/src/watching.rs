@@ -31,6 +31,15 @@ impl Seen {
     }
 }
 
+/// How it is watched.
+#[derive(Debug, Clone, Copy, Default)]
+struct Manner {
+    /// After so long without a word an origin is asked.
+    silent: Option<Duration>,
+    /// How long nothing is taken after something was.
+    rest: Duration,
+}
+
 /// A subscription that ends when it is dropped.
 pub struct Watching {
     seen: watch::Receiver<Seen>,
@@ -40,17 +49,23 @@ pub struct Watching {
 impl Watching {
     /// Begins to watch: a connection that stays open and says nothing is believed.
     pub fn start(client: Client) -> Self {
-        Self::begin(client, None)
+        Self::begin(client, Manner::default())
     }
 
     /// Begins to watch, and asks an origin that says nothing: one whose machine has died closes no connection.
     pub fn start_checking(client: Client) -> Self {
-        Self::begin(client, Some(SILENT))
+        Self::begin(client, Manner { silent: Some(SILENT), rest: Duration::ZERO })
     }
 
-    fn begin(client: Client, silent: Option<Duration>) -> Self {
+    /// Does the same, and takes another status only after a rest: what comes meanwhile waits at the origin, which then makes no more
+    /// than are taken. What is seen may be older by some rests while much changes.
+    pub fn start_resting(client: Client, rest: Duration) -> Self {
+        Self::begin(client, Manner { silent: Some(SILENT), rest })
+    }
+
+    fn begin(client: Client, manner: Manner) -> Self {
         let (tell, seen) = watch::channel(Seen::default());
-        let task = tokio::spawn(async move { keep_watching(&client, silent, &tell).await });
+        let task = tokio::spawn(async move { keep_watching(&client, manner, &tell).await });
         Self { seen, task }
     }
 
@@ -77,9 +92,9 @@ impl Drop for Watching {
     }
 }
 
-async fn keep_watching(client: &Client, silent: Option<Duration>, tell: &watch::Sender<Seen>) {
+async fn keep_watching(client: &Client, manner: Manner, tell: &watch::Sender<Seen>) {
     loop {
-        let Err(error) = watch_once(client, silent, tell).await;
+        let Err(error) = watch_once(client, manner, tell).await;
         tell.send_modify(|seen| {
             seen.lost.get_or_insert_with(|| (Instant::now(), error.to_string()));
         });
@@ -88,20 +103,17 @@ async fn keep_watching(client: &Client, silent: Option<Duration>, tell: &watch::
 }
 
 /// Tells what comes over one connection, until it ends or nobody answers behind it.
-async fn watch_once(
-    client: &Client,
-    silent: Option<Duration>,
-    tell: &watch::Sender<Seen>,
-) -> Result<Infallible, ClientError> {
+async fn watch_once(client: &Client, manner: Manner, tell: &watch::Sender<Seen>) -> Result<Infallible, ClientError> {
     let mut updates = client.watch().await?;
     loop {
-        let update = tokio::time::timeout(silent.unwrap_or(Duration::MAX), updates.recv()).await;
+        let update = tokio::time::timeout(manner.silent.unwrap_or(Duration::MAX), updates.recv()).await;
         let status = match update {
             Ok(Some(update)) => update?,
             Ok(None) => return Err(ClientError::Unreachable("the connection has ended".to_owned())),
             Err(_) => tokio::time::timeout(SILENT, client.status()).await.map_err(|_| mute())??,
         };
         tell.send_replace(Seen::now(status));
+        tokio::time::sleep(manner.rest).await;
     }
 }
 

@@ -3,8 +3,8 @@
 use super::hearsay::Heard;
 use super::revoked::Revoked;
 use crate::door::{
-    AppStatus, Config, Event, Gate, Introduction, Job, JobDone, JobError, Message, Misbehaviour, Phase, Recovered,
-    Time, VerifyReport,
+    AppStatus, Config, Event, FleetStatus, Gate, Introduction, Job, JobDone, JobError, Message, Misbehaviour,
+    NodeStatus, Phase, Recovered, Time, VerifyReport,
 };
 use crate::follow::{self, Follower, Ordered};
 use crate::swarm;
@@ -331,6 +331,25 @@ impl Engine {
             confirmed: standing.confirmed,
             trouble: standing.trouble,
         })
+    }
+
+    /// Where this agent stands, for its own program.
+    pub(crate) fn own_status(&self, now: Time) -> FleetStatus {
+        let Side::Agent(agent) = &self.side else { return FleetStatus::default() };
+        let apps = agent.follower.apps().filter_map(|app| self.status_of(&agent.follower, app)).collect();
+        let me = NodeStatus {
+            node: self.me,
+            name: self.config.name.clone(),
+            role: self.config.role,
+            labels: self.config.labels.clone(),
+            up: true,
+            since: now.since(Time(0)),
+            software: self.config.software.clone(),
+            limit: self.config.limit,
+            obeys_limits: true,
+            apps,
+        };
+        FleetStatus { nodes: vec![me], ..FleetStatus::default() }
     }
 
     // Reading what is live again.

@@ -291,6 +291,30 @@ impl Known {
     }
 }
 
+/// What is told of a node's news.
+fn reached(node: NodeId, status: &AppStatus) -> Event {
+    let after = match status.phase {
+        Phase::Complete => status.timeline.complete,
+        Phase::Staged => status.timeline.staged,
+        Phase::Live => status.timeline.live,
+        Phase::Confirmed => status.timeline.confirmed,
+        Phase::Told | Phase::Fetching | Phase::Failed | Phase::FellBack => None,
+    };
+    Event::Reached { node, app: status.app.clone(), phase: status.phase, after }
+}
+
+/// The application whose rollout a fact moves.
+fn app_of(fact: &Fact) -> Option<&AppName> {
+    match fact {
+        Fact::WaveOpened { app, .. }
+        | Fact::Halted { app, .. }
+        | Fact::FellBack { app, .. }
+        | Fact::Directed { app, .. }
+        | Fact::Finished { app, .. } => Some(app),
+        _ => None,
+    }
+}
+
 /// Whether a node in this phase does not do what this gate lets it do.
 fn waits_for(phase: Phase, gate: Gate) -> bool {
     match gate {
@@ -491,7 +515,7 @@ impl Engine {
                 *gate = Gate::Hold;
             }
         }
-        let is_staged = status.phase == Phase::Staged;
+        let (is_staged, reached) = (status.phase == Phase::Staged, reached(from, &status));
         if let Some(known) = origin.nodes.get_mut(&from) {
             known.apps.insert(app.clone(), status);
         }
@@ -499,6 +523,7 @@ impl Engine {
             self.command(now, from, &app);
         }
         if is_news {
+            self.event(reached);
             self.conduct_soon(now, app);
         }
     }
@@ -724,6 +749,9 @@ impl Engine {
                 rollout.tick(now);
             }
             origin.learn(fact);
+            if let Some(rollout) = app_of(fact).and_then(|app| origin.rollouts.get_mut(app)) {
+                rollout.moves(now);
+            }
         }
         if facts.is_empty() {
             return;
@@ -1104,6 +1132,7 @@ impl Engine {
             restraint: order.restraint.clone(),
             awaits: rollout.and_then(|rollout| rollout.awaits(now)),
             left: rollout.and_then(|rollout| rollout.left(now)),
+            since: rollout.and_then(Rollout::moved).map(|moved| now.since(moved)),
         })
     }
 

@@ -1,8 +1,9 @@
 //! What reaches an engine's driver, from sockets, jobs and clients. Words only.
 
+use super::tally::Tally;
 use crate::tls::{Peer, Stream};
 use content::{ContentId, Digested, NodeId, PieceNo};
-use engine::door::{Answer, DownReason, Input, Message, Request};
+use engine::door::{Answer, DownReason, Input, Message, Request, Time};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub(crate) enum Incoming {
         /// Told when it was this one's turn, and with whom it is connected then.
         turned: oneshot::Sender<Connected>,
     },
+    /// Somebody wants to know what was counted.
+    Tally(oneshot::Sender<(Tally, Time)>),
     /// Close everything, in order.
     Stop,
 }

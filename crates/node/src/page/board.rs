@@ -4,16 +4,17 @@
 //! slow reader costs no memory and skips what it has missed. Whatever others named is escaped here, once, and nothing is decided.
 
 use super::deeds::{self, Offer};
-use super::marks::{Mark, Reach, nodes, of_app};
+use super::marks::{Mark, Reach, nodes};
 use crate::api::{self, AppStatus, FleetStatus, NodeStatus, Role, RolloutState, RolloutStatus, WaveStatus};
 use crate::escape::escape;
+use crate::pace::{Pace, Progress};
 use crate::publish::Sight;
 use crate::watching::Seen;
 use content::{Labels, Selector};
 use serde::Serialize;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Everything that is shown.
 #[derive(Default)]
@@ -236,16 +237,12 @@ impl Board {
     }
 
     /// How many pieces those that are connected and selected have, and are to have.
-    fn pieces(&self, slot: usize, rollout: &RolloutStatus, status: &FleetStatus) -> (u64, u64) {
+    fn pieces(&self, slot: usize, rollout: &RolloutStatus, status: &FleetStatus) -> Progress {
         let selector: Selector = rollout.selector.parse().unwrap_or_default();
         let there = self.nodes.iter().filter(|entry| entry.up && selector.matches(&entry.labels));
         let there = there.filter(|entry| entry.marks.iter().any(|mark| mark.app == slot as u32));
         let agents = there.map(|entry| &status.nodes[entry.at]).filter(|node| node.role == Role::Agent);
-        let all = u64::from(rollout.origin_total);
-        agents.fold((0, 0), |(have, total), node| {
-            let on = of_app(node, &rollout.app).filter(|on| on.release == rollout.release);
-            (have + on.map_or(0, |on| u64::from(on.have)), total + on.map_or(all, |on| u64::from(on.total)))
-        })
+        Progress::of(agents, rollout)
     }
 
     /// What changed after a version, as JSON, and the version it is of now.
@@ -382,39 +379,6 @@ impl AppLine {
     }
 }
 
-/// How fast pieces came in the last seconds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Pace {
-    release: String,
-    seen: VecDeque<(Instant, u64)>,
-    left: u64,
-}
-
-/// Over so long it is measured, and for so long at least before anything is said.
-const LONG: Duration = Duration::from_secs(10);
-const SHORT: Duration = Duration::from_secs(3);
-
-impl Pace {
-    fn learn(&mut self, now: Instant, release: &str, (have, total): (u64, u64)) {
-        if self.release != release {
-            *self = Self { release: release.to_owned(), ..Self::default() };
-        }
-        self.left = total.saturating_sub(have);
-        self.seen.push_back((now, have));
-        while self.seen.front().is_some_and(|(at, _)| now.saturating_duration_since(*at) > LONG) {
-            self.seen.pop_front();
-        }
-    }
-
-    /// Nothing when nothing is left, nothing moves, or it was not looked at for long enough to tell.
-    fn eta(&self) -> Option<u64> {
-        let ((from, had), (to, have)) = (self.seen.front()?, self.seen.back()?);
-        let (took, came) = (to.saturating_duration_since(*from), have.checked_sub(*had)?);
-        let tells = self.left > 0 && came > 0 && took >= SHORT;
-        tells.then(|| (took.as_secs_f64() * self.left as f64 / came as f64).ceil() as u64)
-    }
-}
-
 /// A node, wholly.
 #[derive(Serialize)]
 struct NodePage<'a> {
@@ -547,21 +511,5 @@ mod tests {
         learn(&mut board, vec![node("a", None), node("c", None)], 0);
         let anew = since(&board, first);
         assert_eq!((anew["full"].clone(), anew["nodes"].as_array().map(Vec::len)), (Value::from(true), Some(2)));
-    }
-
-    #[test]
-    fn how_long_it_takes_is_said_when_it_can_be_told_and_only_then() {
-        let (mut pace, start) = (Pace::default(), Instant::now());
-        let mut at = |seconds, have| {
-            pace.learn(start + Duration::from_secs(seconds), "r", (have, 1000));
-            pace.eta()
-        };
-        assert_eq!(at(0, 0), None);
-        assert_eq!(at(2, 100), None, "too soon to tell");
-        assert_eq!(at(4, 200), Some(16));
-        assert_eq!(at(30, 200), None, "nothing has come for long");
-        assert_eq!(at(34, 1000), None, "nothing is left");
-        pace.learn(start + Duration::from_secs(40), "other", (500, 1000));
-        assert_eq!(pace.eta(), None, "that was another release");
     }
 }

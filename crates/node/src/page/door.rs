@@ -20,22 +20,16 @@ use super::past::Past;
 use super::session::{Session, Sessions};
 use super::{Act, Deed, Operator, Trouble, feed};
 use crate::escape::escape;
+use crate::exchange::{self, Answer, BadBody, whole, with_body};
 use crate::publish::Sight;
 use content::directive::Verb;
-use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN, SET_COOKIE};
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::{Method, Request, StatusCode};
 use serde::Deserialize;
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 /// What every request meets.
 pub(crate) struct Door {
@@ -54,15 +48,8 @@ impl Door {
     }
 }
 
-pub(crate) type Body = BoxBody<Bytes, Infallible>;
-type Answer = Response<Body>;
-
-/// The longest body of a request, head of a request, and the most header lines.
+/// The longest body of a request.
 const MAX_BODY: usize = 8 * 1024;
-const MAX_HEAD: usize = 16 * 1024;
-const MAX_HEADERS: usize = 64;
-/// How long a head or a body may take to come.
-const PATIENCE: Duration = Duration::from_secs(15);
 
 /// Nothing is loaded from elsewhere, nothing runs that is not a file of ours, nobody frames it.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
@@ -118,27 +105,13 @@ impl From<Refused> for Answer {
             Refused::Senseless => StatusCode::BAD_REQUEST,
             Refused::NotDone(trouble) => return json(StatusCode::CONFLICT, &shown(trouble)),
         };
-        let words = Full::new(Bytes::from(format!("{refused}\n")));
-        with_body(status, "text/plain; charset=utf-8", words.boxed())
+        whole(status, "text/plain; charset=utf-8", format!("{refused}\n"))
     }
 }
 
 /// Serves one connection until it ends.
 pub(crate) async fn serve(door: Arc<Door>, stream: TcpStream) {
-    let service = service_fn(move |request| {
-        let door = door.clone();
-        async move { Ok::<_, Infallible>(guarded(&door, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(PATIENCE)
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection of the page broke");
-    }
+    exchange::serve(stream, |request| guarded(&door, request)).await;
 }
 
 /// The answer, with what stands at the head of every answer.
@@ -215,7 +188,7 @@ fn welcome(door: &Door, token: &str) -> Result<Answer, Refused> {
     // The page is loaded in a second step, which nobody else's page began: only then does the browser send the cookie. What stands
     // behind the hash of an address is never sent.
     let words = WELCOME.text.replace("KEY", &session.key.to_string());
-    let mut answer = with_body(StatusCode::OK, WELCOME.kind, Full::new(words.into()).boxed());
+    let mut answer = whole(StatusCode::OK, WELCOME.kind, words);
     answer.headers_mut().insert(SET_COOKIE, HeaderValue::from_str(&cookie).expect("it is plain"));
     Ok(answer)
 }
@@ -223,7 +196,7 @@ fn welcome(door: &Door, token: &str) -> Result<Answer, Refused> {
 fn node(door: &Door, query: &str) -> Result<Answer, Refused> {
     let slot = query.strip_prefix("slot=").and_then(|slot| slot.parse().ok()).ok_or(Refused::NothingHere)?;
     let node = door.board().node(slot).ok_or(Refused::NothingHere)?;
-    Ok(with_body(StatusCode::OK, "application/json", Full::new(node.into()).boxed()))
+    Ok(whole(StatusCode::OK, "application/json", node))
 }
 
 /// What a button says.
@@ -257,8 +230,10 @@ async fn act(door: &Arc<Door>, request: Request<Incoming>) -> Result<Answer, Ref
 
 /// The body, bounded in length and time.
 async fn pressed(request: Request<Incoming>) -> Result<Pressed, Refused> {
-    let read = timeout(PATIENCE, Limited::new(request.into_body(), MAX_BODY).collect()).await;
-    let body = read.map_err(|_| Refused::Slow)?.map_err(|_| Refused::Long)?.to_bytes();
+    let body = exchange::body(request, MAX_BODY).await.map_err(|bad| match bad {
+        BadBody::Slow => Refused::Slow,
+        BadBody::Long(_) => Refused::Long,
+    })?;
     serde_json::from_slice(&body).map_err(|_| Refused::Senseless)
 }
 
@@ -291,16 +266,9 @@ fn shown(trouble: &Trouble) -> Trouble {
 
 fn json(status: StatusCode, value: &impl serde::Serialize) -> Answer {
     let bytes = serde_json::to_vec(value).expect("text keys only");
-    with_body(status, "application/json", Full::new(bytes.into()).boxed())
+    whole(status, "application/json", bytes)
 }
 
 fn file(asset: Asset) -> Answer {
-    with_body(StatusCode::OK, asset.kind, Full::new(Bytes::from_static(asset.text.as_bytes())).boxed())
-}
-
-fn with_body(status: StatusCode, kind: &'static str, body: Body) -> Answer {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    answer
+    whole(StatusCode::OK, asset.kind, asset.text)
 }

@@ -3,7 +3,8 @@
 //! An event is made when there is room for it, never before: a reader that takes nothing holds one event, whatever the fleet does.
 
 use super::PACE;
-use super::door::{Body, Door};
+use super::door::Door;
+use crate::exchange::Body;
 use crate::identity::wall_clock;
 use hyper::body::{Bytes, Frame};
 use std::convert::Infallible;

@@ -1,24 +1,9 @@
 //! How a node stands with an application, in one word, as a mark of the flock shows it.
 
-use crate::api::{AppStatus, NodeStatus, Phase, RolloutStatus};
+use crate::api::{AppStatus, NodeStatus, RolloutStatus};
 use crate::escape::escape;
+use crate::standing::{Standing, of_app, with_release};
 use serde::Serialize;
-
-/// One word for a mark.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum Standing {
-    Confirmed,
-    Live,
-    Staged,
-    Fetching,
-    Waiting,
-    Failed,
-    FellBack,
-    Away,
-    /// The order is not for it.
-    Apart,
-}
 
 /// A node's mark for one application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,38 +18,14 @@ pub(crate) struct Mark {
     pub(crate) why: Option<String>,
 }
 
-/// The status of one application on a node.
-pub(crate) fn of_app<'a>(node: &'a NodeStatus, app: &str) -> Option<&'a AppStatus> {
-    node.apps.iter().find(|status| status.app == app)
-}
-
 impl Mark {
     /// The mark of a node; `chosen` says whether the order selects it.
     pub(crate) fn of(slot: u32, node: &NodeStatus, rollout: &RolloutStatus, chosen: bool) -> Self {
-        let status = of_app(node, &rollout.app).filter(|status| status.release == rollout.release);
+        let status = with_release(node, rollout);
         let part = status.map_or(0, |status| u64::from(status.have) * 1000 / u64::from(status.total.max(1)));
-        let standing = match status {
-            _ if !chosen => Standing::Apart,
-            _ if !node.up => Standing::Away,
-            Some(status) => by_phase(status, rollout),
-            None => Standing::Waiting,
-        };
+        let standing = Standing::of(node, rollout, chosen);
         let why = of_app(node, &rollout.app).and_then(|status| status.trouble.as_deref()).map(escape);
         Self { app: slot, is: standing, part: part.min(1000) as u16, why }
-    }
-}
-
-fn by_phase(status: &AppStatus, rollout: &RolloutStatus) -> Standing {
-    match status.phase {
-        // A confirmation under an earlier order of the same release says nothing of this one.
-        Phase::Live | Phase::Confirmed if status.order != rollout.order => Standing::Waiting,
-        Phase::Told => Standing::Waiting,
-        Phase::Fetching | Phase::Complete => Standing::Fetching,
-        Phase::Staged => Standing::Staged,
-        Phase::Live => Standing::Live,
-        Phase::Confirmed => Standing::Confirmed,
-        Phase::Failed => Standing::Failed,
-        Phase::FellBack => Standing::FellBack,
     }
 }
 
@@ -102,7 +63,7 @@ pub(crate) fn nodes(count: usize) -> String {
 }
 
 /// A number whose thousands are set apart.
-pub(crate) fn number(count: usize) -> String {
+pub fn number(count: usize) -> String {
     let digits = count.to_string();
     let apart = |at: usize| at > 0 && (digits.len() - at).is_multiple_of(3);
     digits.char_indices().flat_map(|(at, digit)| apart(at).then_some(',').into_iter().chain([digit])).collect()
@@ -112,7 +73,7 @@ pub(crate) fn number(count: usize) -> String {
 mod tests {
     use super::super::pretend::{node, rollout};
     use super::*;
-    use crate::api::RolloutState;
+    use crate::api::{Phase, RolloutState};
 
     fn standing(node: &NodeStatus) -> Standing {
         Mark::of(0, node, &rollout(RolloutState::Finished), true).is

@@ -73,7 +73,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutStatus {
         runs: true,
         proven,
     };
-    let wave = |nodes, confirmed| WaveStatus { nodes, confirmed, failed: 0 };
+    let wave = |nodes, confirmed| WaveStatus { nodes, confirmed, ..WaveStatus::default() };
     RolloutStatus {
         app: "web".into(),
         order: Some("now".into()),
@@ -94,6 +94,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutStatus {
         budget: 1,
         waves: vec![wave(1, 1), wave(2, 1), wave(2, 0)],
         restraint: Restraint::default(),
+        since_us: None,
     }
 }
 

@@ -210,13 +210,20 @@ impl MadeUp {
         for life in &self.lives {
             let wave = (0..WAVES.len()).find(|wave| life.place < self.reached(*wave as u8)).unwrap_or(WAVES.len() - 1);
             waves[wave].nodes += 1;
-            waves[wave].confirmed += u32::from(life.phase == Phase::Confirmed);
-            waves[wave].failed += u32::from(matches!(life.phase, Phase::Failed | Phase::FellBack));
+            let wave = &mut waves[wave];
+            match life.phase {
+                Phase::Confirmed => wave.confirmed += 1,
+                Phase::Failed | Phase::FellBack => wave.failed += 1,
+                Phase::Live => wave.live += 1,
+                Phase::Staged => wave.staged += 1,
+                Phase::Fetching | Phase::Complete => wave.fetching += 1,
+                Phase::Told => {}
+            }
         }
         self.web().waves = waves;
         self.web().budget = 50;
         let nodes = self.agents() as u32;
-        self.status.apps[0].waves = vec![WaveStatus { nodes, confirmed: nodes, failed: 0 }];
+        self.status.apps[0].waves = vec![WaveStatus { nodes, confirmed: nodes, ..WaveStatus::default() }];
     }
 
     /// Opens the next wave when the one before is done, and begins anew a while after the last.
@@ -310,6 +317,7 @@ fn rollout(app: &str, epoch: u64, state: RolloutState, created: u64) -> RolloutS
         budget: 0,
         waves: Vec::new(),
         restraint: Restraint::default(),
+        since_us: None,
     }
 }
 
