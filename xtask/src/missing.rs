@@ -14,7 +14,7 @@ const OPTIONAL: [(&str, &str); 10] = [
     ("chromium", "the operator's page in a real browser (other names of it are tried as well)"),
     ("dpkg-deb", "the Debian package"),
     ("fakeroot", "that the Debian package unpacks"),
-    ("lintian", "Debian's policy on it"),
+    ("lintian", "Debian's policy on it, which is only shown"),
     ("systemd-analyze", "that systemd understands the unit"),
     ("cargo-deny", "licences and advisories of dependencies"),
 ];

@@ -1,8 +1,8 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, history, join, key, launch, limit, manual, operator, page, playground,
-    rollback, running, settle, status, stop, token, up, upgrade, verify,
+    backup, deploy, diff, direct, doctor, forget, history, join, key, launch, limit, manual, operator, page,
+    playground, rollback, running, settle, status, stop, token, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

@@ -92,7 +92,7 @@ impl Upgrade {
         let options = self.options(settings, version)?;
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let source = self.program.clone();
-        let publishing = Publishing { operator_home, source, options, patience: self.patience };
+        let publishing = Publishing { operator_home, source, options, patience: self.patience, gate: None };
         publishing.carry_out().await?.conclude(self.json)
     }
 

@@ -121,7 +121,8 @@ fn a12_an_agent_whose_state_is_damaged_or_gone_says_so_and_needs_nothing_again()
     let (old, new) = trees(&lab, 4 << 20);
     lab.deploy(&old);
     let state = agent.home.join("store/state.redb");
-    let damages: [(fn(&Path), &str); 3] = [
+    type Damage = fn(&Path);
+    let damages: [(Damage, &str); 3] = [
         (|state| overwrite(state, |bytes| bytes.iter_mut().step_by(4099).for_each(|byte| *byte ^= 0x40)), "DAMAGED"),
         (|state| overwrite(state, |bytes| bytes.truncate(bytes.len() / 2)), "DAMAGED"),
         (|state| fs::remove_file(state).expect("a file can be removed"), "MISSING"),

@@ -256,8 +256,12 @@ fn as_many_releases_are_kept_as_the_operator_says_and_they_are_the_last_ones() {
     let mut agent = lab.agent("node-1");
     let source = lab.dir().join("source");
     fs::create_dir(&source).expect("a directory");
+    let second = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
     let deploy = |version: &str, keep: &str| {
         fs::write(source.join("version"), version).expect("a file");
+        // A release says in seconds when it was made, which is what tells the last ones after a restart.
+        let last = second();
+        lab::until("another second has begun", || second() > last);
         expect(&deploy(&lab, &source, &["--version", version, "--keep", keep]), 0, "confirmed");
     };
     let laid_out = |agent: &Node| {

@@ -280,7 +280,7 @@ fn what_happens_is_posted_to_where_the_configuration_of_the_origin_says() {
     let source = lab.dir().join("source");
     lab::tree(&source, 1000, 1);
     expect(&said::deploy(&lab, &source, &["-m", "it is time"]), 0, "is confirmed on 1 of 1 node");
-    let mut next = |event: &str| {
+    let next = |event: &str| {
         let body = told.recv_timeout(lab::PATIENCE).expect("it is posted");
         assert_eq!(body["event"], event, "{body}");
         assert_eq!((body["app"].as_str(), body["origin"].as_str()), (Some("app"), Some("origin")), "{body}");

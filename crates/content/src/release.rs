@@ -358,7 +358,7 @@ mod tests {
         let mut padded = release();
         padded.instructions.adopts = true;
         let mut padded = padded.encode();
-        let adopts = padded.len() - 2;
+        let adopts = padded.len() - 3;
         padded[adopts] = 0;
         assert!(Release::decode(&padded).expect_err("neither").to_string().contains("older version"));
         padded[adopts] = 2;

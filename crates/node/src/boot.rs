@@ -97,7 +97,13 @@ mod tests {
         let under_way = AppRecord { intent: half.live, ..record("under-way", &line("under-way")) };
         let apps = vec![fails, half, under_way, record("web", &line("web"))];
         let recovered = Recovered { apps, ..Recovered::default() };
-        let runner = Runner { node: "a".to_owned(), labels: Labels::new(), targets: temp.path().to_owned() };
+        let runner = Runner {
+            node: "a".to_owned(),
+            labels: Labels::new(),
+            targets: temp.path().to_owned(),
+            hooks_user: None,
+            warden: Default::default(),
+        };
 
         start_again(temp.path(), &recovered, &runner).await;
         assert_eq!(seen(), "", "nobody knows of a start before");

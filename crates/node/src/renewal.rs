@@ -12,7 +12,6 @@ use crate::identity::{self, Authority, Identity, IdentityError, RequestedKey, wa
 use crate::join::{Greeting, MAX_DER, hear, say};
 use crate::life::{self, Age, Life};
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
-use content::UnixTime;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use rustls::pki_types::CertificateDer;
 use std::io;
@@ -297,7 +296,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::identity::new_key;
     use crate::testing::{Fleet, Guest, answering, desk};
-    use content::Role;
+    use content::{Role, UnixTime};
     use engine::door::{self, Answer};
 
     const DAY: u64 = 24 * 3600;

@@ -430,7 +430,7 @@ mod tests {
         tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.expect("a probe");
             let mut request = [0; 1024];
-            stream.read(&mut request).await.ok();
+            assert!(stream.read(&mut request).await.is_ok_and(|read| read > 0), "it asks");
             let answer = format!("HTTP/1.1 302 Found\r\nlocation: http://{to}/\r\ncontent-length: 0\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.ok();
         });

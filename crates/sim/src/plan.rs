@@ -3,7 +3,7 @@
 use crate::dice::Dice;
 use crate::host::Evil;
 use crate::net::{Link, Nr};
-use crate::truth::label;
+use content::Label;
 use content::care::{Health, Hook, Hooks, Probe};
 use content::order::{AtOnce, Restraint, Wave};
 use std::collections::{BTreeMap, BTreeSet};
@@ -209,7 +209,7 @@ fn draw_restraint(dice: &mut Dice, waves: u8) -> Restraint {
     }
     let gates = (0..waves - 1).filter(|_| dice.chance(1, 2)).collect();
     let deadline_s = dice.chance(1, 2).then(|| dice.within(4..40) as u32);
-    let by = dice.chance(2, 3).then(|| label("rack"));
+    let by = dice.chance(2, 3).then(|| Label::new("rack").expect("a plain label"));
     let most = Wave::Count(dice.within(1..3) as u32);
     let at_once = if dice.chance(1, 2) { vec![AtOnce { by, most }] } else { Vec::new() };
     Restraint { gates, deadline_s, at_once }

@@ -325,8 +325,10 @@ fn since(app: &RolloutStatus, age: Duration) -> String {
 fn waits(app: &RolloutStatus, at: usize, wave: &WaveStatus, open: Option<usize>) -> Option<String> {
     let settled = wave.confirmed + wave.failed;
     let left = wave.nodes.saturating_sub(settled);
+    let awaits = app.restraint.awaits.as_ref().filter(|awaits| usize::from(awaits.wave) == at);
     match (open, &app.state) {
         (Some(open), RolloutState::Paused { .. }) if open == at => Some("waits to be resumed".to_owned()),
+        (Some(_), _) if awaits.is_some() => Some("confirmed, WAITS FOR A WORD".to_owned()),
         (Some(open), _) if open == at && left == 0 => Some("about to end".to_owned()),
         (Some(open), _) if open == at && left == wave.away => {
             Some(format!("waits only for {} away", number(left as usize)))
@@ -458,6 +460,10 @@ fn next_of(app: &RolloutStatus) -> Option<(String, String)> {
             format!("tiding rollback {name}"),
             "or deploy a release that does well; who failed and why stands above".to_owned(),
         )),
+        (RolloutState::Rolling { .. }, _) if app.restraint.awaits.is_some() => {
+            let say = app.restraint.awaits.as_ref().map(|awaits| escape(&awaits.say).to_string());
+            Some((say?, "opens the next wave; `tiding abort` when it is not well".to_owned()))
+        }
         (RolloutState::Rolling { .. }, Some((open, wave)))
             if wave.away > 0
                 && wave.nodes == wave.confirmed + wave.failed + wave.away
@@ -604,6 +610,11 @@ mod tests {
                 .join("\n")
         };
         let rolling = |waves| fleet(Vec::new(), rollout(RolloutState::Rolling { wave: 0 }, waves));
+        let mut gated = rolling(vec![wave(2, 2), wave(3, 0)]);
+        let awaits = node::api::Awaits { wave: 0, since_us: 1, say: "tiding promote web".to_owned() };
+        gated.apps[0].restraint.awaits = Some(awaits);
+        assert!(next(&gated).starts_with("tiding promote web  opens the next wave"), "{}", next(&gated));
+        assert!(plain(&view(&gated, &BTreeMap::new()), 200, 40).contains("WAITS FOR A WORD"));
         let waits = WaveStatus { away: 1, ..wave(2, 1) };
         assert!(next(&rolling(vec![waits, wave(3, 0)])).starts_with("tiding promote web"));
         assert_eq!(next(&rolling(vec![waits])), "", "there is no wave after it");

@@ -80,6 +80,7 @@ pub(crate) fn rollout(state: RolloutState, waves: Vec<WaveStatus>) -> RolloutSta
         budget: 50,
         waves,
         since_us: Some(185_000_000),
+        restraint: node::api::Restraint::default(),
     }
 }
 

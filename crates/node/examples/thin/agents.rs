@@ -104,7 +104,7 @@ async fn watch(storm: &Storm, number: u64, mut running: Running) -> Result<(), F
     };
     loop {
         let event = tokio::select! {
-            why = running.failed() => return Err(why.into()),
+            why = running.failed() => return Err(format!("the node broke off: {why:?}").into()),
             event = events.recv() => event,
         };
         // Whoever hears of anything hears it from the origin, which may have been there before this listened.

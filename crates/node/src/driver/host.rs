@@ -244,7 +244,7 @@ fn work_off(
             looks.look(store, failed, tell);
         }
         match work {
-            Err(mpsc::RecvTimeoutError::Disconnected) => return,
+            Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => continue,
             Ok(work) => do_work(store, work, brake, tell),
         }

@@ -307,6 +307,7 @@ mod tests {
             budget: 3,
             waves: vec![WaveStatus::default(); 2],
             since_us: Some(5_600_000),
+            restraint: crate::api::Restraint::default(),
         }
     }
 

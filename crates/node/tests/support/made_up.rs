@@ -6,7 +6,8 @@
 
 use crate::node;
 use node::api::{
-    AppStatus, FleetStatus, NodeStatus, Phase, ReleaseStatus, Role, RolloutState, RolloutStatus, Timeline, WaveStatus,
+    AppStatus, FleetStatus, NodeStatus, Phase, ReleaseStatus, Restraint, Role, RolloutState, RolloutStatus, Timeline,
+    WaveStatus,
 };
 use node::audit::Told;
 use node::page::{Act, Acting, Deed, Operator, Recalling, Trouble};

@@ -316,7 +316,9 @@ fn f14_what_others_may_write_into_what_is_mounted_and_what_is_no_directory_is_no
         disk.symlink(&app_dir(disk), &name("secrets"), b"/etc").expect("a test's disk");
     });
     assert!(why.contains("secrets/key is to outlive releases, and what leads to it"), "{why}");
-    let why = refused(&new, |disk, _| drop(disk.dir("root/srv/.app.tiding/kept/uploads")));
+    let why = refused(&new, |disk, _| {
+        disk.dir("root/srv/.app.tiding/kept/uploads");
+    });
     assert!(why.contains("/srv/.app.tiding/kept/uploads is there already"), "{why}");
     for what in ["file", "link"] {
         let disk = new_disk();
