@@ -24,7 +24,8 @@ pub(crate) struct Care {
     #[arg(long, value_name = "LINE")]
     back: Option<String>,
     /// Run by /bin/sh on each node where this release is confirmed, at the agent's first start after the machine was started anew; it
-    /// needs no network of the agent's
+    /// needs no network of the agent's. The agent is ready after it: `systemctl start` of a unit that waits for the agent's needs
+    /// `--no-block`
     #[arg(long, value_name = "LINE")]
     boot: Option<String>,
     /// As whom these run [default: as the agent does]

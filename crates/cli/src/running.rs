@@ -103,15 +103,16 @@ pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running,
     Ok(running)
 }
 
-/// The door to this node's figures, if there is to be one: taken before anything else is begun.
+/// The door to this node's figures, if there is to be one and its address is free: what only tells of a node must not keep it from running.
 async fn metrics_door(place: &Place, settings: &Settings) -> Result<Option<Door>, Failure> {
     let Some(address) = settings.metrics(place.metrics)? else { return Ok(None) };
-    let door = Door::open(address).await.map_err(|error| {
-        Failure::new(Kind::Failed, format!("cannot show figures at {address}"))
-            .because(error)
-            .next("give another address with --metrics, or none")
-    })?;
-    Ok(Some(door))
+    let door = Door::open(address).await.inspect_err(|error| {
+        speak::warning(format!(
+            "figures are not shown at {address}: {error}; the node runs without them, until it is started again with another address \
+             at --metrics, or with this one free"
+        ));
+    });
+    Ok(door.ok())
 }
 
 /// Where this node accepts connections.

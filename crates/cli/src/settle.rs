@@ -67,8 +67,9 @@ fn of(record: &Record, ordered: Option<String>, agent: Option<Process>) -> Stand
     if let Some(why) = record.why_failed(&ordered) {
         return Standing::Cannot(format!("this version failed here: {why}"));
     }
-    match record.launcher.filter(|launcher| launcher.runs()) {
-        Some(launcher) if agent.is_some() && record.agent == agent => Standing::Asks(launcher),
+    let known = |process: &Option<Process>| process.clone().map(Process::or_of_this_boot);
+    match known(&record.launcher).filter(Process::runs) {
+        Some(launcher) if agent.is_some() && known(&record.agent) == agent => Standing::Asks(launcher),
         _ => Standing::Cannot("this agent was not started by `tiding launch`, and nobody would put it back".to_owned()),
     }
 }
@@ -101,14 +102,14 @@ mod tests {
     fn a_version_that_failed_is_not_asked_for_again_and_nobody_is_asked_who_does_not_supervise() {
         let me = Process::of(std::process::id() as i32);
         let mut record = Record::default();
-        (record.agent, record.launcher) = (me, me);
+        (record.agent, record.launcher) = (me.clone(), me.clone());
         let ordered = || Some("one".to_owned());
-        assert_eq!(of(&record, ordered(), me), Standing::Asks(me.expect("this process")));
-        assert!(matches!(of(&record, None, me), Standing::Cannot(_)));
+        assert_eq!(of(&record, ordered(), me.clone()), Standing::Asks(me.clone().expect("this process")));
+        assert!(matches!(of(&record, None, me.clone()), Standing::Cannot(_)));
         assert!(
             matches!(of(&record, ordered(), Process::of(1)), Standing::Cannot(why) if why.contains("tiding launch"))
         );
-        assert!(matches!(of(&Record::default(), ordered(), me), Standing::Cannot(_)));
+        assert!(matches!(of(&Record::default(), ordered(), me.clone()), Standing::Cannot(_)));
         record.give_up("one", "it hangs".to_owned());
         assert_eq!(of(&record, ordered(), me), Standing::Cannot("this version failed here: it hangs".to_owned()));
     }

@@ -14,12 +14,14 @@ use clap::Args;
 use content::care::{Health, Hook, Hooks, Probe};
 use content::order::Wave;
 use content::{Digest, Release};
+use node::own::{ITSELF, Settle};
 use node::publish::DeployOptions;
-use node::vitals::ITSELF;
-use std::fs::File;
-use std::io::Read;
+use std::fs::{File, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::NamedTempFile;
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -88,10 +90,12 @@ impl Upgrade {
                 .refused("the window is longer than the launcher waits for a confirmation")
                 .next("say --health-window 8m at most"));
         }
-        let version = self.version().await?;
+        let bytes = std::fs::read(&self.program).map_err(|error| self.refused(error).next("check the path"))?;
+        let version = self.version(&bytes).await?;
         let options = self.options(settings, version)?;
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
-        let source = self.program.clone();
+        let copy = plain(&bytes).map_err(|error| self.refused(error).next("is there room for temporary files?"))?;
+        let source = copy.path().to_owned();
         let publishing = Publishing { operator_home, source, options, patience: self.patience, gate: None };
         publishing.carry_out().await?.conclude(self.json)
     }
@@ -117,12 +121,11 @@ impl Upgrade {
     }
 
     /// What the program says of itself, and which build it is; refuses what is no program for machines like this one.
-    async fn version(&self) -> Result<String, Failure> {
-        let bytes = std::fs::read(&self.program).map_err(|error| self.refused(error).next("check the path"))?;
+    async fn version(&self, bytes: &[u8]) -> Result<String, Failure> {
         let mut mine = Vec::new();
         let read = File::open("/proc/self/exe").and_then(|me| me.take(HEAD as u64).read_to_end(&mut mine));
         read.map_err(|error| self.refused(error))?;
-        if !is_like(&bytes, &mine) {
+        if !is_like(bytes, &mine) {
             return Err(self
                 .refused("it is no program for machines like this one")
                 .next("give a build for this architecture"));
@@ -132,7 +135,7 @@ impl Upgrade {
         let version = version.ok_or_else(|| {
             self.refused(format!("asked for its version it says `{}`", said.trim())).next("give a build of tiding")
         })?;
-        let build: String = Digest::of(&bytes).to_string().chars().take(10).collect();
+        let build: String = Digest::of(bytes).to_string().chars().take(10).collect();
         let room = Release::MAX_VERSION - build.len() - 1;
         Ok(format!("{}+{build}", version.chars().filter(char::is_ascii).take(room).collect::<String>()))
     }
@@ -157,9 +160,13 @@ impl Upgrade {
     }
 }
 
-/// The line by which the agent's own program looks at itself: `$PPID` is the agent.
-fn line(more: &str) -> String {
-    format!("exec /proc/$PPID/exe settle --agent $PPID --software \"${{TIDING_PATH%/*}}\"{more}")
+/// The program as it is published: the very bytes that were looked at, with the mode of a program, whatever the file has here; and of whoever
+/// publishes, which is root where agents are root (what anyone else deploys belongs to root there).
+fn plain(bytes: &[u8]) -> std::io::Result<NamedTempFile> {
+    let mut copy = NamedTempFile::new()?;
+    copy.write_all(bytes)?;
+    copy.as_file().set_permissions(Permissions::from_mode(0o755))?;
+    copy.as_file().sync_all().map(|()| copy)
 }
 
 fn hook(line: String, timeout: Duration) -> Hook {
@@ -167,11 +174,11 @@ fn hook(line: String, timeout: Duration) -> Hook {
 }
 
 fn hooks() -> Hooks {
-    Hooks { after: Some(hook(line(""), SWAP)), ..Hooks::default() }
+    Hooks { after: Some(hook(Settle::Swap.line(), SWAP)), ..Hooks::default() }
 }
 
 fn health() -> Health {
-    Health { probes: vec![Probe::Command(hook(line(" --look"), SAYS))], ..Health::default() }
+    Health { probes: vec![Probe::Command(hook(Settle::Look.line(), SAYS))], ..Health::default() }
 }
 
 /// How much of a program says for which machines it is.
@@ -199,6 +206,13 @@ mod tests {
         other[18] ^= 1;
         assert!(!is_like(&other, &me));
         assert!(!is_like(b"#!/bin/sh\nexit 0\n###", &me) && !is_like(&me[..HEAD - 1], &me) && !is_like(b"", b""));
+    }
+
+    #[test]
+    fn what_is_published_has_the_mode_of_a_program_and_is_the_publishers() {
+        let copy = plain(b"bytes").expect("copied");
+        assert_eq!(std::fs::read(copy.path()).expect("it is there"), b"bytes");
+        assert_eq!(copy.as_file().metadata().expect("it is there").permissions().mode() & 0o7777, 0o755);
     }
 
     #[test]

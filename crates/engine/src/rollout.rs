@@ -180,7 +180,9 @@ impl Rollout {
     /// Time has gone by. What a wave takes counts while somebody is in sight who could confirm it, and nobody has paused it.
     pub(crate) fn tick(&mut self, now: Time) {
         let elapsed = self.timer.look(now);
-        self.pass(elapsed, elapsed.min(LONGEST_LOOK));
+        // While it is not known who may be switching nobody is let, and so no time is taken either.
+        let counted = if self.slots.is_unsure(now) { Duration::ZERO } else { elapsed.min(LONGEST_LOOK) };
+        self.pass(elapsed, counted);
     }
 
     /// A fact of it was written then, by a process before this one.
@@ -225,7 +227,8 @@ impl Rollout {
 
     /// How much time the open wave has left, if it has a deadline.
     pub(crate) fn left(&self, now: Time) -> Option<Duration> {
-        let elapsed = if self.counts() { self.timer.since(now).min(LONGEST_LOOK) } else { Duration::ZERO };
+        let counts = self.counts() && !self.slots.is_unsure(now);
+        let elapsed = if counts { self.timer.since(now).min(LONGEST_LOOK) } else { Duration::ZERO };
         self.remaining().map(|left| left.saturating_sub(elapsed))
     }
 
@@ -244,6 +247,12 @@ impl Rollout {
     /// Whether it is not known yet who may be switching by what a process before this one said.
     pub(crate) fn is_unsure(&self, now: Time) -> bool {
         self.slots.is_unsure(now)
+    }
+
+    /// Whether somebody waits for others of its group to be through: nobody says so when they are gone instead.
+    pub(crate) fn has_a_queue(&self) -> bool {
+        let waits = |node: &NodeId| self.phases.get(node) == Some(&Phase::Staged) && !self.slots.has(node);
+        !self.slots.is_unlimited() && self.halted.is_none() && self.ranked.iter().any(waits)
     }
 
     /// Who has paused it, by the signed words, and which wave is open.
@@ -952,6 +961,33 @@ mod tests {
         rollout.admit(at(1001), |node, _| racks(node));
         let then = open(&rollout, 4);
         assert_eq!(then.len(), 2, "one of the other rack, and the one that is live");
+    }
+
+    #[test]
+    fn while_it_is_not_known_who_was_let_no_time_is_taken() {
+        let mut rollout = one_of_each_rack(4);
+        rollout.order.restraint.deadline_s = Some(600);
+        rollout.revive(UnixTime(0), at(10), Duration::from_secs(500));
+        (20..=510).step_by(5).for_each(|second| rollout.tick(at(second)));
+        assert_eq!(
+            rollout.left(at(510)),
+            Some(Duration::from_secs(595)),
+            "the last look at which it was unsure was five seconds ago"
+        );
+        (515..=540).step_by(5).for_each(|second| rollout.tick(at(second)));
+        assert_eq!(rollout.left(at(540)), Some(Duration::from_secs(565)));
+    }
+
+    #[test]
+    fn who_waits_for_others_of_its_rack_is_looked_after_until_it_is_let() {
+        let mut rollout = one_of_each_rack(4);
+        assert!(!rollout.has_a_queue(), "nobody is laid out yet");
+        nodes(4, Presence::Expected).iter().for_each(|(node, _)| assert!(rollout.report(*node, Phase::Staged)));
+        let mut through = admitted(&mut rollout, 4);
+        assert!(rollout.has_a_queue());
+        through.iter().for_each(|node| assert!(rollout.report(*node, Phase::Confirmed)));
+        through = admitted(&mut rollout, 4);
+        assert_eq!((through.len(), rollout.has_a_queue()), (4, false));
     }
 
     #[test]

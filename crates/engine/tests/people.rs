@@ -263,6 +263,13 @@ fn g14_who_has_not_the_power_changes_nothing_and_who_is_removed_reads_nothing() 
     ] {
         assert!(not_allowed(asks(&mut fleet, client, 2, request)).contains("the power fleet is missing"));
     }
+    let other = content::AppName::new("another").expect("a plain name");
+    let why = not_allowed(asks(&mut fleet, 36, 2, Request::Repair { app: other }));
+    assert_eq!(why, "ci may not repair another there: ci may deploy of web");
+    assert!(
+        matches!(asks(&mut fleet, 37, 2, Request::Repair { app: app() }), Answer::Verified { .. }),
+        "its own it may"
+    );
     let standing = not_allowed(asks(&mut fleet, 4, 1, Request::Dismiss { name: "ci".to_owned() }));
     assert!(standing.contains("bring a root without them first"), "{standing}");
 

@@ -7,6 +7,14 @@ use std::io;
 use std::process::{Command, Stdio};
 use store::owners::Accounts;
 
+/// How long `getent` may take, in seconds.
+const PATIENCE: &str = "10";
+/// How it ends when it has found somebody, and when there is nobody of that name (getent(1)).
+const FOUND: i32 = 0;
+const UNKNOWN: i32 = 2;
+/// How `timeout` ends when there is no `getent` (timeout(1)).
+const NO_SUCH_PROGRAM: i32 = 127;
+
 /// Whom this machine knows.
 #[derive(Debug)]
 pub(crate) struct Machine;
@@ -25,10 +33,16 @@ impl Accounts for Machine {
 
 /// The line of a database that begins with a name.
 fn entry(database: &str, name: &str) -> io::Result<Option<String>> {
-    let mut command = Command::new("getent");
-    let asked = command.args([database, name]).env("LC_ALL", "C").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let said = match asked {
-        Ok(asked) => asked.stdout,
+    // A directory service that does not answer must not hold up everything else that a store has to do.
+    let mut command = Command::new("timeout");
+    command.args(["-k", "1", PATIENCE, "getent", database, name]).env("LC_ALL", "C");
+    let said = match command.stdin(Stdio::null()).stderr(Stdio::null()).output() {
+        Ok(asked) => match asked.status.code() {
+            Some(FOUND) => asked.stdout,
+            Some(UNKNOWN) => return Ok(None),
+            Some(NO_SUCH_PROGRAM) => std::fs::read(format!("/etc/{database}"))?,
+            _ => return Err(io::Error::other(format!("getent {database} ended with {}", asked.status))),
+        },
         Err(error) if error.kind() == io::ErrorKind::NotFound => std::fs::read(format!("/etc/{database}"))?,
         Err(error) => return Err(error),
     };

@@ -26,7 +26,7 @@ const LEAF_VALIDITY: Duration = Duration::from_secs(397 * 24 * 3600);
 /// How long the CA's certificate is valid.
 const CA_VALIDITY: Duration = Duration::from_secs(20 * 365 * 24 * 3600);
 /// How long before now a certificate begins to be valid, for clocks that differ a little.
-const BACKDATE: Duration = Duration::from_secs(10 * 60);
+pub(crate) const BACKDATE: Duration = Duration::from_secs(10 * 60);
 
 /// Why a key or certificate cannot be made or used.
 #[derive(Debug, thiserror::Error)]

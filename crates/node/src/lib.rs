@@ -41,6 +41,7 @@ mod limits;
 pub mod metrics;
 pub mod moving;
 pub mod notify;
+pub mod own;
 pub mod pace;
 pub mod page;
 pub mod people;

@@ -4,7 +4,7 @@
 //! is longer. Who has ended may still renew for a while. The clock comes in as an argument.
 
 use crate::home;
-use crate::identity::{Authority, Identity, IdentityError, malformed, node_of_key};
+use crate::identity::{Authority, BACKDATE, Identity, IdentityError, malformed, node_of_key};
 use content::{Role, UnixTime};
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
@@ -53,13 +53,18 @@ impl Life {
         Ok(Self { begins: seconds(validity.not_before.timestamp()), ends: seconds(validity.not_after.timestamp()) })
     }
 
-    /// Whether it is to be renewed: when a third of it has gone, or when it is longer than such certificates are now.
+    /// Whether it was made by a clock that was far ahead of this time.
+    pub(crate) fn is_ahead_of(self, now: UnixTime) -> bool {
+        self.begins.0 > now.0.saturating_add(DAY)
+    }
+
+    /// Whether it is to be renewed: when a third of it has gone, or when it is longer than such certificates are now, or from the future.
     pub(crate) fn age(self, role: Role, now: UnixTime) -> Age {
         let (term, left) = (term(role).as_secs(), self.ends.0.saturating_sub(now.0));
         let is_long = self.ends.0.saturating_sub(self.begins.0) > term + DAY;
         match left {
             left if left <= term / 3 => Age::Urgent,
-            left if left <= term / 3 * 2 || is_long => Age::Due,
+            left if left <= term / 3 * 2 || is_long || self.is_ahead_of(now) => Age::Due,
             left => Age::Young(Duration::from_secs(left - term / 3 * 2)),
         }
     }
@@ -108,15 +113,18 @@ pub(crate) fn keep(
 }
 
 /// Makes the certificate in this directory anew when it is time: for the same key and role, by the CA that made it. Says
-/// whether it did.
+/// whether it did; by a clock that is behind the certificate it never does, since what that clock makes may have ended already.
 pub(crate) fn renew(directory: &Path, authority: &Authority, now: UnixTime) -> Result<bool, IdentityError> {
     let identity = Identity::load(directory)?;
     if identity.ca() != authority.certificate() {
         return Err(malformed("certificate", "it was made by another CA"));
     }
-    if matches!(Life::of(&identity.chain[0])?.age(identity.role, now), Age::Young(_)) {
+    let life = Life::of(&identity.chain[0])?;
+    if now < life.begins || matches!(life.age(identity.role, now), Age::Young(_)) {
         return Ok(false);
     }
+    let earliest = Life::of(authority.certificate())?.begins.0 + BACKDATE.as_secs();
+    let now = UnixTime(now.0.max(earliest));
     let key = key_of(directory, &identity)?;
     let leaf = authority.reissue_own(&key, identity.role, now, term(identity.role))?;
     keep(directory, &key, &leaf, authority.certificate())?;
@@ -126,7 +134,7 @@ pub(crate) fn renew(directory: &Path, authority: &Authority, now: UnixTime) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::new_key;
+    use crate::identity::{new_key, wall_clock};
 
     /// A member whose certificate was made at `made`, in a directory.
     fn member(authority: &Authority, role: Role, made: UnixTime) -> tempfile::TempDir {
@@ -139,7 +147,7 @@ mod tests {
 
     #[test]
     fn h6_a_certificate_is_renewed_when_a_third_has_gone_and_stays_the_same_member() {
-        let (authority, made) = (Authority::create().expect("a CA"), UnixTime(1_000_000_000));
+        let (authority, made) = (Authority::create().expect("a CA"), wall_clock());
         for role in [Role::Agent, Role::Origin, Role::Operator] {
             let temp = member(&authority, role, made);
             let at = temp.path().join("me");
@@ -159,6 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn d24_an_origin_whose_clock_is_far_behind_keeps_its_certificate_and_none_begins_before_its_ca() {
+        let authority = Authority::create().expect("a CA");
+        let begin = Life::of(authority.certificate()).expect("a life").begins;
+        let of = |at: &Path| Life::of(&Identity::load(at).expect("read").chain[0]).expect("a life");
+        let temp = member(&authority, Role::Origin, wall_clock());
+        let at = temp.path().join("me");
+        let kept = || std::fs::read(at.join(home::CERTIFICATE)).expect("readable");
+        let before = kept();
+        for behind in [UnixTime(5), UnixTime(begin.0 - 300 * DAY), UnixTime(of(&at).begins.0 - 1)] {
+            assert!(!renew(&at, &authority, behind).expect("read"));
+        }
+        assert_eq!(kept(), before);
+        let temp = member(&authority, Role::Origin, UnixTime(begin.0 - 380 * DAY));
+        let at = temp.path().join("me");
+        assert!(renew(&at, &authority, UnixTime(begin.0 - 10 * DAY)).expect("it is old"));
+        assert_eq!(of(&at).begins, begin);
+    }
+
+    #[test]
     fn another_fleets_certificate_is_left_alone() {
         let (ours, theirs) = (Authority::create().expect("a CA"), Authority::create().expect("a CA"));
         let temp = member(&theirs, Role::Operator, UnixTime(1_000_000_000));
@@ -172,6 +199,11 @@ mod tests {
         assert_eq!(age(10), Age::Young(Duration::from_secs(20 * DAY)));
         assert_eq!([age(30), age(59)], [Age::Due; 2]);
         assert_eq!([age(60), age(90), age(900)], [Age::Urgent; 3]);
+        let ahead = |by: u64| {
+            Life { begins: UnixTime(DAY + by), ends: UnixTime(91 * DAY + by) }.age(Role::Agent, UnixTime(DAY))
+        };
+        assert!(matches!(ahead(DAY), Age::Young(_)), "clocks differ");
+        assert_eq!([ahead(DAY + 1), ahead(900 * DAY)], [Age::Due; 2]);
         let long = Life { begins: UnixTime(0), ends: UnixTime(397 * DAY) };
         assert_eq!(long.age(Role::Agent, UnixTime(DAY)), Age::Due);
         assert!(matches!(long.age(Role::Operator, UnixTime(DAY)), Age::Young(_)));

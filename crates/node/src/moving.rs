@@ -149,12 +149,14 @@ impl Copied {
     }
 
     fn remove_in_steps(self, between: Between<'_>) -> Result<Moved, MoveError> {
+        self.require_apart()?;
         let note = MovedFile { to: self.to.clone(), files: self.files.clone() };
         home::replace(&self.from.join(self.what.note()), &home::to_json(&note))?;
         between()?;
         let mut removed = Vec::new();
         for name in self.what.secrets() {
             let path = self.from.join(name);
+            require_two_files(&path, &self.to.join(name))?;
             if overwrite(&path)? {
                 between()?;
                 home::at(&path, fs::remove_file(&path))?;
@@ -187,11 +189,15 @@ fn copy_in_steps(from: &Path, to: &Path, what: What, between: Between<'_>) -> Re
     let digests: BTreeMap<String, String> =
         files.iter().map(|(name, bytes)| ((*name).to_owned(), Digest::of(bytes).to_string())).collect();
     // What the same command has copied before it was interrupted is as good.
-    if !holds(to, &digests)? {
+    let is_fresh = !holds(to, &digests)?;
+    if is_fresh {
         home::write_set(to, &files)?;
         between()?;
     }
     let copied = Copied { from: from.to_owned(), to: to.to_owned(), what, files: digests };
+    if is_fresh {
+        copied.require_same(|_| true)?;
+    }
     copied.check()?;
     Ok(copied)
 }
@@ -214,16 +220,12 @@ fn go_on(from: &Path, to: &Path, what: What, begun: MovedFile) -> Result<Copied,
 }
 
 impl Copied {
-    /// Whether the copy is what was here, byte for byte, and its keys are keys.
+    /// Whether the copy has the secrets that were here, byte for byte, in files of its own, and its keys are keys. Its papers need only be
+    /// good: whoever has worked with the copy since may have other ones, such as a renewed certificate.
     fn check(&self) -> Result<(), MoveError> {
         let at = self.to.display();
-        for (name, digest) in &self.files {
-            let path = self.to.join(name);
-            let found = home::at(&path, fs::read(&path))?;
-            if Digest::of(&found).to_string() != *digest {
-                return Err(MoveError::Useless(format!("{} is not what was here", path.display())));
-            }
-        }
+        self.require_apart()?;
+        self.require_same(is_secret)?;
         founding::read_signing_key(&self.to.join(self.what.secrets()[0])).map(drop).or_else(|error| {
             // An operator may have been made without the root key.
             if self.files.contains_key(home::ROOT_KEY) { Err(error) } else { Ok(()) }
@@ -239,6 +241,27 @@ impl Copied {
             }
         }
         Ok(())
+    }
+}
+
+impl Copied {
+    /// Whether the files with these names are what was here, and all others can be read.
+    fn require_same(&self, is_compared: impl Fn(&str) -> bool) -> Result<(), MoveError> {
+        for (name, digest) in &self.files {
+            let path = self.to.join(name);
+            let found = home::at(&path, fs::read(&path))?;
+            if is_compared(name) && Digest::of(&found).to_string() != *digest {
+                return Err(MoveError::Useless(format!("{} is not what was here", path.display())));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the directories, and all secrets in them, are two.
+    fn require_apart(&self) -> Result<(), MoveError> {
+        require_two_files(&self.from, &self.to)?;
+        let mut secrets = self.what.secrets().iter();
+        secrets.try_for_each(|name| require_two_files(&self.from.join(name), &self.to.join(name)))
     }
 }
 
@@ -273,9 +296,11 @@ fn require_place(from: &Path, to: &Path) -> Result<(), MoveError> {
     let Ok(real) = fs::canonicalize(parent) else {
         return refused(format!("{} is not there; mount it, or make it first", parent.display()));
     };
-    if home::at(from, fs::canonicalize(from))? == real.join(to.file_name().unwrap_or_default())
-        || real.starts_with(from)
-    {
+    let here = home::at(from, fs::canonicalize(from))?;
+    // A link leads elsewhere than its name says, and a bind mount is the same directory under a name that nothing leads from.
+    let there = fs::canonicalize(to).unwrap_or_else(|_| real.join(to.file_name().unwrap_or_default()));
+    let is_inside = there.starts_with(&here) || there.ancestors().any(|above| is_same(above, &here));
+    if is_inside || is_same(to, from) {
         return refused(format!("{} is where the keys are; name another place", to.display()));
     }
     if to.is_dir() && device(to) != device(&real) {
@@ -308,7 +333,7 @@ fn stranger_in(directory: &Path) -> Result<Option<String>, MoveError> {
     Ok(None)
 }
 
-/// Whether a directory holds exactly these files; one that holds others is not to be replaced.
+/// Whether a directory holds these files, of which secrets must be the same; one that holds others is not to be replaced.
 fn holds(directory: &Path, files: &BTreeMap<String, String>) -> Result<bool, MoveError> {
     let mut found = BTreeMap::new();
     match fs::read_dir(directory) {
@@ -322,14 +347,43 @@ fn holds(directory: &Path, files: &BTreeMap<String, String>) -> Result<bool, Mov
             }
         }
     }
-    match found {
-        found if found.is_empty() => Ok(false),
-        found if found == *files => Ok(true),
-        _ => Err(MoveError::Refused(format!(
+    let secrets = |set: &BTreeMap<String, String>| {
+        set.iter()
+            .filter(|(name, _)| is_secret(name))
+            .map(|(name, digest)| (name.clone(), digest.clone()))
+            .collect::<Vec<_>>()
+    };
+    let is_whole = secrets(&found) == secrets(files) && files.keys().all(|name| found.contains_key(name));
+    match found.is_empty() {
+        true => Ok(false),
+        false if is_whole => Ok(true),
+        false => Err(MoveError::Refused(format!(
             "{} holds other keys; name a directory that is not there yet",
             directory.display()
         ))),
     }
+}
+
+fn is_secret(name: &str) -> bool {
+    What::Everything.secrets().contains(&name)
+}
+
+/// Refuses a source and a copy that are one and the same under two names: to destroy one would be to destroy both.
+fn require_two_files(here: &Path, there: &Path) -> Result<(), MoveError> {
+    match is_same(here, there) {
+        false => Ok(()),
+        true => Err(MoveError::Refused(format!(
+            "{} and {} are the same thing under two names; name another place",
+            here.display(),
+            there.display()
+        ))),
+    }
+}
+
+/// Whether two paths lead to the same file or directory, by links or mounts.
+fn is_same(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| fs::metadata(path).ok().map(|found| (found.dev(), found.ino()));
+    identity(one).is_some_and(|one| identity(other) == Some(one))
 }
 
 /// Writes random bytes over a file, and has them written through; false when it is not there.
@@ -417,6 +471,8 @@ mod tests {
     use super::*;
     use crate::client::OperatorKeys;
     use crate::founding::FoundOptions;
+    use crate::identity::{Authority, new_key, wall_clock};
+    use crate::life;
 
     fn founded(at: &Path) -> FoundOptions {
         let options = FoundOptions {
@@ -507,8 +563,90 @@ mod tests {
         let temp = tempfile::tempdir().expect("a temporary directory");
         let (from, to) = (founded(temp.path()).operator_home, temp.path().join("stick"));
         let copied = copy(&from, &to, What::Everything).expect("copied");
+        let fleet = fs::read(to.join(home::FLEET)).expect("readable");
+        fs::remove_file(to.join(home::FLEET)).expect("removed");
+        let why = copy(&from, &to, What::Everything).map(drop).expect_err("a paper is missing").to_string();
+        assert!(copied.check().is_err() && why.contains("other keys"), "{why}");
+        fs::write(to.join(home::FLEET), fleet).expect("written");
+        copied.check().expect("whole again");
         fs::write(to.join(home::OPERATOR_KEY), "00").expect("it rots");
         assert!(copied.check().is_err() && copy(&from, &to, What::Everything).is_err() && is_whole(&from));
+    }
+
+    #[test]
+    fn g12_a_place_that_is_the_home_under_another_name_is_refused_and_nothing_is_destroyed() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let from = founded(temp.path()).operator_home;
+        let refused = |from: &Path, to: PathBuf| {
+            let why = all(from, &to, What::Everything, 0).expect_err("refused").to_string();
+            assert!(is_whole(from), "{why}");
+            why
+        };
+        let link = temp.path().join("link");
+        std::os::unix::fs::symlink(&from, &link).expect("a link");
+        assert!(refused(&from, link.clone()).contains("where the keys are"));
+        assert!(refused(&from, link.join("in")).contains("where the keys are"));
+        assert!(refused(&link, from.clone()).contains("where the keys are"));
+        assert!(refused(&link, from.join("in")).contains("where the keys are"));
+        // Nor a directory of its own, in which are the same files, or only one of them.
+        let twins = temp.path().join("twins");
+        fs::create_dir(&twins).expect("a directory");
+        for file in fs::read_dir(&from).expect("it is there").flatten() {
+            fs::hard_link(file.path(), twins.join(file.file_name())).expect("a hard link");
+        }
+        assert!(refused(&from, twins.clone()).contains("under two names"));
+        let stick = temp.path().join("stick");
+        let copied = copy(&from, &stick, What::Everything).expect("copied");
+        fs::remove_file(stick.join(home::KEY)).expect("removed");
+        fs::hard_link(from.join(home::KEY), stick.join(home::KEY)).expect("a hard link");
+        assert!(copied.remove().is_err_and(|why| why.to_string().contains("under two names")) && is_whole(&from));
+        // A copy that became a link to the home after the move was begun.
+        fs::remove_dir_all(&stick).expect("removed");
+        assert!(all(&from, &stick, What::Everything, 2).is_err() && from.join(home::MOVED).exists());
+        fs::rename(&stick, temp.path().join("away")).expect("renamed");
+        std::os::unix::fs::symlink(&from, &stick).expect("a link");
+        assert!(refused(&from, stick).contains("under two names"));
+    }
+
+    #[test]
+    fn g12_a_secret_that_has_become_one_with_its_copy_is_not_destroyed() {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let (from, to) = (founded(temp.path()).operator_home, temp.path().join("stick"));
+        let [here, there] = [&from, &to].map(|at| at.join(home::KEY));
+        let key = fs::read(&here).expect("a key");
+        let copied = copy(&from, &to, What::Everything).expect("copied");
+        let removed = copied.remove_in_steps(&mut || {
+            fs::remove_file(&there).and_then(|()| fs::hard_link(&here, &there)).expect("linked");
+            Ok(())
+        });
+        assert!(removed.is_err_and(|why| why.to_string().contains("under two names")));
+        assert_eq!(fs::read(&here).expect("it is there"), key);
+    }
+
+    #[test]
+    fn g12_an_interrupted_move_ends_though_the_certificate_of_the_copy_was_renewed() {
+        // Before its note, and after it.
+        for step in [1, 2, 3] {
+            let temp = tempfile::tempdir().expect("a temporary directory");
+            let (options, to) = (founded(temp.path()), temp.path().join("stick"));
+            let from = options.operator_home;
+            all(&from, &to, What::Everything, step).expect_err("cut");
+            let (identity, authority) = (Identity::load(&to), Authority::load(&home::authority(&options.home)));
+            let (identity, authority) = (identity.expect("a certificate"), authority.expect("a CA"));
+            let key = life::key_of(&to, &identity).expect("its key");
+            let leaf = authority.issue_own(&key, identity.role, wall_clock()).expect("a certificate");
+            life::keep(&to, &key, &leaf, authority.certificate()).expect("kept");
+            fs::write(to.join(home::AUDIT), "{}").expect("it has moved on");
+            let renewed = fs::read(to.join(home::CERTIFICATE)).expect("readable");
+            // One that does not fit the key is no certificate.
+            let stranger = new_key();
+            let other = authority.issue_own(&stranger, identity.role, wall_clock()).expect("a certificate");
+            life::keep(&to, &stranger, &other, authority.certificate()).expect("kept");
+            assert!(copy(&from, &to, What::Everything).is_err());
+            fs::write(to.join(home::CERTIFICATE), &renewed).expect("written");
+            all(&from, &to, What::Everything, 0).expect("it ends");
+            assert!(is_whole(&to) && fs::read(to.join(home::CERTIFICATE)).expect("readable") == renewed);
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ use crate::identity::{self, Authority, Identity, IdentityError, RequestedKey, wa
 use crate::join::{Greeting, MAX_DER, hear, say};
 use crate::life::{self, Age, Life};
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
+use content::UnixTime;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use rustls::pki_types::CertificateDer;
 use std::io;
@@ -27,6 +28,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often a node looks whether it is time, at the least; what is due is done some time within this, so that those who came at once do
 /// not come back at once.
 const LOOK: Duration = Duration::from_secs(6 * 3600);
+/// How soon after its start a node hears what time it is.
+const SOON: Duration = Duration::from_secs(4);
 /// How soon what is urgent is tried again.
 const AGAIN: Duration = Duration::from_secs(60);
 
@@ -42,6 +45,9 @@ pub(crate) enum RenewError {
     /// What it gave is of no use: the one that is there is kept.
     #[error("the origin's answer is of no use: {0}")]
     Useless(String),
+    /// This machine, an origin, would make one that is older than what is there.
+    #[error("it begins later than now by this machine's clock; set the clock")]
+    Behind,
     /// A file.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -159,7 +165,7 @@ async fn exchange(directory: &Path, tls: &Tls, mut stream: Stream) -> Result<Hea
         Answered::Refused(why) => Err(RenewError::Refused(why)),
         Answered::Renewed(leaf) => {
             let leaf = CertificateDer::from(leaf);
-            require_useful(&identity, &leaf)?;
+            require_useful(&identity, &leaf, [greeting.now, wall_clock()])?;
             life::keep(directory, &key, &leaf, identity.ca())?;
             let fits = |error: TlsError| RenewError::Useless(error.to_string());
             tls.replace(&Identity::load(directory)?).map_err(fits)?;
@@ -182,16 +188,23 @@ async fn listen(tls: &Tls, origins: &[SocketAddr]) -> Option<String> {
 }
 
 /// Refuses what would be worse than what is there: for another key or role, or older, as an origin whose clock is far behind makes it.
-fn require_useful(identity: &Identity, leaf: &CertificateDer<'_>) -> Result<(), RenewError> {
+fn require_useful(identity: &Identity, leaf: &CertificateDer<'_>, clocks: [UnixTime; 2]) -> Result<(), RenewError> {
     let useless = |why: &str| Err(RenewError::Useless(why.to_owned()));
     match identity::who(leaf) {
         Ok((node, role)) if (node, role) == (identity.node, identity.role) => {}
         _ => return useless("the certificate is for another key or role"),
     }
-    match Life::of(leaf)?.begins >= Life::of(&identity.chain[0])?.begins {
-        true => Ok(()),
-        false => useless("the certificate is older than the one that is here; is the origin's clock right?"),
+    let (next, present) = (Life::of(leaf)?, Life::of(&identity.chain[0])?);
+    if next.begins < present.begins && !is_from_the_future(present, Life::of(identity.ca())?, clocks) {
+        return useless("the certificate is older than the one that is here; is the origin's clock right?");
     }
+    Ok(())
+}
+
+/// Whether a certificate was made by a clock that was far ahead. An origin's word alone does not show it, since it may be the origin that
+/// is behind now: this machine's clock must say the same, and neither may say that the CA is yet to be made.
+fn is_from_the_future(present: Life, ca: Life, clocks: [UnixTime; 2]) -> bool {
+    clocks.iter().all(|now| present.is_ahead_of(*now) && *now >= ca.begins)
 }
 
 /// Keeps a node's certificate young for as long as the node runs.
@@ -209,13 +222,23 @@ pub(crate) struct Keeper {
 impl Keeper {
     /// Never ends.
     pub(crate) async fn run(self) {
+        sleep(some_of(SOON)).await;
+        self.listen().await;
         let mut is_first = true;
         loop {
-            let Ok(age) = self.age() else { return };
+            let age = match self.age() {
+                Ok(age) => age,
+                Err(error) => {
+                    // It may be for a moment only, as when too many files are open.
+                    tracing::warn!(%error, "this node's certificate cannot be read; trying again");
+                    sleep(some_of(AGAIN)).await;
+                    continue;
+                }
+            };
             match age {
                 Age::Young(left) => {
                     sleep(some_of(left.min(LOOK))).await;
-                    listen(&self.tls, &self.origins).await.iter().for_each(|skew| off(skew));
+                    self.listen().await;
                 }
                 Age::Due if is_first => sleep(some_of(LOOK)).await,
                 Age::Due | Age::Urgent => {
@@ -229,6 +252,10 @@ impl Keeper {
         }
     }
 
+    async fn listen(&self) {
+        listen(&self.tls, &self.origins).await.iter().for_each(|skew| off(skew));
+    }
+
     fn age(&self) -> Result<Age, IdentityError> {
         let identity = Identity::load(&self.directory)?;
         Ok(Life::of(&identity.chain[0])?.age(identity.role, self.tls.clock().believed(wall_clock())))
@@ -236,7 +263,9 @@ impl Keeper {
 
     async fn renew(&self) -> Result<Heard, RenewError> {
         let Some(authority) = &self.authority else { return renew(&self.directory, &self.tls, &self.origins).await };
-        life::renew(&self.directory, authority, wall_clock())?;
+        if !life::renew(&self.directory, authority, wall_clock())? {
+            return Err(RenewError::Behind);
+        }
         let fits = |error: TlsError| RenewError::Useless(error.to_string());
         self.tls.replace(&Identity::load(&self.directory)?).map_err(fits)?;
         Ok(Heard { skew: None })
@@ -249,6 +278,7 @@ impl Keeper {
                 tracing::info!("this node's certificate is renewed");
                 heard.skew.iter().for_each(|skew| off(skew));
             }
+            Err(error @ RenewError::Behind) => tracing::warn!(%error, "this origin's certificate cannot be renewed"),
             Err(error) => match ends() {
                 Some(notice) => tracing::warn!(%error, "this node's certificate {notice}, and cannot be renewed"),
                 None => tracing::debug!(%error, "this node's certificate cannot be renewed now"),
@@ -296,7 +326,7 @@ mod tests {
     use crate::clock::Clock;
     use crate::identity::new_key;
     use crate::testing::{Fleet, Guest, answering, desk};
-    use content::{Role, UnixTime};
+    use content::Role;
     use engine::door::{self, Answer};
 
     const DAY: u64 = 24 * 3600;
@@ -429,13 +459,13 @@ mod tests {
             let then = UnixTime(wall_clock().0.saturating_add_signed(days * DAY as i64));
             fleet.authority.reissue_own(&key, Role::Agent, then, life::term(Role::Agent)).expect("a certificate")
         };
-        let useful = |days| require_useful(&identity, &made(days));
+        let useful = |days| require_useful(&identity, &made(days), [wall_clock(); 2]);
         assert!(useful(-365).is_err_and(|why| why.to_string().contains("clock")));
         assert!(useful(-40).is_err() && useful(0).is_ok());
         // One from the future is good wherever clocks are right, too.
         assert!(useful(365).is_ok());
         let other = fleet.authority.issue_own(&new_key(), Role::Agent, wall_clock()).expect("a certificate");
-        assert!(require_useful(&identity, &other).is_err());
+        assert!(require_useful(&identity, &other, [wall_clock(); 2]).is_err());
         life::keep(&temp.path().join("me"), &key, &made(365), identity.ca()).expect("kept");
         let early = Tls::at(&Identity::load(&temp.path().join("me")).expect("read"), now()).expect("it fits");
         let guest = Guest::listen(fleet.tls(Role::Agent)).await;
@@ -443,5 +473,72 @@ mod tests {
         assert!(dialled.is_err() || accepted.is_ok(), "a certificate that is not valid yet is believed");
         assert!(accepted.is_ok());
         assert!(early.clock().judged(wall_clock()) <= wall_clock(), "and makes nobody else's end sooner");
+    }
+    #[test]
+    fn d24_a_certificate_from_the_future_is_exchanged_for_one_of_now_when_two_clocks_say_so() {
+        let fleet = Fleet::new();
+        let (now, year) = (wall_clock(), 365 * DAY);
+        let key = new_key();
+        let at = |then: UnixTime| {
+            fleet.authority.reissue_own(&key, Role::Agent, then, life::term(Role::Agent)).expect("a certificate")
+        };
+        let useful = |present: UnixTime, next: UnixTime, clocks: [UnixTime; 2]| {
+            let temp = tempfile::tempdir().expect("a temporary directory");
+            let files = Identity::to_files(&key, &at(present), fleet.authority.certificate());
+            home::write_set(&temp.path().join("me"), &files).expect("written");
+            require_useful(&Identity::load(&temp.path().join("me")).expect("read"), &at(next), clocks).is_ok()
+        };
+        let [future, near, past] = [now.0 + year, now.0 + 3600, now.0 - year].map(UnixTime);
+        assert!(useful(future, now, [now; 2]));
+        assert!(!useful(near, now, [now; 2]), "clocks differ");
+        // It may be the origin that is wrong, or this machine.
+        assert!(!useful(now, past, [past, now]) && !useful(future, now, [now, future]));
+        assert!(!useful(now, past, [past; 2]), "before the CA was made it cannot be");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn h6_a_node_that_could_not_read_its_certificate_for_a_while_renews_it_afterwards() {
+        let fleet = Fleet::new();
+        let temp = member(&fleet, Role::Origin, 390);
+        let (directory, away) = (temp.path().join("me"), temp.path().join("away"));
+        let tls = Arc::new(Tls::new(&Identity::load(&directory).expect("read")).expect("it fits"));
+        std::fs::rename(&directory, &away).expect("renamed");
+        let authority = Some(Arc::new(fleet.authority));
+        let keeper = Keeper { directory: directory.clone(), tls: tls.clone(), origins: Vec::new(), authority };
+        let before = tls.life().expect("a certificate");
+        let keeping = tokio::spawn(keeper.run());
+        // Time stands still but for the keeper's waiting.
+        sleep(10 * AGAIN).await;
+        assert!(!keeping.is_finished() && tls.life() == Some(before));
+        std::fs::rename(&away, &directory).expect("renamed");
+        sleep(10 * AGAIN).await;
+        assert!(tls.life().is_some_and(|life| life.ends > before.ends));
+        keeping.abort();
+    }
+
+    #[tokio::test]
+    async fn d23_a_node_hears_what_time_it_is_soon_after_its_start() {
+        let fleet = Fleet::new();
+        let temp = member(&fleet, Role::Agent, 10);
+        let identity = Identity::load(&temp.path().join("me")).expect("read");
+        let wrong = UnixTime(wall_clock().0 + 800 * DAY);
+        let tls = Arc::new(Tls::at(&identity, Clock::new(wrong)).expect("it fits"));
+        let guest = Guest::listen(fleet.tls(Role::Origin)).await;
+        let (directory, origins) = (temp.path().join("me"), vec![guest.address]);
+        let keeping = tokio::spawn(Keeper { directory, tls: tls.clone(), origins, authority: None }.run());
+        let greet = async {
+            let mut accepted = guest.accept().await.0.expect("its certificate is good");
+            say(&mut accepted.stream, &Greeting { now: wall_clock() }).await.expect("said");
+            accepted
+        };
+        let _accepted = timeout(Duration::from_secs(60), greet).await.expect("it comes within seconds, not hours");
+        let heard = async {
+            while tls.clock().believed(wrong) == wrong {
+                tokio::task::yield_now().await
+            }
+        };
+        timeout(Duration::from_secs(60), heard).await.expect("it hears");
+        assert!(tls.clock().believed(wrong).0.abs_diff(wall_clock().0) <= DAY);
+        keeping.abort();
     }
 }

@@ -4,6 +4,7 @@
 //! own, killed as a whole when its time is over, when it fails, and with the agent, however that ends ([`crate::warden`]); of what it prints
 //! the end is kept. One that ended well and leaves a child behind has started a service: that stays.
 
+use crate::own::is_own;
 use crate::warden::Warden;
 use content::care::{Hook, Probe};
 use content::{Labels, Release, ReleaseId, Signed};
@@ -111,7 +112,8 @@ impl Runner {
 
     /// Runs a line, and waits for its end.
     async fn run(&self, hook: &Hook, id: ReleaseId, release: &Release, env: &[(&str, String)]) -> Result<(), String> {
-        let mut command = shell(hook, self.hooks_user.as_deref())?;
+        let policy = self.hooks_user.as_deref().filter(|_| !is_own(release.app.as_str(), &hook.line));
+        let mut command = shell(hook, policy)?;
         let target = self.place(&release.instructions.path);
         let laid_out = self.place(&store::laid_out_at(&release.instructions.path, id));
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8");

@@ -6,6 +6,7 @@
 use crate::driver::{Connected, Gone, Handle};
 use crate::escape::escape;
 use crate::notify::{Notifier, Word};
+use crate::own::ITSELF;
 use content::{AppName, Role};
 use engine::door::{Event, Phase};
 use std::collections::BTreeMap;
@@ -13,9 +14,6 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::{Interval, MissedTickBehavior, interval};
-
-/// The application that is this program itself.
-pub const ITSELF: &str = "tiding";
 
 /// How often the line is looked at when nobody asked for signs of life.
 const USUAL: Duration = Duration::from_secs(10);
@@ -27,6 +25,8 @@ pub struct Vitals {
     handle: Handle,
     events: broadcast::Receiver<Event>,
     phases: BTreeMap<AppName, Phase>,
+    /// Whether the version of this program that runs is the one that is to run.
+    is_settled: bool,
     said: String,
 }
 
@@ -56,7 +56,15 @@ impl Vitals {
     /// Of a node whose driver does not run yet, so that nothing that happens is missed.
     pub(crate) fn of(name: &str, role: Role, handle: &Handle) -> Self {
         let (events, handle) = (handle.events.subscribe(), handle.clone());
-        Self { name: name.to_owned(), role, handle, events, phases: BTreeMap::new(), said: String::new() }
+        Self {
+            name: name.to_owned(),
+            role,
+            handle,
+            events,
+            phases: BTreeMap::new(),
+            is_settled: false,
+            said: String::new(),
+        }
     }
 
     /// Tells that the node serves, and then how it does, until it does not run any more.
@@ -84,15 +92,26 @@ impl Vitals {
         let alive = (rhythm != Rhythm::Leisurely).then_some(Word::Alive);
         let changed = (line != self.said).then(|| Word::Status(line.clone()));
         self.said = line;
-        Ok(alive.into_iter().chain(changed).collect())
+        // The way there may lose a word, and a version that is never heard to be settled is given up: it is said again each time.
+        let settled = self.is_settled.then_some(Word::Settled);
+        Ok(alive.into_iter().chain(changed).chain(settled).collect())
     }
 
     /// Keeps how far applications are; this program itself at rest is a word of its own.
     fn heed(&mut self, event: &Event) -> Vec<Word> {
         let Event::Phase { app, phase, .. } = event else { return Vec::new() };
         self.phases.insert(app.clone(), *phase);
+        if app.as_str() != ITSELF {
+            return Vec::new();
+        }
+        self.is_settled = match phase {
+            Phase::Confirmed | Phase::FellBack => true,
+            Phase::Live | Phase::Failed => false,
+            // The next version is on its way, which changes nothing of the one that runs.
+            Phase::Told | Phase::Fetching | Phase::Complete | Phase::Staged => self.is_settled,
+        };
         let rests = matches!(phase, Phase::Confirmed | Phase::FellBack);
-        if app.as_str() == ITSELF && rests { vec![Word::Settled] } else { Vec::new() }
+        if rests { vec![Word::Settled] } else { Vec::new() }
     }
 
     fn line(&self, connected: Connected) -> String {
@@ -195,6 +214,36 @@ mod tests {
         let status = "agent a: connected to its origin and 4 other agents".to_owned();
         assert_eq!(listener.hear().await, [Word::Status(status)]);
         telling.abort();
+    }
+
+    #[tokio::test]
+    async fn that_it_is_settled_is_said_again_with_every_beat_while_it_is_so() {
+        let (handle, mut asked) = handle();
+        let mut vitals = Vitals::of("a", Role::Agent, &handle);
+        let answering = tokio::spawn(async move {
+            while let Some(Incoming::Turn { turned }) = asked.recv().await {
+                turned.send(Connected::default()).expect("somebody waits");
+            }
+        });
+        let phase = |phase| Event::Phase {
+            app: AppName::new(ITSELF).expect("a name"),
+            release: ReleaseId(Digest::of(b"one")),
+            phase,
+        };
+        for (now, is_said) in [
+            (Phase::Live, false),
+            (Phase::Confirmed, true),
+            (Phase::Fetching, true),
+            (Phase::Live, false),
+            (Phase::FellBack, true),
+        ] {
+            vitals.heed(&phase(now));
+            for _ in 0..2 {
+                let words = vitals.beat(Rhythm::Leisurely).await.expect("the driver turns");
+                assert_eq!(words.contains(&Word::Settled), is_said, "{now:?}");
+            }
+        }
+        answering.abort();
     }
 
     #[test]

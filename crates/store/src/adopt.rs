@@ -124,11 +124,13 @@ fn mounted_below<D: Disk>(disk: &D, at: &D::Dir, name: &Name, device: u64) -> io
     if disk.metadata(at, name)?.inode.0 != device {
         return Ok(Some(String::new()));
     }
-    let enter = |at: &D::Dir, name: &Name, path| {
-        let dir = disk.open_dir(at, name)?;
-        Ok::<_, io::Error>(Level::<D> { left: disk.list(&dir)?, dir, path })
+    // What is in use changes while it is looked at: what has gone, or is something else now, is not entered.
+    let enter = |at: &D::Dir, name: &Name, path| match disk.open_dir(at, name) {
+        Ok(dir) => Ok(Some(Level::<D> { left: disk.list(&dir)?, dir, path })),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error),
     };
-    let mut levels = vec![enter(at, name, String::new())?];
+    let mut levels: Vec<Level<D>> = enter(at, name, String::new())?.into_iter().collect();
     while let Some(level) = levels.last_mut() {
         let Some(name) = level.left.pop() else {
             levels.pop();
@@ -139,7 +141,7 @@ fn mounted_below<D: Disk>(disk: &D, at: &D::Dir, name: &Name, device: u64) -> io
             Some(meta) if meta.inode.0 != device => return Ok(Some(path)),
             Some(meta) if meta.kind == FileKind::Directory => {
                 let next = enter(&level.dir, &name, path)?;
-                levels.push(next);
+                levels.extend(next);
             }
             _ => {}
         }

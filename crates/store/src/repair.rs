@@ -22,7 +22,9 @@ const STAGING: &str = "staging-repair";
 impl<D: Disk> Store<D> {
     /// Reads what is live of an application again, and mends it.
     pub(crate) fn repair(&mut self, app: &AppName) -> Result<JobDone, JobError> {
-        let live = self.live_tree(app)?;
+        let mut live = self.live_tree(app)?;
+        let attributes = live.plan.attributes.take();
+        live.plan.attributes = attributes.map(|all| self.owned(all, &live.release)).transpose()?;
         let before = live.check(&self.shelves)?;
         if before.wrong.is_empty() {
             return Ok(before.verified());
@@ -58,12 +60,19 @@ impl<D: Disk> Store<D> {
     /// Makes directories that lack, and gives those that have another mode their own.
     fn mend_directories(&self, live: &LiveTree<D>, wrong: &[usize]) -> io::Result<()> {
         let (disk, mut tree) = (&*self.shelves.disk, self.tree_of(live));
-        for entry in wrong.iter().map(|index| &live.plan.manifest.entries[*index]) {
+        for index in wrong {
+            let entry = &live.plan.manifest.entries[*index];
+            let owner = live.plan.attributes.as_ref().and_then(|all| all.0.get(*index));
+            let owner = owner.filter(|_| self.shelves.options.apply_owners);
             let (Kind::Directory { mode }, Some((dir, name))) = (&entry.kind, place(&mut tree, entry)?) else {
                 continue;
             };
             match if_there(disk.metadata(&dir, &name))? {
-                None => disk.create_dir(&dir, &name, *mode).and_then(|()| disk.set_mode(&dir, &name, *mode))?,
+                None => {
+                    disk.create_dir(&dir, &name, *mode)?;
+                    owner.map_or(Ok(()), |owner| disk.set_owner(&dir, &name, owner.uid, owner.gid))?;
+                    disk.set_mode(&dir, &name, *mode)?;
+                }
                 Some(meta) if meta.kind == FileKind::Directory => disk.set_mode(&dir, &name, *mode)?,
                 Some(_) => {}
             }

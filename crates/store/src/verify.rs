@@ -44,6 +44,8 @@ impl Differences {
 /// What is live of an application, and what it should be.
 pub(crate) struct LiveTree<D: Disk> {
     pub(crate) plan: Plan<D>,
+    /// What was published.
+    pub(crate) release: Release,
     /// The directory that it stands in.
     pub(crate) side: Ground<D>,
     /// Its name there.
@@ -97,7 +99,8 @@ impl<D: Disk> Store<D> {
         let plan = self.plan(live, &release)?;
         let target = Target::find(&self.shelves.disk, &self.targets, &release.instructions.path, Way::Find)?;
         let target = target.ok_or_else(|| refused(format!("{} is gone", words::name(&release.instructions.path))))?;
-        Ok(LiveTree { plan, side: target.beside()?, name: ours(&live.to_string()) })
+        let side = target.beside()?;
+        Ok(LiveTree { plan, release, side, name: ours(&live.to_string()) })
     }
 }
 

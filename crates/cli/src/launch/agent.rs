@@ -8,9 +8,10 @@ use node::notify::Word;
 use rustix::process::{Pid, Signal, kill_process};
 use std::ffi::OsString;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::net::UnixDatagram;
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, timeout};
@@ -26,6 +27,8 @@ pub(super) struct Agent {
     socket: UnixDatagram,
     /// The same socket, to be read without waiting whether anybody said that there is something.
     rest: std::os::unix::net::UnixDatagram,
+    /// The directory of the socket, where it has one of its own.
+    _place: Option<TempDir>,
     pub(super) started: Instant,
     /// When it last said that it turns.
     pub(super) alive: Instant,
@@ -44,12 +47,7 @@ pub(super) enum Heard {
 impl Agent {
     /// Starts a program. It is to say that it turns at least once in `silence`.
     pub(super) fn start(program: &Path, words: &[OsString], software: &Path, silence: Duration) -> io::Result<Self> {
-        let address = software.join(SOCKET);
-        match std::fs::remove_file(&address) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let rest = std::os::unix::net::UnixDatagram::bind(&address)?;
+        let (rest, address, _place) = bound(software)?;
         rest.set_nonblocking(true)?;
         let socket = UnixDatagram::from_std(rest.try_clone()?)?;
         let mut command = Command::new(program);
@@ -59,7 +57,7 @@ impl Agent {
         let (mut child, now) = (command.spawn()?, Instant::now());
         let _leash = child.stdin.take();
         let (is_ready, is_settled, is_stopping) = (false, false, false);
-        Ok(Self { child, _leash, socket, rest, started: now, alive: now, is_ready, is_settled, is_stopping })
+        Ok(Self { child, _leash, socket, rest, _place, started: now, alive: now, is_ready, is_settled, is_stopping })
     }
 
     /// Which process it is.
@@ -103,19 +101,17 @@ impl Agent {
         all
     }
 
-    /// Asks it to end in order, and kills it when it does not.
-    pub(super) async fn end(mut self, patience: Duration) {
+    /// Asks it to end in order, and kills it when it does not; whether it is gone.
+    pub(super) async fn end(&mut self, patience: Duration) -> bool {
         self.signal(Signal::TERM);
-        if timeout(patience, self.child.wait()).await.is_err() {
-            self.kill().await;
-        }
+        timeout(patience, self.child.wait()).await.is_ok() || self.kill().await
     }
 
-    /// Ends it as it is.
-    pub(super) async fn kill(&mut self) {
+    /// Ends it as it is; whether it is gone.
+    pub(super) async fn kill(&mut self) -> bool {
         self.signal(Signal::KILL);
         // What hangs in the kernel dies when it can.
-        timeout(Duration::from_secs(10), self.child.wait()).await.ok();
+        timeout(Duration::from_secs(10), self.child.wait()).await.is_ok()
     }
 
     fn signal(&self, signal: Signal) {
@@ -126,8 +122,34 @@ impl Agent {
     }
 }
 
+/// A socket that only this user reaches, its path, and the directory that was made for it: beside the versions, or, where that disk is full or
+/// cannot be written, in memory. (A name without a path would need no disk, and anybody on the machine could speak there.)
+fn bound(software: &Path) -> io::Result<(std::os::unix::net::UnixDatagram, PathBuf, Option<TempDir>)> {
+    let bind = |place: &Path| {
+        let address = place.join(SOCKET);
+        match std::fs::remove_file(&address) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        std::os::unix::net::UnixDatagram::bind(&address).map(|socket| (socket, address))
+    };
+    let refused = match bind(software) {
+        Ok((socket, address)) => return Ok((socket, address, None)),
+        Err(error) => error,
+    };
+    for elsewhere in [Path::new("/run"), Path::new("/dev/shm"), &std::env::temp_dir()] {
+        // Made anew, with a name that nobody guesses, for this user alone.
+        if let Ok(own) = tempfile::Builder::new().prefix("tiding-launch-").tempdir_in(elsewhere)
+            && let Ok((socket, address)) = bind(own.path())
+        {
+            return Ok((socket, address, Some(own)));
+        }
+    }
+    Err(refused)
+}
+
 /// Ends what a supervisor before this one left behind: it has the store, and listens.
-pub(super) async fn end_stray(stray: Process, patience: Duration) {
+pub(super) async fn end_stray(stray: &Process, patience: Duration) {
     let Some(pid) = Pid::from_raw(stray.pid) else { return };
     for (signal, patience) in [(Signal::TERM, patience), (Signal::KILL, Duration::from_secs(10))] {
         if !stray.runs() || kill_process(pid, signal).is_err() {

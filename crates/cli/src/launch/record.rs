@@ -5,6 +5,7 @@
 //! cannot be read counts as none, and then versions are tried again.
 
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -22,11 +23,15 @@ pub(crate) const CURRENT: &str = "current";
 const NAME: &str = "launch.json";
 
 /// A process, told from a later one with the same number by when it began.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Process {
     pub(crate) pid: i32,
     /// In clock ticks since the machine started.
     pub(crate) since: u64,
+    /// Which start of the machine that was, as the kernel names it: services begin with the same numbers in the same ticks each time.
+    /// Nothing in what versions before this one wrote.
+    #[serde(default)]
+    boot: String,
 }
 
 /// A version that failed here.
@@ -47,6 +52,8 @@ pub(crate) struct Record {
     trying: Option<String>,
     starts: u32,
     failed: Vec<Failed>,
+    /// How often in a row releases that were settled here ended before they were ready.
+    early: BTreeMap<String, u32>,
     /// What is supervised now, and who supervises.
     pub(crate) agent: Option<Process>,
     pub(crate) launcher: Option<Process>,
@@ -88,16 +95,34 @@ impl Record {
         fs::File::open(software)?.sync_all()
     }
 
-    /// What to start when the symlink leads to `current`: that, unless it failed here; else the last one that did well and is still
-    /// there; else what was installed.
+    /// What to start when the symlink leads to `current`: that, unless it failed here or does not become ready any more; else the last one
+    /// that did well, does still, and is there; else what was installed.
     pub(crate) fn choose(&self, current: Option<&str>, is_there: impl Fn(&str) -> bool) -> Choice {
-        let usable = |release: &&str| self.why_failed(release).is_none() && is_there(release);
+        let is_early = |release: &str| self.early.get(release).is_some_and(|ends| *ends >= TRIES);
+        let usable = |release: &&str| self.why_failed(release).is_none() && !is_early(release) && is_there(release);
         if let Some(current) = current.filter(usable) {
-            let is_good = self.good.iter().any(|good| good == current);
-            return if is_good { Choice::Proven(current.to_owned()) } else { Choice::Trial(current.to_owned()) };
+            let chosen = if self.is_good(current) { Choice::Proven } else { Choice::Trial };
+            return chosen(current.to_owned());
         }
         let former = self.good.iter().rev().map(String::as_str).find(usable).filter(|_| current.is_some());
         former.map_or(Choice::Installed, |former| Choice::Proven(former.to_owned()))
+    }
+
+    /// Whether a release was settled here.
+    pub(crate) fn is_good(&self, release: &str) -> bool {
+        self.good.iter().any(|good| good == release)
+    }
+
+    /// A release that was settled here ended before it was ready, for the how manieth time in a row.
+    pub(crate) fn ended_early(&mut self, release: &str) -> u32 {
+        let ends = self.early.entry(release.to_owned()).or_default();
+        *ends = ends.saturating_add(1);
+        *ends
+    }
+
+    /// Something became ready here, or nothing does: all of them may be tried again. Whether there was anything to forget.
+    pub(crate) fn forgive(&mut self) -> bool {
+        !std::mem::take(&mut self.early).is_empty()
     }
 
     /// Why a release failed here, if it did.
@@ -132,6 +157,7 @@ impl Record {
         self.good.retain(|good| good != release);
         self.good.push(release.to_owned());
         self.good.drain(..self.good.len().saturating_sub(GOOD));
+        self.early.retain(|release, _| self.good.contains(release));
     }
 }
 
@@ -149,12 +175,24 @@ pub(crate) fn laid_out(software: &Path, release: &str) -> PathBuf {
 impl Process {
     /// The process with this number, if there is one.
     pub(crate) fn of(pid: i32) -> Option<Self> {
-        Some(Self { pid, since: field(pid, 22)? })
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        Some(Self { pid, since: field(pid, 22)?, boot })
     }
 
-    /// Whether it still runs: one that has ended and was not waited for does not.
-    pub(crate) fn runs(self) -> bool {
-        Self::of(self.pid) == Some(self) && state(self.pid) != Some('Z')
+    /// Whether it still runs: one that has ended and was not waited for does not, and none of another start of the machine does.
+    pub(crate) fn runs(&self) -> bool {
+        Self::of(self.pid).as_ref() == Some(self) && state(self.pid) != Some('Z')
+    }
+
+    /// This, as one of this start of the machine, where a version before this one did not write which start it was. That is enough to
+    /// ask it for something, and not enough to end it.
+    pub(crate) fn or_of_this_boot(mut self) -> Self {
+        if self.boot.is_empty()
+            && let Some(now) = Self::of(self.pid)
+        {
+            self.boot = now.boot;
+        }
+        self
     }
 }
 
@@ -203,6 +241,23 @@ mod tests {
     }
 
     #[test]
+    fn a_version_that_did_well_and_does_not_become_ready_any_more_is_left_until_something_does() {
+        let mut record = Record::default();
+        ["one", "two"].into_iter().for_each(|release| record.settle(release));
+        assert_eq!([1, 2].map(|_| record.ended_early("two")), [1, 2]);
+        assert_eq!(choose(&record, "two"), Choice::Proven("two".into()), "it may have been anything");
+        assert_eq!(record.ended_early("two"), TRIES);
+        assert_eq!(choose(&record, "two"), Choice::Proven("one".into()));
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        record.write(temp.path()).expect("written");
+        let (mut record, _) = Record::read(temp.path());
+        assert_eq!([1, 2, 3].map(|_| record.ended_early("one")), [1, 2, 3]);
+        assert_eq!(choose(&record, "two"), Choice::Installed);
+        assert!(record.forgive() && !record.forgive());
+        assert_eq!(choose(&record, "two"), Choice::Proven("two".into()));
+    }
+
+    #[test]
     fn what_is_written_is_read_and_a_damaged_record_is_none() {
         let temp = tempfile::tempdir().expect("a temporary directory");
         assert_eq!(Record::read(temp.path()), (Record::default(), None));
@@ -221,7 +276,17 @@ mod tests {
     #[test]
     fn a_process_is_known_by_its_number_and_its_beginning() {
         let me = Process::of(std::process::id() as i32).expect("this process");
-        assert!(me.runs() && !Process { since: me.since + 1, ..me }.runs());
+        assert!(me.runs() && !Process { since: me.since + 1, ..me.clone() }.runs());
         assert_eq!(Process::of(0), None);
+    }
+
+    #[test]
+    fn a_process_of_another_start_of_the_machine_does_not_run_whatever_its_number() {
+        let me = Process::of(std::process::id() as i32).expect("this process");
+        assert!(!Process { boot: "a start of this machine before".to_owned(), ..me.clone() }.runs());
+        let old = format!(r#"{{"agent":{{"pid":{},"since":{}}}}}"#, me.pid, me.since);
+        let old = serde_json::from_str::<Record>(&old).expect("it is read").agent.expect("there is one");
+        assert!(!old.runs(), "nobody knows of which start it is, and it is not ended");
+        assert_eq!(old.or_of_this_boot(), me, "it may be asked");
     }
 }

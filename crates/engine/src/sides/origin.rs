@@ -841,7 +841,8 @@ impl Engine {
         let fact = step.and_then(|step| rollout.fact(app.clone(), step));
         let again =
             rollout.left(now).filter(|left| !left.is_zero()).map_or(CONDUCT_AGAIN, |left| left.min(CONDUCT_AGAIN));
-        let is_over = matches!(rollout.state(), RolloutState::Finished) && !rollout.is_unsure(now);
+        let is_over =
+            matches!(rollout.state(), RolloutState::Finished) && !rollout.is_unsure(now) && !rollout.has_a_queue();
         let agents = origin.agents_up();
         if let Some(fact) = fact
             && !origin.catalog.is_proposed(&fact)

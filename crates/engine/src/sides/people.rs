@@ -23,17 +23,16 @@ enum Needs {
     /// To be an operator; what is signed says the rest.
     Name,
     Power(Act, &'static str),
+    /// To be allowed to deploy this, where it was ordered.
+    Of(AppName),
 }
 
 fn needs(request: &Request) -> Needs {
     let fleet = |what| Needs::Power(Act::Fleet, what);
     match request {
         Request::Status | Request::Journal { .. } | Request::Release { .. } => Needs::Nothing,
-        Request::Deploy { .. }
-        | Request::Order { .. }
-        | Request::Direct { .. }
-        | Request::Verify { .. }
-        | Request::Repair { .. } => Needs::Name,
+        Request::Deploy { .. } | Request::Order { .. } | Request::Direct { .. } | Request::Verify { .. } => Needs::Name,
+        Request::Repair { app } => Needs::Of(app.clone()),
         Request::IssueToken { .. } | Request::Enrol { .. } => fleet("make join lines"),
         Request::RevokeToken { .. } => fleet("take join lines back"),
         Request::Forget { .. } => fleet("forget nodes"),
@@ -265,6 +264,11 @@ impl Engine {
             return Some(format!("{name} is no operator by the newest trust root, and may do nothing but read"));
         };
         match needed {
+            Needs::Of(app) => {
+                let on = origin.catalog.newest(&app).map(|newest| &newest.order.selector);
+                let may = operator.powers.cover(Act::Deploy, &app, on);
+                (!may).then(|| format!("{name} may not repair {app} there: {name} may {}", operator.powers))
+            }
             Needs::Power(act, what) if !operator.powers.allow(act) => {
                 Some(format!("{name} may not {what}: the power {act} is missing ({name} may {})", operator.powers))
             }

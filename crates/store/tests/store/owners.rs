@@ -53,6 +53,22 @@ fn all_of_a_release_belongs_to_whom_it_names() {
 }
 
 #[test]
+fn a10_what_is_mended_belongs_to_whom_the_release_names() {
+    let (disk, published) = (new_disk(), owned_by("app:www"));
+    let mut store = opened(&disk, true);
+    deploy(&mut store, &published, 1).expect("they are known here");
+    let root = disk.dir(&format!("root/srv/.app.tiding/{}", published.id()));
+    disk.remove_dir(&root, &name("empty")).expect("a test's disk");
+    disk.remove_file(&root, &name("nothing")).expect("a test's disk");
+    let repaired = store.run(&engine::door::Job::Repair { app: crate::world::app() });
+    assert!(matches!(repaired, Ok(engine::door::JobDone::Verified { differing: 0, .. })), "{repaired:?}");
+    for mended in ["empty", "nothing"] {
+        let meta = disk.metadata(&root, &name(mended)).expect("it is there again");
+        assert_eq!((meta.uid, meta.gid), (1001, 33), "{mended}");
+    }
+}
+
+#[test]
 fn whom_nobody_knows_here_and_who_cannot_be_given_anything_is_refused_before_anything_is_laid_out() {
     for (owner, is_root, said) in [
         ("web", true, "there is no user web here"),
