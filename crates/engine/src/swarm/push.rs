@@ -26,10 +26,12 @@ const CHEAP: u64 = 16;
 const FIRST: usize = 2;
 /// So many pieces more than of the other stripe wait when a root cannot keep up.
 const SPILL: usize = 8;
-/// In a short content a stripe that is so many pieces before the other gives way to it, for so long: the one that comes last is when all
-/// is there. In a long one they have time to drift, and nobody waits for a root that is slow.
+/// A stripe that is so many pieces before the other gives way to it, for so long: the one that comes last is when all is there.
 const LEAD: usize = 1;
 pub(super) const GIVES_WAY: Duration = Duration::from_millis(60);
+/// In a long content stripes give way for one part in so many of the time at most: a stripe needs half of a link, and has two thirds of it
+/// when the root of the other is so slow that it is always waited for.
+const GIVING: u32 = 3;
 /// What is under way for so many times as long as usual, and for so long, goes to another.
 const OVERDUE_TIMES: u32 = 4;
 pub(super) const OVERDUE: Duration = Duration::from_millis(150);
@@ -54,6 +56,10 @@ pub(super) struct Push {
     turn: usize,
     /// When something of a stripe was last given out.
     given: [Time; STRIPES],
+    /// When the first piece was given out, how long stripes have given way to each other since, and which does and since when.
+    first: Option<Time>,
+    gave_way: Duration,
+    gives_way: Option<(usize, Time)>,
     /// Pieces that went to a neighbour that has not said that it has them.
     under_way: BTreeMap<PieceNo, (NodeId, Time)>,
     /// How long that takes, on average lately.
@@ -90,6 +96,9 @@ impl Push {
             unsent: Default::default(),
             turn: 0,
             given: Default::default(),
+            first: None,
+            gave_way: Duration::ZERO,
+            gives_way: None,
             under_way: BTreeMap::new(),
             landing: None,
             newest: Time(0),
@@ -117,6 +126,31 @@ impl Push {
             true => &mut self.unsent_pages,
             false => &mut self.unsent[stripe_of(piece)],
         }
+    }
+
+    /// Whether a piece that could go out waits because its stripe is ahead of the other.
+    fn gives_way(&mut self, now: Time, piece: PieceNo, is_long: bool) -> bool {
+        let stripe = stripe_of(piece);
+        let other = (stripe + 1) % STRIPES;
+        let is_ahead = self.unsent[stripe].len() + LEAD < self.unsent[other].len();
+        if !is_ahead || piece.0 < self.pages || now.since(self.given[other]) >= GIVES_WAY {
+            return false;
+        }
+        let (_, since) = *self.gives_way.get_or_insert((stripe, now));
+        let all = self.first.map_or(Duration::ZERO, |first| now.since(first));
+        !is_long || (self.gave_way + now.since(since)) * GIVING <= all + GIVES_WAY
+    }
+
+    /// A piece is given out.
+    fn gives(&mut self, now: Time, (piece, to): (PieceNo, NodeId)) {
+        let stripe = stripe_of(piece);
+        self.first.get_or_insert(now);
+        if let Some((_, since)) = self.gives_way.take_if(|(waiting, _)| *waiting == stripe) {
+            self.gave_way += now.since(since);
+        }
+        self.turn = (stripe + 1) % STRIPES;
+        self.given[stripe] = now;
+        self.under_way.entry(piece).or_insert((to, now));
     }
 
     /// A neighbour says that it has a piece; whether it is one that went to it.
@@ -315,18 +349,22 @@ impl Transfer {
     /// The next piece that should go out, and to whom.
     fn next_push(&mut self, now: Time) -> Option<(PieceNo, NodeId)> {
         self.has_been_out();
-        let push = self.push.as_mut()?;
-        let heads = push.heads();
+        let heads = self.push.as_mut()?.heads();
         let (piece, to) = match self.cheap_page() {
             Some(copy) => copy,
-            None => heads.into_iter().flatten().find_map(|piece| Some((piece, self.receiver(now, piece)?)))?,
+            None => heads.into_iter().flatten().find_map(|piece| self.goes_now(now, piece))?,
         };
-        let push = self.push.as_mut()?;
-        push.turn = (stripe_of(piece) + 1) % STRIPES;
-        push.given[stripe_of(piece)] = now;
-        push.under_way.entry(piece).or_insert((to, now));
+        self.push.as_mut()?.gives(now, (piece, to));
         self.change(to, |partner| (partner.pushing, partner.pushed) = (partner.pushing + 1, partner.pushed + 1))?;
         Some((piece, to))
+    }
+
+    /// A piece and who gets it, unless it has to wait.
+    fn goes_now(&mut self, now: Time, piece: PieceNo) -> Option<(PieceNo, NodeId)> {
+        let to = self.receiver(piece)?;
+        let is_long = self.spec.bytes > FINE_BELOW;
+        let waits = self.push.as_mut()?.gives_way(now, piece, is_long);
+        (!waits).then_some((piece, to))
     }
 
     /// A page that someone lacks, when so few and small ones may go to everyone.
@@ -355,7 +393,7 @@ impl Transfer {
 
     /// Who gets a piece: of those near the root of its stripe the first that is known to pass on, as soon as it has room; as long
     /// as none is known, each a little. When none is there, or the stripe is far behind the other, anyone else.
-    fn receiver(&self, now: Time, piece: PieceNo) -> Option<NodeId> {
+    fn receiver(&self, piece: PieceNo) -> Option<NodeId> {
         let (stripe, push) = (stripe_of(piece), self.push.as_ref()?);
         let partner = |peer: &NodeId| Some((*peer, &**self.partners.get(peer)?));
         let well = |(_, partner): &(NodeId, &Partner)| {
@@ -369,11 +407,6 @@ impl Transfer {
         let least = || near.iter().filter(takes).min_by_key(|(peer, _)| push.kept.unseen_at(*peer));
         let chosen = near.iter().find(is_fit).map_or_else(least, |fit| Some(fit).filter(takes));
         let backlog = |stripe: usize| push.unsent[stripe].len();
-        let other = (stripe + 1) % STRIPES;
-        let is_ahead = self.spec.bytes <= FINE_BELOW && backlog(stripe) + LEAD < backlog(other);
-        if is_ahead && piece.0 >= self.pages && now.since(push.given[other]) < GIVES_WAY {
-            return None;
-        }
         let is_late = backlog(stripe) > backlog((stripe + 1) % STRIPES) + SPILL;
         match chosen {
             Some((peer, _)) => Some(*peer),
