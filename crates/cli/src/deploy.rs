@@ -160,7 +160,7 @@ impl Deploy {
         let waves: Vec<String> = waves.into_iter().map(|agents| agents.to_string()).collect();
         let mut lines =
             vec![format!("to         {selection}"), format!("read       {entries} entries, {}", words::size(bytes))];
-        lines.extend(notes.iter().map(|note| format!("           not carried: {}", escape_lines(note))));
+        lines.extend(notes.iter().map(|note| format!("           note: {}", escape_lines(note))));
         lines.extend(lines_left_out(&left_out));
         lines.push(match &changes {
             Ok(changes) => format!("changes    {}", diff::summary(changes)),

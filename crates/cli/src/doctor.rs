@@ -334,6 +334,7 @@ mod tests {
             software: "1.0".to_owned(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: Vec::new(),
         }
     }

@@ -84,6 +84,7 @@ mod tests {
             software: String::new(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: Vec::new(),
         }
     }

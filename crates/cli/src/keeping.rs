@@ -2,6 +2,7 @@
 //! takes the place of.
 
 use clap::Args;
+use content::SoftwareVersion;
 use content::kept::{self, KeptKind, KeptPath};
 use content::manifest::compare_paths;
 use content::owner::Owner;
@@ -29,6 +30,10 @@ pub(crate) struct Keeping {
     /// refuses the release [default: as the tree here when root deploys, else root]
     #[arg(long, value_name = "USER[:GROUP]", value_parser = owner)]
     owner: Option<Owner>,
+    /// The oldest version of tiding whose agents may lay it out, as 0.2.0: one that is older refuses it, and while one is selected and
+    /// connected nothing is published
+    #[arg(long, value_name = "VERSION")]
+    min_agent: Option<SoftwareVersion>,
     /// Take the place of a directory that stands at PATH and that tiding did not make: each node moves it beside the releases, in one step,
     /// and never removes it; what --keep-path and --keep-file name in it is kept. It is what a node goes back to when the release is not well
     #[arg(long)]
@@ -46,7 +51,8 @@ impl Keeping {
         let mut templates: Vec<Vec<u8>> = self.render.iter().map(|template| template.0.clone()).collect();
         templates.sort_by(|one, other| compare_paths(one, other));
         let (adopts, owner) = (self.adopt, self.owner.clone());
-        DeployOptions { kept, templates, adopts, owner, keep: self.keep, ..options }
+        let min_agent = self.min_agent;
+        DeployOptions { kept, templates, adopts, owner, min_agent, keep: self.keep, ..options }
     }
 }
 

@@ -205,6 +205,7 @@ mod tests {
             software: String::new(),
             limit,
             obeys_limits,
+            speaks: 6,
             apps: Vec::new(),
         }
     }

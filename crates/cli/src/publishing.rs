@@ -145,7 +145,7 @@ impl Scene {
         let (rate, took) = (words::rate(bytes, took), words::duration(took));
         self.screen.keep(format!("read       {entries}, {} in {took} ({rate})", words::size(bytes)));
         for note in notes {
-            self.screen.keep(format!("           not carried: {}", escape_lines(note)));
+            self.screen.keep(format!("           note: {}", escape_lines(note)));
         }
         self.story = Story::new(bytes);
     }
@@ -219,6 +219,12 @@ fn next_of(bad: &BadSelection) -> &'static str {
         BadSelection::Nobody { .. } => "nothing was published; `tiding status` lists agents and their labels",
         BadSelection::Surprising { .. } => {
             "nothing was published; say --yes if all of them are meant, or --on for some, for example --on role=web"
+        }
+        BadSelection::Unreadable { .. } => {
+            "nothing was published; upgrade them first with `tiding upgrade`, choose others with --on, or deploy without these"
+        }
+        BadSelection::TooOld { .. } => {
+            "nothing was published; upgrade them first with `tiding upgrade`, or choose others with --on"
         }
         BadSelection::Away { .. } => "nothing was published; --unreachable skip goes on without them",
     }

@@ -208,7 +208,7 @@ impl Settings {
     /// What a node of this machine does and does not, whoever asks.
     pub(crate) fn policy(&self) -> Result<Policy, Failure> {
         let webhooks = self.webhooks.iter().map(|(name, said)| said.webhook(name)).collect::<Result<_, _>>()?;
-        Ok(Policy { hooks_user: self.hooks_user.clone(), webhooks })
+        Ok(Policy { hooks_user: self.hooks_user.clone(), webhooks, ..Policy::default() })
     }
 }
 

@@ -252,6 +252,7 @@ mod tests {
             software: String::new(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: Vec::new(),
         };
         let status = FleetStatus { nodes: vec![node], origin_name: "\x07".into(), ..FleetStatus::default() };

@@ -33,6 +33,7 @@ pub mod release;
 pub mod root;
 pub mod selector;
 pub mod sign;
+pub mod software;
 mod spec;
 pub mod template;
 
@@ -52,4 +53,5 @@ pub use release::Release;
 pub use root::Root;
 pub use selector::Selector;
 pub use sign::{PayloadKind, PublicKey, Signed, SigningKey};
+pub use software::SoftwareVersion;
 pub use spec::{Bitmap, ContentSpec, Piece, PieceNo};

@@ -6,11 +6,11 @@ use crate::kept::{self, KeptPath};
 use crate::manifest;
 use crate::owner::Owner;
 use crate::template;
-use crate::{AppName, ContentSpec, FleetId, UnixTime};
+use crate::{AppName, ContentSpec, FleetId, SoftwareVersion, UnixTime};
 
 /// The version that has no hooks and no probes, which the oldest programs read; the one that has those; the one that has paths to keep and
-/// files with values as well; and the newest, which may take the place of a directory, belong to one owner, or have a command for when a
-/// machine was started anew.
+/// files with values as well; and the newest, which may take the place of a directory, belong to one owner, have a command for when a
+/// machine was started anew, or say which agents are too old for it.
 const PLAIN: u8 = 1;
 const CAREFUL: u8 = 2;
 const KEEPING: u8 = 3;
@@ -61,6 +61,8 @@ pub struct Instructions {
     pub adopts: bool,
     /// To whom all of it belongs on each node, instead of to whom it belonged where it was published.
     pub owner: Option<Owner>,
+    /// The oldest version of this program that may lay it out: an agent that is older refuses it.
+    pub min_agent: Option<SoftwareVersion>,
 }
 
 impl Release {
@@ -104,7 +106,18 @@ impl Instructions {
     pub fn plain(path: &[u8], health_window_ms: u32, keep: u8) -> Self {
         let (hooks, health, kept, templates) = (Hooks::default(), Health::default(), Vec::new(), Vec::new());
         let path = path.to_vec();
-        Self { path, health_window_ms, keep, hooks, health, kept, templates, adopts: false, owner: None }
+        Self {
+            path,
+            health_window_ms,
+            keep,
+            hooks,
+            health,
+            kept,
+            templates,
+            adopts: false,
+            owner: None,
+            min_agent: None,
+        }
     }
 
     /// The longest health window, in milliseconds: a day.
@@ -127,8 +140,8 @@ impl Instructions {
     }
 
     /// The first version of a release's encoding that can say all of it.
-    fn version(&self) -> u8 {
-        if self.adopts || self.owner.is_some() || self.hooks.boot.is_some() {
+    pub fn version(&self) -> u8 {
+        if self.adopts || self.owner.is_some() || self.hooks.boot.is_some() || self.min_agent.is_some() {
             return NEWEST;
         }
         let is_careful = !self.hooks.is_empty() || !self.health.is_empty();
@@ -151,6 +164,7 @@ impl Instructions {
         }
         if version >= NEWEST {
             to.byte(self.adopts.into()).option(self.owner.as_ref()).option(self.hooks.boot.as_ref());
+            to.option(self.min_agent.as_ref());
         }
     }
 
@@ -165,6 +179,7 @@ impl Instructions {
             templates: Vec::new(),
             adopts: false,
             owner: None,
+            min_agent: None,
         };
         if version >= CAREFUL {
             (read.hooks, read.health) = (from.value()?, from.value()?);
@@ -180,6 +195,7 @@ impl Instructions {
             read.adopts = from.within("whether it takes a directory's place", 0..=1)? == 1;
             read.owner = from.option()?;
             read.hooks.boot = from.option()?;
+            read.min_agent = from.option()?;
         }
         // One release has one encoding.
         let is_shortest = version == read.version();
@@ -358,7 +374,7 @@ mod tests {
         let mut padded = release();
         padded.instructions.adopts = true;
         let mut padded = padded.encode();
-        let adopts = padded.len() - 3;
+        let adopts = padded.len() - 4;
         padded[adopts] = 0;
         assert!(Release::decode(&padded).expect_err("neither").to_string().contains("older version"));
         padded[adopts] = 2;

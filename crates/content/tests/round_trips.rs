@@ -193,21 +193,23 @@ fn release() -> impl Strategy<Value = Release> {
     let path = "(/[a-z.]{0,9}[a-z ]){1,5}".prop_map(String::into_bytes);
     let plain = (path, 0..=86_400_000u32, 0..=100u8);
     let owner = option::of(("[a-z]{1,9}", option::of("[a-z0-9]{1,9}")));
+    let min_agent = option::of((0..9u32, 0..u32::MAX, 0..9u32).prop_map(|(a, b, c)| content::SoftwareVersion(a, b, c)));
+    let owner = (owner, min_agent);
     let instructions = (plain, hooks(), health(), kept(), btree_set("[a-z]{1,6}", 0..4), (proptest::bool::ANY, owner));
-    let instructions =
-        instructions.prop_map(|((path, health_window_ms, keep), hooks, health, kept, templates, (adopts, owner))| {
-            Instructions {
-                path,
-                health_window_ms,
-                keep,
-                hooks,
-                health,
-                kept,
-                templates: templates.into_iter().map(String::into_bytes).collect(),
-                adopts,
-                owner: owner.map(|(user, group)| Owner { user, group }),
-            }
-        });
+    let instructions = instructions.prop_map(
+        |((path, health_window_ms, keep), hooks, health, kept, templates, (adopts, (owner, min_agent)))| Instructions {
+            path,
+            health_window_ms,
+            keep,
+            hooks,
+            health,
+            kept,
+            templates: templates.into_iter().map(String::into_bytes).collect(),
+            adopts,
+            min_agent,
+            owner: owner.map(|(user, group)| Owner { user, group }),
+        },
+    );
     let sums = (1..=1u32 << 24, 0..=1u64 << 60);
     let parts = (digest(), app(), name(), time(), spec(), option::of(plain_spec()), sums, instructions);
     parts.prop_map(|(fleet, app, version, created, content, attributes, (entries, size), mut instructions)| {

@@ -64,6 +64,11 @@ pub(crate) enum Proposal {
         client: ClientId,
         root: Signed,
     },
+    /// Trust roots that an agent knows and this origin did not, each following the one before.
+    Handed {
+        from: NodeId,
+        roots: Vec<Signed>,
+    },
     /// Documents that are known, with more signatures.
     Countersign {
         client: ClientId,
@@ -107,7 +112,7 @@ impl Proposal {
             | Self::EnrolOperator { client, .. }
             | Self::Dismiss { client, .. }
             | Self::Direct { client, .. } => Some(*client),
-            Self::Progress { .. } => None,
+            Self::Progress { .. } | Self::Handed { .. } => None,
         }
     }
 }
@@ -452,6 +457,10 @@ impl Catalog {
             Proposal::Limit { scope, rate, .. } => self.prepare_limit(scope, *rate),
             Proposal::Root { root, .. } if self.knows_root(root) => Ok(Vec::new()),
             Proposal::Root { root, .. } => Ok(vec![Fact::Rooted { root: root.clone() }]),
+            Proposal::Handed { roots, .. } => {
+                let unknown = roots.iter().filter(|root| !self.knows_root(root));
+                Ok(unknown.map(|root| Fact::Rooted { root: root.clone() }).collect())
+            }
             Proposal::Countersign { facts, .. } => {
                 Ok(facts.iter().filter(|fact| self.is_countersigned(fact)).cloned().collect())
             }

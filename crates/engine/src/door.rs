@@ -77,6 +77,9 @@ pub struct Config {
     pub given_order: bool,
     /// What this machine may send, and receive, at most, whatever operators say. `None` is without limit.
     pub limit: Option<Rate>,
+    /// The oldest and the newest version of the protocol that it speaks: [`crate::wire::PROTOCOL`]. Tests of fleets of mixed versions say
+    /// others.
+    pub speaks: (u16, u16),
 }
 
 /// How many trust roots one message holds at most; more go in several.
@@ -92,6 +95,8 @@ pub const SHUNNED: usize = 64;
 pub struct Recovered {
     /// The newest trust root, already verified by whoever pinned it.
     pub root: Option<Signed>,
+    /// The trust roots after the first, as far as they are remembered: each was verified when it was followed.
+    pub roots: Vec<Signed>,
     /// What is known of each application.
     pub apps: Vec<AppRecord>,
     /// Contents that are here, whole or in part.
@@ -477,7 +482,7 @@ pub enum Job {
         /// Who, the oldest verdict first; [`SHUNNED`] of them at most.
         peers: Vec<NodeId>,
     },
-    /// Remember the newest trust root, durably. Answered by [`JobDone::Rooted`].
+    /// Remember the newest trust root, durably, and forget none of those before. Answered by [`JobDone::Rooted`].
     Root {
         /// The signed root, which was verified.
         root: Signed,
@@ -631,10 +636,16 @@ pub enum Message {
     /// The first message on every connection, both ways.
     Hello(Box<Hello>),
     /// Origin to agent: the fleet's trust roots, each following the one before; said before anything that is signed under them.
-    /// Protocol 5.
+    /// Protocol 5. Agent to origin, since protocol 6: those that its origin lacks, as it has just said.
     Roots {
         /// The signed roots, at most [`MAX_ROOTS`] in one message.
         roots: Vec<Signed>,
+    },
+    /// Agent to origin, before all else: the trust root that it follows, so that it is told those after it and no others. Origin to agent,
+    /// in answer: it follows an older one, and asks for what came after. Protocol 6.
+    Follows {
+        /// The root's version.
+        root: u64,
     },
     /// Origin to agent: these are let in no more, whatever their certificates say. Adds to what it said before; protocol 6.
     Revoked {
@@ -1285,6 +1296,8 @@ pub struct NodeStatus {
     pub limit: Option<Rate>,
     /// Whether it would obey one; software of before does not.
     pub obeys_limits: bool,
+    /// The newest version of the protocol that it speaks; 0 while it is not connected.
+    pub speaks: u16,
     /// Its applications.
     pub apps: Vec<AppStatus>,
 }
@@ -1322,6 +1335,25 @@ pub enum Event {
     /// A trust root is in force from now on.
     Rooted {
         /// Its version.
+        version: u64,
+    },
+    /// An origin follows an older trust root than this agent, which hands it those that came after. It may have been made anew from a
+    /// backup that is older than they are.
+    RootBehind {
+        /// Which origin.
+        peer: NodeId,
+        /// The version that it follows.
+        theirs: u64,
+        /// The version that this node follows.
+        ours: u64,
+        /// Whether this node still has all roots between, so that it can.
+        is_handed: bool,
+    },
+    /// An agent handed this origin trust roots that it did not know, and they follow the one that was in force.
+    RootsHanded {
+        /// Which agent.
+        from: NodeId,
+        /// The version that is in force now.
         version: u64,
     },
     /// A document was refused, and why.

@@ -49,6 +49,9 @@ const ASKED: u32 = 3;
 const FLOOD: u32 = 10_000;
 const BY_PIECE: u32 = 4;
 
+/// The version of the root that every node has: the one that its join line pinned.
+const FIRST_ROOT: u64 = 1;
+
 /// As many agents an origin tells everything one by one. Of more it would be a wall of messages, in front of the bytes.
 const FEW: usize = 256;
 
@@ -90,6 +93,10 @@ struct Peer {
     messages: u32,
     /// The newest version of the protocol that it speaks.
     speaks: u16,
+    /// What it said of itself, until it says which trust root it follows.
+    greeting: Option<Box<Hello>>,
+    /// Whether it said that it follows an older trust root than this node.
+    is_behind: bool,
     /// Pieces that were given to the driver for it and have not left.
     leaving: u32,
     /// How often it was asked in vain whether it is there.
@@ -98,7 +105,19 @@ struct Peer {
 
 impl Peer {
     fn new(role: Role, seen: IpAddr, now: Time) -> Self {
-        Self { role, seen, is_known: false, heard: now, second: now, messages: 0, speaks: 0, leaving: 0, asked: 0 }
+        Self {
+            role,
+            seen,
+            is_known: false,
+            heard: now,
+            second: now,
+            messages: 0,
+            speaks: 0,
+            greeting: None,
+            is_behind: false,
+            leaving: 0,
+            asked: 0,
+        }
     }
 
     fn knows_paces(&self) -> bool {
@@ -115,6 +134,10 @@ impl Peer {
 
     fn knows_roots(&self) -> bool {
         self.is_known && self.speaks >= wire::ROOTS
+    }
+
+    fn says_what_it_follows(&self) -> bool {
+        self.is_known && self.speaks >= wire::FOLLOWS
     }
 
     fn knows_limits(&self) -> bool {
@@ -196,7 +219,8 @@ impl Engine {
         let settings =
             swarm::Settings { role: config.role, window_bytes: config.window_bytes, patience: config.patience };
         let swarm = Swarm::new(settings, chance.fork());
-        let trust = Trust::new(config.fleet, recovered.root.as_ref());
+        let mut trust = Trust::new(config.fleet, recovered.root.as_ref());
+        recovered.roots.iter().for_each(|root| trust.recall(root));
         let verdicts = Verdicts::new(config.role, &recovered.shunned);
         let side = match config.role {
             Role::Agent => Side::Agent(Box::new(AgentSide::new(me, &config, now))),
@@ -337,6 +361,7 @@ impl Engine {
             Message::Lags { .. } => peer.knows_limits(),
             Message::Roots { .. } => peer.knows_roots(),
             Message::Revoked { .. } => peer.is_known && peer.speaks >= wire::REVOKED,
+            Message::Follows { .. } => peer.says_what_it_follows(),
             // What is signed under a root that it cannot follow, it would take for forged.
             Message::Announce { .. } | Message::Command { .. } | Message::Pass { .. } => {
                 !has_new_root || peer.knows_roots()
@@ -451,7 +476,7 @@ impl Engine {
 
     fn hello(&self) -> Hello {
         Hello {
-            versions: wire::PROTOCOL,
+            versions: self.config.speaks,
             fleet: self.config.fleet,
             software: self.config.software.clone(),
             name: self.config.name.clone(),
@@ -484,16 +509,25 @@ impl Engine {
         if hello.fleet != self.config.fleet {
             return self.close(now, from, CloseReason::OtherFleet);
         }
-        let (oldest, newest) = wire::PROTOCOL;
+        let (oldest, newest) = self.config.speaks;
         if hello.versions.0 > newest || hello.versions.1 < oldest {
             return self.close(now, from, CloseReason::OtherProtocol { theirs: hello.versions });
         }
         let Some(peer) = self.peers.get_mut(&from) else { return };
-        let role = peer.role;
-        (peer.is_known, peer.speaks) = (true, hello.versions.1);
+        (peer.is_known, peer.speaks) = (true, hello.versions.1.min(newest));
         self.event(Event::PeerUp { peer: from });
+        if !self.waits_for_its_root(from) {
+            self.welcome(now, from, hello, FIRST_ROOT);
+        } else if let Some(peer) = self.peers.get_mut(&from) {
+            peer.greeting = Some(Box::new(hello.clone()));
+        }
+    }
+
+    /// A peer has said all that is to be known of it before it is told anything; `follows` is the version of its trust root.
+    fn welcome(&mut self, now: Time, from: NodeId, hello: &Hello, follows: u64) {
+        let Some(role) = self.peers.get(&from).map(|peer| peer.role) else { return };
         self.swarm.peer_up(now, from, role);
-        self.side_ready(now, from, role, hello);
+        self.side_ready(now, from, role, hello, follows);
     }
 
     fn message(&mut self, now: Time, from: NodeId, message: Message) {
@@ -504,8 +538,14 @@ impl Engine {
         }
         peer.messages += 1;
         let (role, is_known) = (peer.role, peer.is_known);
+        let greeting = peer.greeting.take();
         if peer.messages > FLOOD {
             return self.convict(now, from, Misbehaviour::Flood);
+        }
+        if let Some(hello) = greeting {
+            // Whoever says something else instead is told all roots.
+            let follows = if let Message::Follows { root } = message { root } else { FIRST_ROOT };
+            self.welcome(now, from, &hello, follows);
         }
         match message {
             Message::Hello(hello) if !is_known => self.greeted(now, from, &hello),
@@ -530,8 +570,10 @@ impl Engine {
     /// Whether a peer of that role may send a node of ours this.
     fn may_say(&self, role: Role, message: &Message) -> bool {
         match message {
+            Message::Roots { .. } | Message::Follows { .. } => {
+                matches!((role, self.config.role), (Role::Origin, Role::Agent) | (Role::Agent, Role::Origin))
+            }
             Message::Introduce { .. }
-            | Message::Roots { .. }
             | Message::Revoked { .. }
             | Message::Relay { .. }
             | Message::Announce { .. }

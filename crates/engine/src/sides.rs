@@ -8,6 +8,7 @@ mod people;
 mod publisher;
 mod ration;
 mod revoked;
+mod versions;
 
 pub(crate) use agent::AgentSide;
 pub(crate) use origin::OriginSide;
@@ -77,14 +78,15 @@ impl Engine {
         }
     }
 
-    pub(crate) fn side_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello) {
+    /// A peer is known; of an agent that an origin greets, also which trust root it follows.
+    pub(crate) fn side_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello, follows: u64) {
         match (&self.side, role) {
-            (Side::Agent(_), Role::Origin) => self.origin_ready(now),
+            (Side::Agent(_), Role::Origin) => self.origin_ready(now, peer),
             (Side::Agent(_), Role::Agent) => {
                 self.neighbours_came(now);
                 self.pass_all_down();
             }
-            (Side::Origin(_), role) => self.node_ready(now, peer, role, hello),
+            (Side::Origin(_), role) => self.node_ready(now, peer, role, (hello, follows)),
             (Side::Publisher(_), Role::Origin) => self.submit_all(peer),
             _ => {}
         }

@@ -87,14 +87,19 @@ pub(crate) struct Trust {
     /// Who signed with which key, in any root that was seen.
     names: BTreeMap<KeyId, String>,
     floors: BTreeMap<AppName, (u64, OrderId)>,
+    /// The roots after the first, by their versions, as far as they are remembered.
+    chain: BTreeMap<u64, Signed>,
 }
 
 impl Trust {
     /// Trusts a root that whoever recovered it has verified.
     pub(crate) fn new(fleet: FleetId, root: Option<&Signed>) -> Self {
-        let root = root.and_then(|signed| Root::decode(&signed.payload).ok());
+        let signed = root;
+        let root = signed.and_then(|signed| Root::decode(&signed.payload).ok());
         let names = root.as_ref().map(names_in).unwrap_or_default();
-        Self { fleet, root, names, floors: BTreeMap::new() }
+        let mut trust = Self { fleet, root, names, floors: BTreeMap::new(), chain: BTreeMap::new() };
+        signed.into_iter().for_each(|signed| trust.recall(signed));
+        trust
     }
 
     /// Follows the next root. One that is known already, or older, changes nothing.
@@ -102,6 +107,7 @@ impl Trust {
         let next = self.next_root(signed)?;
         let Some(root) = next else { return Ok(Followed::Known) };
         self.names.extend(names_in(&root));
+        self.chain.insert(root.version, signed.clone());
         self.root = Some(root);
         Ok(Followed::Anew)
     }
@@ -122,7 +128,36 @@ impl Trust {
             let before =
                 names_in(&root).into_iter().filter(|(key, _)| !self.names.contains_key(key)).collect::<Vec<_>>();
             self.names.extend(before);
+            if root.version > 1 {
+                self.chain.entry(root.version).or_insert_with(|| signed.clone());
+            }
         }
+    }
+
+    /// The roots after a version, up to the newest; nothing when not all of them are remembered.
+    pub(crate) fn roots_after(&self, version: u64) -> Option<Vec<Signed>> {
+        let after = self.chain.range(version.saturating_add(1)..);
+        let after: Vec<Signed> = after.map(|(_, signed)| signed.clone()).collect();
+        (after.len() as u64 == self.version().saturating_sub(version)).then_some(after)
+    }
+
+    /// Of roots that each follow the one before, those that are newer than what is in force; nothing is followed by that.
+    pub(crate) fn newer(&self, roots: &[Signed]) -> Result<Vec<Signed>, Unfollowed> {
+        let mut root = self.root.clone().ok_or(Unfollowed::NoRoot)?;
+        let mut newer = Vec::new();
+        for signed in roots {
+            let said = Root::decode(&signed.payload).map_err(BadRoot::from)?;
+            if said.version > root.version {
+                root = root.verify_next(signed)?;
+                newer.push(signed.clone());
+            }
+        }
+        Ok(newer)
+    }
+
+    /// The root that is in force.
+    pub(crate) fn root(&self) -> Option<&Root> {
+        self.root.as_ref()
     }
 
     /// The version of the root that is in force.

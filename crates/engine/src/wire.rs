@@ -35,6 +35,15 @@ pub const ROOTS: u16 = 5;
 pub const REVOKED: u16 = 6;
 /// The version that brought repairs: whoever speaks an older one is sent no `Repair`, and is said to be too old for one.
 pub const REPAIRS: u16 = 6;
+/// The version whose agents read orders that restrain their rollout (encoding version 3): none is taken while one that it selects speaks
+/// an older one.
+pub const RESTRAINTS: u16 = 6;
+/// The version whose agents read releases of encoding version 4: that take a directory's place, have one owner, a command for starting
+/// machines, or say which agents are too old for them.
+pub const ADOPTIONS: u16 = 6;
+/// The version in which agents say which trust root they follow: whoever speaks an older one is told all roots after the first, and is
+/// asked for none.
+pub const FOLLOWS: u16 = 6;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -83,6 +92,20 @@ pub enum WireError {
     /// A payload that is longer than any piece may be.
     #[error("a payload of {0} bytes is announced, and no piece is that long")]
     PayloadTooLong(u32),
+}
+
+/// The version of the protocol that brought a message. Nobody sends one to a peer that speaks an older one.
+pub fn since(message: &Message) -> u16 {
+    match message {
+        Message::Limit(_) | Message::Sends { .. } | Message::Lags { .. } => LIMITS,
+        Message::Pace { .. } => PACES,
+        Message::Pass { .. } => FACTS,
+        Message::Roots { .. } => ROOTS,
+        Message::Revoked { .. } => REVOKED,
+        Message::Repair { .. } => REPAIRS,
+        Message::Follows { .. } => FOLLOWS,
+        _ => PROTOCOL.0,
+    }
 }
 
 /// The whole frame of a message.
@@ -217,6 +240,7 @@ mod kind {
     pub(super) const ROOTS: u8 = 25;
     pub(super) const REVOKED: u8 = 26;
     pub(super) const REPAIR: u8 = 27;
+    pub(super) const FOLLOWS: u8 = 28;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -228,6 +252,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Pass { release, order } => to.byte(kind::PASS).value(release).value(order),
         Message::Roots { roots } => to.byte(kind::ROOTS).list(roots.iter()),
         Message::Revoked { nodes } => to.byte(kind::REVOKED).list(nodes.iter()),
+        Message::Follows { root } => to.byte(kind::FOLLOWS).number(*root),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
@@ -276,6 +301,7 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         // A signed document has a header, its kind and two lengths at least.
         kind::ROOTS => Message::Roots { roots: from.list("the number of trust roots", MAX_ROOTS, 8)? },
         kind::REVOKED => Message::Revoked { nodes: from.list("the number of revoked members", MAX_REVOKED, 32)? },
+        kind::FOLLOWS => Message::Follows { root: from.number()? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },

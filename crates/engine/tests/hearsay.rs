@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use tiding_engine::Engine;
 use tiding_engine::door::*;
-use tiding_engine::wire::PROTOCOL;
+use tiding_engine::wire::{FOLLOWS, PROTOCOL};
 
 const MILLI: u64 = 1_000_000;
 const OLD: (u16, u16) = (1, 3);
@@ -19,6 +19,7 @@ fn node(nr: usize) -> NodeId {
 
 /// One engine whose peers are words of the test.
 struct Bare {
+    role: Role,
     engine: Engine,
     now: u64,
 }
@@ -39,10 +40,11 @@ impl Bare {
             patience: std::time::Duration::from_secs(1),
             redial: std::time::Duration::from_millis(50),
             given_order: true,
+            speaks: PROTOCOL,
             limit: None,
         };
         let recovered = Recovered { root: Some(root()), ..Recovered::default() };
-        Self { engine: Engine::new(node(9999), config, recovered, 7, Time(0)), now: 0 }
+        Self { role, engine: Engine::new(node(9999), config, recovered, 7, Time(0)), now: 0 }
     }
 
     /// Takes an input; what it says then, and to whom. Contents are opened at once and nothing of them is here.
@@ -72,7 +74,11 @@ impl Bare {
             listen,
             floors: Vec::new(),
         };
-        self.hears(nr, Message::Hello(Box::new(hello)))
+        let mut said = self.hears(nr, Message::Hello(Box::new(hello)));
+        if self.role == Role::Origin && role == Role::Agent && versions.1 >= FOLLOWS {
+            said.extend(self.hears(nr, Message::Follows { root: 1 }));
+        }
+        said
     }
 
     fn hears(&mut self, from: usize, message: Message) -> Vec<Output> {
@@ -314,7 +320,8 @@ fn agents_of_older_software_are_told_nothing_under_a_second_root_and_it_is_said(
     let said = origin.takes(Input::Appended { append: AppendId(1), outcome });
     assert!(said.iter().any(|output| matches!(output, Output::Event(Event::TooOld { peer }) if *peer == node(1))));
     let said = origin.meets(2, Role::Agent, PROTOCOL);
-    let to_node = |output: &&Output| matches!(output, Output::Send { .. });
+    let is_hello = |message: &Message| matches!(message, Message::Hello(_));
+    let to_node = |output: &&Output| matches!(output, Output::Send { message, .. } if !is_hello(message));
     let said: Vec<&Output> = said.iter().filter(to_node).collect();
     let is_roots =
         |output: &&Output| matches!(output, Output::Send { message: Message::Roots { roots }, .. } if roots.len() == 1);

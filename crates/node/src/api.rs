@@ -294,6 +294,9 @@ pub struct NodeStatus {
     /// Whether it obeys limits that operators set; software of before them does not.
     #[serde(default)]
     pub obeys_limits: bool,
+    /// The newest version of the protocol that it speaks; 0 while it is not connected, or where an origin of before does not tell.
+    #[serde(default)]
+    pub speaks: u16,
     /// Its applications.
     pub apps: Vec<AppStatus>,
 }
@@ -767,6 +770,7 @@ impl From<door::NodeStatus> for NodeStatus {
             software: status.software,
             limit: status.limit.map(|rate| rate.0),
             obeys_limits: status.obeys_limits,
+            speaks: status.speaks,
             apps: status.apps.into_iter().map(Into::into).collect(),
         }
     }

@@ -58,6 +58,8 @@ pub struct Policy {
     pub hooks_user: Option<String>,
     /// Whom an origin tells what happens.
     pub webhooks: Vec<Webhook>,
+    /// The oldest and the newest version of the protocol that it speaks, if not those of this program: for tests of mixed fleets.
+    pub speaks: Option<(u16, u16)>,
 }
 
 /// Why a node cannot start.
@@ -298,7 +300,7 @@ async fn start_with(
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
     let (store, recovered) = open_store(&options, &home).await?;
     let recovered = Recovered { clock: wall_clock(), ..recovered };
-    let config = engine_config(&home, address, options.limit)?;
+    let config = engine_config(&home, address, (options.limit, options.policy.speaks))?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);
     let shelf = shelf(Arc::new(store.pieces()));
@@ -562,7 +564,11 @@ fn first_operator(root: &Signed) -> Option<String> {
     root.operators.into_iter().next().map(|operator| operator.name)
 }
 
-fn engine_config(home: &Home, address: SocketAddr, limit: Option<Rate>) -> Result<Config, StartError> {
+fn engine_config(
+    home: &Home,
+    address: SocketAddr,
+    (limit, speaks): (Option<Rate>, Option<(u16, u16)>),
+) -> Result<Config, StartError> {
     Ok(Config {
         fleet: home.fleet,
         role: home.identity.role,
@@ -577,6 +583,7 @@ fn engine_config(home: &Home, address: SocketAddr, limit: Option<Rate>) -> Resul
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
         given_order: true,
+        speaks: speaks.unwrap_or(engine::wire::PROTOCOL),
         limit,
     })
 }

@@ -432,6 +432,8 @@ impl Driver {
             | Event::OriginSilent
             | Event::PlainRoad { .. }
             | Event::StaleOrder { .. }
+            | Event::RootBehind { .. }
+            | Event::RootsHanded { .. }
             | Event::TooOld { .. } => {
                 tracing::warn!(?event, "trouble");
             }

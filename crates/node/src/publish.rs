@@ -12,7 +12,7 @@ use crate::founding;
 use crate::hands::Threads;
 use crate::home::{self, FleetFile};
 use crate::identity::wall_clock;
-use crate::selection::{BadSelection, Selection, WhenAway, lacking};
+use crate::selection::{BadSelection, Demands, Selection, WhenAway, check_readers, lacking};
 use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
@@ -22,7 +22,7 @@ use content::owner::Owner;
 use content::release::Instructions;
 use content::{
     Act, AppName, Bitmap, ContentId, ContentSpec, Directive, FleetId, Label, Order, OrderId, PayloadKind, PieceNo,
-    Rate, Release, ReleaseId, Role, Selector, Signed, SigningKey, UnixTime,
+    Rate, Release, ReleaseId, Role, Selector, Signed, SigningKey, SoftwareVersion, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
 use std::collections::BTreeMap;
@@ -88,6 +88,8 @@ pub struct DeployOptions {
     pub adopts: bool,
     /// To whom all of it belongs on each node.
     pub owner: Option<Owner>,
+    /// The oldest version of this program whose agents may lay it out.
+    pub min_agent: Option<SoftwareVersion>,
 }
 
 /// Whether whoever deploys will steer the rollout as well.
@@ -126,6 +128,7 @@ impl DeployOptions {
             templates: Vec::new(),
             adopts: false,
             owner: None,
+            min_agent: None,
         }
     }
 }
@@ -149,6 +152,7 @@ impl DeployOptions {
             templates: self.templates.clone(),
             adopts: self.adopts,
             owner: self.owner.clone(),
+            min_agent: self.min_agent,
         }
     }
 
@@ -176,7 +180,7 @@ pub enum Progress {
         entries: u32,
         /// The sum of the files' lengths.
         bytes: u64,
-        /// Things that are not carried and that people may want to know.
+        /// Things of the tree that people may want to know: what is not carried, names that some disks do not tell apart.
         notes: Vec<String>,
         /// What the tree's own patterns left out.
         left_out: Vec<LeftOut>,
@@ -328,7 +332,7 @@ pub struct Rehearsal {
     pub entries: u32,
     /// The sum of the files' lengths.
     pub bytes: u64,
-    /// Things that are not carried and that people may want to know.
+    /// Things of the tree that people may want to know.
     pub notes: Vec<String>,
     /// What the tree's own patterns left out.
     pub left_out: Vec<LeftOut>,
@@ -530,6 +534,8 @@ fn make_sense(
 ) -> Result<Selection, DeployError> {
     let selection = Selection::of(status, app.as_str(), &options.selector);
     selection.check(status, options.when_away, options.is_sure)?;
+    let (selector, restraint, instructions) = (&options.selector, &options.restraint, &options.instructions());
+    check_readers(status, Demands { selector, restraint, instructions })?;
     let size = found.content.bytes + found.content.blob.len;
     check_size(status, app.as_str(), size, options.is_resized)?;
     Ok(selection)
@@ -950,6 +956,7 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
         patience: Duration::from_secs(1),
         redial: Duration::from_millis(50),
         given_order: true,
+        speaks: engine::wire::PROTOCOL,
         limit: None,
     }
 }
@@ -999,6 +1006,7 @@ mod tests {
             software: String::new(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: vec![AppStatus {
                 app: "app".to_owned(),
                 release: confirmed.repeat(64),

@@ -4,7 +4,10 @@
 //! until it is too late; what the origin knows of its nodes tells them apart before a byte leaves.
 
 use crate::api::{FleetStatus, NodeStatus, Role};
-use content::{Label, Selector};
+use content::order::Restraint;
+use content::release::Instructions;
+use content::{Label, Selector, SoftwareVersion};
+use engine::wire::RESTRAINTS;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -56,6 +59,22 @@ pub enum BadSelection {
         /// How many its newest order selects.
         before: usize,
     },
+    /// Some would not read it.
+    #[error("{what} by agents that speak protocol {RESTRAINTS} or newer, and these do not: {}", named(old))]
+    Unreadable {
+        /// What they would not read, as `something is read`.
+        what: &'static str,
+        /// Their names.
+        old: Vec<String>,
+    },
+    /// Some run an older version of this program than the release wants.
+    #[error("it wants agents of tiding {least} or newer, and these are older: {}", named(old))]
+    TooOld {
+        /// What it wants.
+        least: SoftwareVersion,
+        /// Their names and versions.
+        old: Vec<String>,
+    },
     /// Some are away, and that was not to be.
     #[error("{} of {chosen} selected agents are not connected: {}", away.len(), named(away))]
     Away {
@@ -82,6 +101,40 @@ pub(crate) fn lacking(status: &FleetStatus, selector: &Selector, label: &Label) 
     let agents = if without.len() == 1 { "agent has" } else { "agents have" };
     let why = || format!("{} selected {agents} no label {label}: {}", without.len(), named(&without));
     (!without.is_empty()).then(why)
+}
+
+/// What a deploy says that not every agent may read, or follow.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demands<'a> {
+    pub(crate) selector: &'a Selector,
+    pub(crate) restraint: &'a Restraint,
+    pub(crate) instructions: &'a Instructions,
+}
+
+/// Refuses what selected agents that are here are too old for. Those that are away say so themselves when they are back.
+pub(crate) fn check_readers(status: &FleetStatus, demands: Demands<'_>) -> Result<(), BadSelection> {
+    let old = |is_old: &dyn Fn(&NodeStatus) -> bool| {
+        let agents = status.nodes.iter().filter(|node| node.role == Role::Agent && node.up);
+        let mut old: Vec<&NodeStatus> =
+            agents.filter(|node| node.is_selected(demands.selector) && is_old(node)).collect();
+        old.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        old
+    };
+    let names = |old: Vec<&NodeStatus>| old.into_iter().map(|node| node.name.clone()).collect();
+    let deaf = old(&|node| (1..RESTRAINTS).contains(&node.speaks));
+    let what = match (demands.restraint.is_none(), demands.instructions.version()) {
+        (false, _) => Some("gates, a deadline and limits of how many at once are read"),
+        (true, 4..) => Some("--adopt, --owner, --boot and --min-agent are read"),
+        (true, _) => None,
+    };
+    if let Some(what) = what.filter(|_| !deaf.is_empty()) {
+        return Err(BadSelection::Unreadable { what, old: names(deaf) });
+    }
+    let Some(least) = demands.instructions.min_agent else { return Ok(()) };
+    let is_older =
+        |node: &NodeStatus| node.software.parse::<SoftwareVersion>().map_or(true, |software| software < least);
+    let old: Vec<String> = old(&is_older).iter().map(|node| format!("{} ({})", node.name, node.software)).collect();
+    if old.is_empty() { Ok(()) } else { Err(BadSelection::TooOld { least, old }) }
 }
 
 impl Selection {
@@ -178,8 +231,51 @@ mod tests {
             software: String::new(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: Vec::new(),
         }
+    }
+
+    #[test]
+    fn d20_a_restrained_order_is_refused_before_anything_is_sent_while_a_selected_agent_could_not_read_it() {
+        let mut status = fleet(None);
+        status.nodes[1].speaks = RESTRAINTS - 1;
+        let (restraint, instructions) =
+            (Restraint { gates: vec![0], ..Restraint::default() }, Instructions::plain(b"/srv", 0, 1));
+        let said = |status: &FleetStatus, on: &str| {
+            let selector = on.parse().expect("a selector");
+            let demands = Demands { selector: &selector, restraint: &restraint, instructions: &instructions };
+            check_readers(status, demands).map_err(|why| why.to_string())
+        };
+        let why = said(&status, "role=web").expect_err("one is too old");
+        assert!(why.ends_with("speak protocol 6 or newer, and these do not: web-1"), "{why}");
+        assert_eq!(said(&status, "role=db"), Ok(()), "it is for others");
+        status.nodes[1].up = false;
+        assert_eq!(said(&status, "role=web"), Ok(()), "nobody knows how it comes back");
+        status.nodes[2].speaks = 0;
+        assert_eq!(said(&status, "role=web"), Ok(()), "its origin is too old to tell");
+    }
+
+    #[test]
+    fn g17_a_release_that_wants_newer_agents_is_refused_before_anything_is_sent_with_those_that_are_older() {
+        let mut status = fleet(None);
+        for node in &mut status.nodes {
+            node.software = if node.name == "web-1" { "0.1.9" } else { "0.2.0" }.to_owned();
+        }
+        let mut instructions = Instructions::plain(b"/srv", 0, 1);
+        let check = |status: &FleetStatus, instructions: &Instructions| {
+            let (selector, restraint) = (&Selector::default(), &Restraint::default());
+            check_readers(status, Demands { selector, restraint, instructions })
+        };
+        assert_eq!(check(&status, &instructions), Ok(()));
+        instructions.min_agent = "0.2.0".parse().ok();
+        let why = check(&status, &instructions).expect_err("one is older").to_string();
+        assert_eq!(why, "it wants agents of tiding 0.2.0 or newer, and these are older: web-1 (0.1.9)");
+        status.nodes[1].speaks = RESTRAINTS - 1;
+        let why = check(&status, &instructions).expect_err("it would not even read that").to_string();
+        assert!(why.contains("--min-agent are read by agents that speak protocol 6 or newer"), "{why}");
+        status.nodes[1].up = false;
+        assert_eq!(check(&status, &instructions), Ok(()), "it refuses by itself when it is back");
     }
 
     fn fleet(before: Option<&str>) -> FleetStatus {

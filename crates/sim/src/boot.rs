@@ -241,6 +241,7 @@ impl World {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            speaks: engine::wire::PROTOCOL,
             limit: None,
         };
         let recovered = Recovered { clock: UnixTime(self.now / 1_000_000_000), ..recovered };

@@ -6,6 +6,7 @@
 
 mod cutter;
 mod cutting;
+mod folding;
 mod ignoring;
 mod judge;
 mod keeping;
@@ -33,7 +34,7 @@ pub struct Found {
     pub entries: u32,
     /// The sum of the lengths of all regular files, in bytes.
     pub size: u64,
-    /// Things that are not carried and that people may want to know, escaped (an extended attribute, say).
+    /// Things that people may want to know, escaped (an extended attribute that is not carried, names that some disks do not tell apart).
     pub notes: Vec<String>,
     /// What the tree's own patterns left out.
     pub left_out: Vec<LeftOut>,

@@ -10,7 +10,7 @@ use crate::alike::{Earlier, Live};
 use crate::disk::Disk;
 use crate::ground::Ground;
 use crate::hands::each;
-use crate::keep::unread;
+use crate::keep::{refused, unread};
 use crate::places::{BLOCK, extent_len};
 use crate::plan::{Pack, Plan};
 use crate::shelves::Shelves;
@@ -199,6 +199,14 @@ impl<'a, D: Disk> Layout<'a, D> {
     }
 
     fn failed(&self, entry: &Entry, need: u64, error: io::Error) -> JobError {
+        if error.kind() == io::ErrorKind::AlreadyExists {
+            // It is a directory that nobody else has, and a manifest has each name once.
+            return refused(format!(
+                "\"{}\" is also another name of this release on this file system, which does not tell upper and lower case, or forms of a \
+                 letter, apart; rename one of the two, or deploy to a path on a file system that does",
+                words::name(&entry.path)
+            ));
+        }
         self.ground.failed(format_args!("laying out \"{}\"", words::name(&entry.path)), need)(error)
     }
 }

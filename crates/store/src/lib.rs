@@ -60,7 +60,7 @@ pub use disk::Disk;
 pub use target::laid_out_at;
 
 use content::fact::{Chain, Entry, JournalName, Noted, Position};
-use content::{AppName, ContentId, Digested, Fact, Labels, NodeId, PieceNo, ReleaseId, Signed};
+use content::{AppName, ContentId, Digested, Fact, Labels, NodeId, PieceNo, ReleaseId, Root, Signed};
 use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
 use owners::{Accounts, Nobody};
@@ -276,9 +276,12 @@ impl<D: Disk> Store<D> {
         Ok(())
     }
 
-    /// Remembers the newest trust root, durably.
+    /// Remembers the newest trust root, durably, and those before it for whoever has lost them.
     pub fn set_root(&mut self, root: &Signed) -> Result<(), JobError> {
-        self.commit(&[Change::root(root)])
+        let version = Root::decode(&root.payload).map_or(1, |root| root.version);
+        let kept = (version > 1).then(|| Change::rooted(version, root));
+        let changes: Vec<Change> = [Change::root(root)].into_iter().chain(kept).collect();
+        self.commit(&changes)
     }
 
     fn shun(&mut self, peers: &[NodeId]) -> Result<JobDone, JobError> {

@@ -10,6 +10,7 @@
 //! f journal name, generation, index         a fact (numbers big-endian, so that keys rise with them)
 //! V                                         the version; stands there only once everything else does
 //! n journal name, generation, index         what is noted beside that fact; in a table of its own, which older software does not open
+//! r version                                 a trust root after the first (big-endian); in another such table
 //! ```
 
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
@@ -134,6 +135,8 @@ impl Encode for AppState {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Records {
     pub(crate) root: Option<Signed>,
+    /// The roots after the first, in their order.
+    pub(crate) roots: Vec<Signed>,
     pub(crate) contents: Vec<ContentRecord>,
     pub(crate) apps: BTreeMap<AppName, AppState>,
     pub(crate) releases: BTreeMap<ReleaseId, Signed>,
@@ -146,6 +149,8 @@ pub(crate) struct Records {
 const WHAT: &str = "key of the state file";
 /// The letter of what is noted beside facts.
 pub(crate) const STAMP: u8 = b'n';
+/// The letter of the trust roots after the first.
+pub(crate) const ROOT: u8 = b'r';
 
 impl Records {
     /// Takes in one key and its value.
@@ -171,6 +176,7 @@ impl Records {
             STAMP => {
                 self.stamps.insert(fact_key(id)?, Stamp::decode(value)?);
             }
+            ROOT => self.roots.push(Signed::decode(value)?),
             b's' => self.shunned = shunned(value)?,
             b'V' => {}
             other => return Err(Malformed::new(WHAT, format!("there is no sort of record {other}"))),
@@ -223,6 +229,13 @@ impl Change {
 
     pub(crate) fn root(root: &Signed) -> Self {
         Self { key: b"R".to_vec(), value: Some(root.encode()) }
+    }
+
+    /// A root that stays when later ones come.
+    pub(crate) fn rooted(version: u64, root: &Signed) -> Self {
+        let mut key = vec![ROOT];
+        key.extend_from_slice(&version.to_be_bytes());
+        Self { key, value: Some(root.encode()) }
     }
 
     pub(crate) fn content(record: &ContentRecord) -> Self {

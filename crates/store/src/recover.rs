@@ -47,13 +47,13 @@ impl<D: Disk> Store<D> {
         let lost = notes.first().cloned();
         let chains = journal::chains(&records);
         let written = journal::written(&records);
-        let Records { root, contents, apps, releases, positions, facts, shunned, stamps: _ } = records;
+        let Records { root, roots, contents, apps, releases, positions, facts, shunned, stamps: _ } = records;
         let mut store = Self { shelves, state, targets, uid: here.uid, apps, releases, positions, chains, notes, lost };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
         let (apps, held) = (store.app_records(), store.held_contents());
         // What time it is knows whoever has a clock.
-        let recovered = Recovered { root, apps, held, facts, written, shunned, clock: UnixTime(0) };
+        let recovered = Recovered { root, roots, apps, held, facts, written, shunned, clock: UnixTime(0) };
         Ok((store, recovered))
     }
 

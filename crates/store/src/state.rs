@@ -9,7 +9,7 @@
 use crate::backend::{Backend, Fault};
 use crate::disk::{Disk, Name};
 use crate::ground::{if_there, ours};
-use crate::record::{Change, Records, STAMP, entry, placed};
+use crate::record::{Change, ROOT, Records, STAMP, entry, placed};
 use content::fact::{Entry, JournalName, Position};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError, WriteTransaction};
 use std::io;
@@ -21,6 +21,8 @@ type ReadOnlyTable = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 const TABLE: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding");
 /// What is noted beside facts: software of before does not open it, and goes on with what it knows.
 const STAMPS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding stamps");
+/// The trust roots after the first, in a table that older software does not open either.
+const ROOTS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("tiding roots");
 /// Memory for redb's cache, in bytes: its default is larger than an agent should be.
 const CACHE: usize = 1 << 20;
 /// A commit that has begun is rewritten from a copy in parts of this length, in bytes.
@@ -166,9 +168,10 @@ impl<D: Disk> State<D> {
             records.add(key.value(), value.value())?;
         }
         drop(table);
-        if let Some(stamps) = open_stamps(&database)? {
-            for stamp in stamps.iter().map_err(redb::Error::from)? {
-                let (key, value) = stamp.map_err(redb::Error::from)?;
+        for table in [STAMPS, ROOTS] {
+            let Some(beside) = open_beside(&database, table)? else { continue };
+            for record in beside.iter().map_err(redb::Error::from)? {
+                let (key, value) = record.map_err(redb::Error::from)?;
                 records.add(key.value(), value.value())?;
             }
         }
@@ -236,9 +239,12 @@ fn open_database<D: Disk>(backend: Backend<D>, fault: &Mutex<Fault>) -> io::Resu
     opened.map_err(|error| plain(&error.into(), fault))
 }
 
-/// What is noted beside facts, where anything is.
-fn open_stamps(database: &Database) -> Result<Option<ReadOnlyTable>, redb::Error> {
-    match database.begin_read()?.open_table(STAMPS) {
+/// A table that software of before did not make, where there is one.
+fn open_beside(
+    database: &Database,
+    table: TableDefinition<'static, &'static [u8], &'static [u8]>,
+) -> Result<Option<ReadOnlyTable>, redb::Error> {
+    match database.begin_read()?.open_table(table) {
         Ok(stamps) => Ok(Some(stamps)),
         Err(TableError::TableDoesNotExist(_)) => Ok(None),
         Err(error) => Err(error.into()),
@@ -254,7 +260,7 @@ fn read_entries(
     let last = Position { generation: u64::MAX, index: u64::MAX };
     let (first, last) = (placed(b'f', journal, from), placed(b'f', journal, last));
     let table = database.begin_read().map_err(redb::Error::from)?.open_table(TABLE).map_err(redb::Error::from)?;
-    let stamps = open_stamps(database)?;
+    let stamps = open_beside(database, STAMPS)?;
     let facts = table.range(first.as_slice()..=last.as_slice()).map_err(redb::Error::from)?;
     let mut entries = Vec::new();
     for found in facts.take(most as usize) {
@@ -281,8 +287,13 @@ fn begin(database: &Database, changes: &[Change]) -> Result<(WriteTransaction, V
     let mut undo = Vec::with_capacity(changes.len());
     {
         let (mut table, mut stamps) = (batch.open_table(TABLE)?, batch.open_table(STAMPS)?);
+        let mut roots = batch.open_table(ROOTS)?;
         for Change { key, value } in changes {
-            let table = if key.first() == Some(&STAMP) { &mut stamps } else { &mut table };
+            let table = match key.first() {
+                Some(&STAMP) => &mut stamps,
+                Some(&ROOT) => &mut roots,
+                _ => &mut table,
+            };
             let before = match value {
                 Some(value) => table.insert(key.as_slice(), value.as_slice())?,
                 None => table.remove(key.as_slice())?,

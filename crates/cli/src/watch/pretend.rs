@@ -35,6 +35,7 @@ pub(crate) fn node(name: &str, phase: Option<Phase>, part: u32) -> NodeStatus {
         software: "1".into(),
         limit: None,
         obeys_limits: true,
+        speaks: 6,
         apps: phase.map(on).into_iter().collect(),
     }
 }

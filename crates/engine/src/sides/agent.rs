@@ -82,7 +82,8 @@ impl Engine {
 
     // What the origin says.
 
-    pub(crate) fn origin_ready(&mut self, now: Time) {
+    pub(crate) fn origin_ready(&mut self, now: Time, origin: NodeId) {
+        self.send(origin, Message::Follows { root: self.trust.version() });
         let Side::Agent(agent) = &self.side else { return };
         let apps: Vec<AppName> = agent.follower.apps().cloned().collect();
         apps.iter().for_each(|app| self.send_status(now, app));
@@ -101,6 +102,7 @@ impl Engine {
             }
             Message::Roots { roots } => self.rooted(now, from, &roots),
             Message::Revoked { nodes } => self.hears_of_revoked(now, nodes),
+            Message::Follows { root } => self.hand_roots(from, root),
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
@@ -134,14 +136,14 @@ impl Engine {
                     follower.announced(now, believed.id, believed.signed, believed.release);
                 }
             }
-            Err(why) => self.not_believed(now, from, &why),
+            Err(why) => self.not_believed(now, from, signed, &why),
         }
     }
 
     fn commanded(&mut self, now: Time, from: NodeId, signed: &Signed, gate: Gate) {
         let instruction = match self.trust.order(signed) {
             Ok(instruction) => instruction,
-            Err(why) => return self.not_believed(now, from, &why),
+            Err(why) => return self.not_believed(now, from, signed, &why),
         };
         // An origin cannot widen what its operator may order: who is not meant follows it nowhere.
         if !instruction.order.selector.matches(&self.config.labels) {
@@ -177,10 +179,11 @@ impl Engine {
         }
     }
 
-    /// A document is not believed: whoever passes such a thing on is left, but not for what this program is too old to read.
-    pub(super) fn not_believed(&mut self, now: Time, from: NodeId, why: &Distrust) {
+    /// A document is not believed: whoever passes such a thing on is left, but not for what this program is too old to read, nor an origin
+    /// for what it could not know better.
+    pub(super) fn not_believed(&mut self, now: Time, from: NodeId, signed: &Signed, why: &Distrust) {
         self.distrust(from, why.to_string());
-        if !why.is_ignorance() {
+        if !why.is_ignorance() && !self.is_of_an_older_root(from, signed, why) {
             self.convict(now, from, Misbehaviour::BadSignature);
         }
     }
@@ -191,9 +194,7 @@ impl Engine {
         match action {
             follow::Action::Want(content) => self.swarm.want(now, content),
             follow::Action::Accept(app, order) => self.job(Errand::Accept(app), Job::Accept { order }),
-            follow::Action::Assemble(app, id, release) => {
-                self.job(Errand::Assemble(app, id), Job::Assemble { release });
-            }
+            follow::Action::Assemble(app, id, release) => self.assemble(now, app, id, release),
             follow::Action::Switch(app, release) => {
                 self.job(Errand::Switch(app.clone(), release), Job::Switch { app, release });
             }
@@ -217,6 +218,19 @@ impl Engine {
                 self.show_status(now, &app, phase);
             }
             follow::Action::Collect => self.collect(now),
+        }
+    }
+
+    /// Lays a release out, unless it says that this program is too old for it.
+    fn assemble(&mut self, now: Time, app: AppName, id: ReleaseId, release: Signed) {
+        match too_old_for(&release, &self.config.software) {
+            None => self.job(Errand::Assemble(app, id), Job::Assemble { release }),
+            Some(why) => {
+                self.event(Event::JobFailed { why: why.clone() });
+                if let Some(follower) = self.follower() {
+                    follower.assembled(now, &app, id, Err(JobError::Refused { why }));
+                }
+            }
         }
     }
 
@@ -347,6 +361,7 @@ impl Engine {
             software: self.config.software.clone(),
             limit: self.config.limit,
             obeys_limits: true,
+            speaks: crate::wire::PROTOCOL.1,
             apps,
         };
         FleetStatus { nodes: vec![me], ..FleetStatus::default() }
@@ -396,6 +411,16 @@ impl Engine {
         };
         self.send(from, Message::Verified { request, outcome });
     }
+}
+
+/// Why a release may not be laid out by this version of this program, if it may not.
+fn too_old_for(release: &Signed, software: &str) -> Option<String> {
+    let (_, release) = release_of(release)?;
+    let least = release.instructions.min_agent.filter(|least| super::versions::is_older(software, *least))?;
+    Some(format!(
+        "{} wants {least} of tiding or newer, and this node runs {software}; bring a newer one with `tiding upgrade`",
+        release.version
+    ))
 }
 
 fn ordered(instruction: Instruction) -> Ordered {

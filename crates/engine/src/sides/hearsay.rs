@@ -47,10 +47,10 @@ impl Engine {
         let (believed, instruction) = match (self.trust.release(release), self.trust.order(order)) {
             (Ok(believed), Ok(instruction)) => (believed, instruction),
             (Err(why), _) if is_origin || !self.trust.may_be_of_another_root(release, &why) => {
-                return self.not_believed(now, from, &why);
+                return self.not_believed(now, from, release, &why);
             }
             (_, Err(why)) if is_origin || !self.trust.may_be_of_another_root(order, &why) => {
-                return self.not_believed(now, from, &why);
+                return self.not_believed(now, from, order, &why);
             }
             // While roots differ for a moment neither side is a liar; the origin says it again to those that show nothing of it.
             (Err(why), _) | (_, Err(why)) => return self.distrust(from, why.to_string()),

@@ -49,8 +49,10 @@ pub(crate) struct OriginSide {
     clock: UnixTime,
     /// Releases with which a rollout was finished.
     proven: BTreeSet<ReleaseId>,
-    /// The trust roots after the first, in their order.
-    pub(super) roots: Vec<Signed>,
+    /// The newest version of the trust roots that an agent has handed over and that are still to be written.
+    pub(super) handed: u64,
+    /// Applications whose newest order is believed no more, because of a root that came back to this origin later than that order.
+    pub(super) left_behind: BTreeSet<AppName>,
 }
 
 /// A submission on its way to being ordered.
@@ -68,7 +70,7 @@ pub(super) struct Known {
     pub(super) role: Role,
     name: String,
     pub(super) labels: Labels,
-    software: String,
+    pub(super) software: String,
     pub(super) is_up: bool,
     since: Time,
     /// Whether it has pieces to send, as it says.
@@ -108,7 +110,8 @@ impl OriginSide {
             told: BTreeMap::new(),
             clock: UnixTime(0),
             proven: BTreeSet::new(),
-            roots: Vec::new(),
+            handed: 0,
+            left_behind: BTreeSet::new(),
         }
     }
 
@@ -126,7 +129,6 @@ impl OriginSide {
 
     fn learn(&mut self, fact: &Fact) {
         match fact {
-            Fact::Rooted { root } => self.learn_root(root),
             Fact::Ordered { order: signed } => {
                 let id = OrderId(signed.payload_digest());
                 // The same order with more signatures is the same order, and its rollout goes on.
@@ -185,13 +187,6 @@ impl OriginSide {
         }
     }
 
-    fn learn_root(&mut self, signed: &Signed) {
-        let is_later = content::Root::decode(&signed.payload).is_ok_and(|root| root.version > 1);
-        if is_later {
-            self.roots.push(signed.clone());
-        }
-    }
-
     /// The agents that an order selects, and whether they can be waited for.
     fn selected(&self, now: Time, selector: &Selector) -> Vec<(NodeId, Presence)> {
         let agents =
@@ -238,7 +233,7 @@ impl OriginSide {
         }
     }
 
-    fn labels(&self, node: NodeId) -> &Labels {
+    pub(super) fn labels(&self, node: NodeId) -> &Labels {
         static NONE: Labels = Labels::new();
         self.nodes.get(&node).map_or(&NONE, |known| &known.labels)
     }
@@ -265,6 +260,11 @@ impl OriginSide {
         let told = self.told.get(&node).and_then(|told| told.get(app)).map(|(id, _)| *id);
         let newest = self.catalog.newest(app).filter(|newest| newest.order.release == release);
         status.is_some_and(|status| status.release == release) || newest.is_some_and(|newest| told == Some(newest.id))
+    }
+
+    /// What people call a node.
+    pub(super) fn name(&self, node: NodeId) -> String {
+        self.nodes.get(&node).map_or_else(String::new, |known| known.name.clone())
     }
 
     pub(super) fn agents_up(&self) -> Vec<NodeId> {
@@ -346,6 +346,7 @@ impl Engine {
                 _ => {}
             }
         }
+        self.judge_what_stands();
         let Some(origin) = self.origin() else { return };
         origin.nodes.values_mut().for_each(|known| known.since = now);
         origin.revive_rollouts(clock, now);
@@ -358,7 +359,7 @@ impl Engine {
 
     // Who is here.
 
-    pub(crate) fn node_ready(&mut self, now: Time, peer: NodeId, role: Role, hello: &Hello) {
+    pub(crate) fn node_ready(&mut self, now: Time, peer: NodeId, role: Role, (hello, follows): (&Hello, u64)) {
         let seen = self.peers.get(&peer).map(|peer| peer.seen);
         let Side::Origin(origin) = &mut self.side else { return };
         if role != Role::Agent {
@@ -378,7 +379,7 @@ impl Engine {
             }
             _ => Changes::default(),
         };
-        self.tell_roots(peer);
+        self.tell_roots(peer, follows);
         self.tell_revoked(peer);
         self.allot_anew(now, peer);
         self.arrange(now, changes);
@@ -456,6 +457,8 @@ impl Engine {
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),
             Message::Sends { is_active, own } => self.sends(now, from, is_active, own),
+            Message::Follows { root } => self.ask_for_roots(from, root),
+            Message::Roots { roots } => self.handed_roots(now, from, roots),
             _ => {}
         }
     }
@@ -551,7 +554,7 @@ impl Engine {
         if order.order.release != release.id || order.order.app != release.release.app {
             return Err(Refusal::Invalid("the order names another release than the one that came with it".to_owned()));
         }
-        if self.check_order(&order)? {
+        if self.check_order(&order, Some(&release.release))? {
             return Ok(Submitted::Ordered);
         }
         self.spread(now, release, order, publisher);
@@ -559,12 +562,12 @@ impl Engine {
     }
 
     /// Whether an order stands already; or why it cannot be taken.
-    fn check_order(&mut self, order: &Instruction) -> Result<bool, Refusal> {
+    fn check_order(&mut self, order: &Instruction, release: Option<&content::Release>) -> Result<bool, Refusal> {
         let Side::Origin(origin) = &self.side else { return Ok(false) };
         let app = &order.order.app;
         match self.trust.standing(order) {
             Standing::Same => return Ok(true),
-            Standing::Next => {}
+            Standing::Next => self.require_readers(&order.order, release)?,
             Standing::Stale { floor } => {
                 let newest = origin.catalog.newest(app);
                 let by = newest.map_or_else(String::new, |newest| self.trust.signer(&newest.signed));
@@ -707,7 +710,9 @@ impl Engine {
                 }
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
+            Proposal::Handed { from, roots } => self.take_roots(now, from, &roots, outcome.is_ok()),
             Proposal::Countersign { client, .. } => {
+                self.judge_what_stands();
                 self.answer(client, outcome.map_or_else(Answer::Refused, |_| Answer::Noted));
             }
             Proposal::EnrolOperator { client, node, .. } => {
@@ -785,6 +790,7 @@ impl Engine {
             && let Some(instruction) = Trust::remembered(&signed)
         {
             self.trust.raise(&instruction);
+            self.judge_what_stands();
         }
         let is_spread = self.origin().and_then(|o| o.spreads.get(&app)).is_some_and(|spread| spread.order.id == id);
         if is_spread {
@@ -868,10 +874,7 @@ impl Engine {
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 halt(&format!("aborted by {}{why}", self.trust.signer(&signed)))
             }
-            Step::Late(wave) => {
-                let name = |node| origin.nodes.get(&node).map_or_else(String::new, |known| known.name.clone());
-                halt(&rollout.why_late(wave, name))
-            }
+            Step::Late(wave) => halt(&rollout.why_late(wave, |node| origin.name(node))),
             step => step,
         })
     }
@@ -881,7 +884,7 @@ impl Engine {
         if self.is_early(now, node, app) {
             return false;
         }
-        let Some(origin) = self.origin() else { return true };
+        let Some(origin) = self.origin().filter(|origin| !origin.left_behind.contains(app)) else { return true };
         let (Some(newest), Some(rollout)) = (origin.catalog.newest(app), origin.rollouts.get(app)) else { return true };
         if !newest.order.selector.matches(origin.labels(node)) {
             return true;
@@ -1045,7 +1048,8 @@ impl Engine {
 
     fn check_order_again(&mut self, signed: &Signed) -> Result<Instruction, Refusal> {
         let order = self.trust.order(signed).map_err(|why| Refusal::NotBelieved(why.to_string()))?;
-        self.check_order(&order)?;
+        // Who goes back must not be kept from it by one that is too old; such an agent refuses by itself.
+        self.check_order(&order, None)?;
         let Side::Origin(origin) = &self.side else { return Ok(order) };
         let app = &order.order.app;
         let known = origin.catalog.release(order.order.release).filter(|release| release.release.app == *app);
@@ -1080,6 +1084,7 @@ impl Engine {
         NodeStatus {
             limit: lowest(cap(origin.catalog.limits(), node, &known.labels), known.own_limit),
             obeys_limits: self.peers.get(&node).is_none_or(crate::Peer::knows_limits),
+            speaks: self.peers.get(&node).map_or(0, |peer| peer.speaks),
             apps: known.apps.values().map(|status| self.with_trouble(node, status)).collect(),
             ..known.status(now, node)
         }
@@ -1235,6 +1240,7 @@ impl Known {
             software: self.software.clone(),
             limit: None,
             obeys_limits: true,
+            speaks: 0,
             apps: Vec::new(),
         }
     }

@@ -8,13 +8,16 @@
 use crate::catalog::{Next, Proposal, Published};
 use crate::door::{AppStatus, ClientId, Event, Job, MAX_ROOTS, Message, Misbehaviour, Refusal, Request, Time};
 use crate::trust::{Distrust, Followed, Judge};
-use crate::{Engine, Errand, Side};
+use crate::{Engine, Errand, FIRST_ROOT, Side};
 use content::{Act, AppName, Directive, Fact, NodeId, PayloadKind, Role, Root, Signed};
 
 /// Bytes of trust roots in one message, far below what a frame may have.
 const MAX_BYTES: usize = 1 << 20;
 /// What signatures and a header add to a root at most.
 const AROUND: usize = 2048;
+/// What is said of an application whose newest order is believed no more.
+const LEFT_BEHIND: &str = "what is ordered was signed by somebody who may no more under the newest trust root, which came back to this \
+    origin later, so nobody is told of it; deploy it anew, or have somebody who may co-sign it with `tiding operator`";
 
 /// What one must be allowed for a request.
 enum Needs {
@@ -43,7 +46,7 @@ fn needs(request: &Request) -> Needs {
 }
 
 /// Roots in messages that hold so many, and so many bytes, at most.
-fn in_messages(roots: &[Signed]) -> Vec<Message> {
+pub(super) fn in_messages(roots: &[Signed]) -> Vec<Message> {
     let (mut messages, mut next, mut bytes) = (Vec::new(), Vec::new(), 0);
     for root in roots {
         let len = root.payload.len() + AROUND;
@@ -115,6 +118,7 @@ impl Engine {
                 false => self.send(node, Message::Roots { roots: vec![root.clone()] }),
             }
         }
+        self.judge_what_stands();
         self.end_unbelieved(now);
     }
 
@@ -130,14 +134,14 @@ impl Engine {
         ended.into_iter().for_each(|(app, why)| self.end_spread(now, &app, Err(Refusal::NotBelieved(why.to_string()))));
     }
 
-    /// Tells a node that came all roots after the first one, which is the one it pinned.
-    pub(super) fn tell_roots(&mut self, node: NodeId) {
-        let Side::Origin(origin) = &self.side else { return };
-        let messages = in_messages(&origin.roots);
+    /// Tells a node that came the roots after the one that it follows, or asks it for those that it knows and this origin does not.
+    pub(super) fn tell_roots(&mut self, node: NodeId, follows: u64) {
         if self.is_too_old(node) {
             return self.event(Event::TooOld { peer: node });
         }
-        messages.into_iter().for_each(|message| self.send(node, message));
+        self.ask_for_roots(node, follows);
+        let newer = self.trust.roots_after(follows).or_else(|| self.trust.roots_after(FIRST_ROOT));
+        in_messages(&newer.unwrap_or_default()).into_iter().for_each(|message| self.send(node, message));
     }
 
     /// Whether a node's software cannot follow the root that is in force.
@@ -150,7 +154,9 @@ impl Engine {
     pub(super) fn with_trouble(&self, node: NodeId, status: &AppStatus) -> AppStatus {
         let why =
             "its software is too old to follow the fleet's trust root, so it is told nothing new; update it there";
-        let trouble = if self.is_too_old(node) { Some(why.to_owned()) } else { status.trouble.clone() };
+        let left = || self.left_behind(&status.app).then(|| LEFT_BEHIND.to_owned());
+        let trouble =
+            if self.is_too_old(node) { Some(why.to_owned()) } else { left().or_else(|| status.trouble.clone()) };
         AppStatus { trouble, ..status.clone() }
     }
 
@@ -178,6 +184,9 @@ impl Engine {
                 self.judge_directive(directive).err().map(unbelieved)
             }
             Proposal::Root { root, .. } => self.objects_to_root(root),
+            Proposal::Handed { roots, .. } => {
+                self.trust.newer(roots).err().map(|why| Refusal::NotBelieved(why.to_string()))
+            }
             Proposal::Countersign { facts, .. } => facts.iter().find_map(|fact| match fact {
                 Fact::Published { release } => self.trust.release(release).err().map(unbelieved),
                 Fact::Ordered { order } => self.trust.order(order).err().map(unbelieved),

@@ -156,6 +156,7 @@ fn message() -> impl Strategy<Value = Message> {
         (signed(), signed()).prop_map(|(release, order)| Message::Pass { release, order }),
         prop::collection::vec(signed(), 0..4).prop_map(|roots| Message::Roots { roots }),
         prop::collection::vec(digest().prop_map(content::NodeId), 0..4).prop_map(|nodes| Message::Revoked { nodes }),
+        any::<u64>().prop_map(|root| Message::Follows { root }),
         (signed(), gate).prop_map(|(order, gate)| Message::Command { order, gate }),
         any::<(u64, u64, u64)>().prop_map(|(generation, index, time)| Message::Head {
             position: Position { generation, index },
@@ -187,7 +188,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::REPAIR;
+const KINDS: u8 = kind::FOLLOWS;
 
 #[test]
 fn every_kind_is_drawn() {

@@ -16,6 +16,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 use tiding_engine::Engine;
 use tiding_engine::door::*;
+use tiding_engine::wire::{PROTOCOL, since};
 
 pub(crate) const ORIGIN: usize = 0;
 const LATENCY: u64 = 200_000;
@@ -147,11 +148,16 @@ pub(crate) struct Disk {
     pub(crate) shunned: Vec<NodeId>,
     /// The newest trust root, if it is not the first.
     pub(crate) root: Option<Signed>,
+    /// All after the first.
+    pub(crate) roots: Vec<Signed>,
 }
 
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) role: Role,
+    /// The versions of the protocol that its software speaks.
+    pub(crate) speaks: (u16, u16),
+    pub(crate) software: String,
     address: SocketAddr,
     pub(crate) engine: Option<Engine>,
     life: u64,
@@ -285,6 +291,8 @@ impl Fleet {
         self.nodes.push(Node {
             id,
             role,
+            speaks: PROTOCOL,
+            software: "test".to_owned(),
             address: SocketAddr::from(([10, 0, (nr / 250) as u8, (nr % 250) as u8], 7400)),
             engine: None,
             life: 0,
@@ -334,17 +342,19 @@ impl Fleet {
             labels: Labels::new(),
             datacenter: Label::new("dc1").expect("a plain label"),
             listen: (node.role != Role::Operator).then_some(node.address),
-            software: "test".to_owned(),
+            software: node.software.clone(),
             origins: if nr == ORIGIN { Vec::new() } else { vec![SocketAddr::from(([10, 0, 0, 0], 7400))] },
             neighbours: 16,
             window_bytes: 8 << 20,
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            speaks: node.speaks,
             limit: node.limit,
         };
         let recovered = Recovered {
             root: node.disk.root.clone().or_else(|| Some(root())),
+            roots: node.disk.roots.clone(),
             apps: node.disk.apps.values().cloned().collect(),
             held: node.disk.contents.values().cloned().collect(),
             facts: node.disk.facts.clone(),
@@ -618,6 +628,8 @@ impl Fleet {
             (_, message) => message,
         };
         self.messages += 1;
+        let reads = self.nodes[peer].speaks.1;
+        assert!(since(&message) <= reads, "{message:?} is no message of protocol {reads}");
         let message =
             tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
         if let Some(conn) = self.conns.get(&pair(nr, peer)).copied() {
@@ -780,6 +792,7 @@ impl Fleet {
                 Ok(JobDone::Shunned)
             }
             Job::Root { root } => {
+                node.disk.roots.push(root.clone());
                 node.disk.root = Some(root);
                 Ok(JobDone::Rooted)
             }

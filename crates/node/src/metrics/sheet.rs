@@ -282,6 +282,7 @@ mod tests {
             software: String::new(),
             limit: None,
             obeys_limits: true,
+            speaks: 6,
             apps: vec![on],
         }
     }

@@ -260,6 +260,7 @@ async fn a_node_that_failed_is_told_once() {
         software: String::new(),
         limit: None,
         obeys_limits: true,
+        speaks: 6,
         apps: vec![app],
     };
     failed.lock().expect("whole").push(node);

@@ -286,6 +286,7 @@ fn node(at: usize) -> NodeStatus {
         software: "0.1.0".into(),
         limit: None,
         obeys_limits: true,
+        speaks: 6,
         apps: Vec::new(),
     }
 }

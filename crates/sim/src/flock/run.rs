@@ -380,6 +380,7 @@ impl<'a> Flock<'a> {
             patience: Duration::from_secs(1),
             redial: Duration::from_millis(50),
             given_order: true,
+            speaks: engine::wire::PROTOCOL,
             limit: None,
         };
         let recovered = Recovered {

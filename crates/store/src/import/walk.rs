@@ -347,15 +347,10 @@ impl<'a, D: Disk> Walk<'a, D> {
         let attribute =
             |seen: &Seen| Attribute::nearest(seen.meta.mtime, seen.meta.mtime_nanos, seen.meta.uid, seen.meta.gid);
         let attributes = Attributes(self.seen.iter().map(attribute).collect());
+        let mut notes = self.noted.notes();
+        notes.extend(super::folding::note(self.seen.iter().map(|seen| seen.path.as_slice())));
         let paths = self.seen.into_iter().map(|seen| seen.path.into_boxed_slice()).collect();
-        Ok(Read {
-            manifest,
-            attributes,
-            spots: self.cutting.spots,
-            paths,
-            notes: self.noted.notes(),
-            left_out: self.ignoring.left_out(),
-        })
+        Ok(Read { manifest, attributes, spots: self.cutting.spots, paths, notes, left_out: self.ignoring.left_out() })
     }
 }
 

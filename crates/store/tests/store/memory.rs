@@ -74,6 +74,8 @@ struct State {
     struck: bool,
     shares: bool,
     holes: bool,
+    /// Whether upper and lower case are the same in names.
+    folds: bool,
     /// Directories of another file system.
     apart: BTreeSet<u64>,
     interrupt: Interrupt,
@@ -146,6 +148,7 @@ impl Memory {
             struck: false,
             shares: true,
             holes: true,
+            folds: false,
             apart: BTreeSet::new(),
             interrupt: Interrupt::default(),
             log: Vec::new(),
@@ -215,6 +218,11 @@ impl Memory {
 
     pub(crate) fn set_shares(&self, shares: bool) {
         self.state().shares = shares;
+    }
+
+    /// From now on upper and lower case are the same in names.
+    pub(crate) fn set_folds(&self) {
+        self.state().folds = true;
     }
 
     /// Whether the file system can tell where holes are.
@@ -414,7 +422,11 @@ impl State {
     }
 
     fn look(&mut self, dir: u64, name: &Name) -> io::Result<u64> {
-        self.names(dir)?.get(name).copied().ok_or(io::ErrorKind::NotFound.into())
+        let folds = self.folds;
+        let is_it = |other: &Name| folds && other.as_bytes().eq_ignore_ascii_case(name.as_bytes());
+        let names = self.names(dir)?;
+        let found = names.get(name).or_else(|| names.iter().find(|(other, _)| is_it(other)).map(|(_, inode)| inode));
+        found.copied().ok_or(io::ErrorKind::NotFound.into())
     }
 
     fn point(&mut self, dir: u64, name: Name, inode: Option<u64>) {

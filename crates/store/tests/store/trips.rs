@@ -490,3 +490,65 @@ fn a_file_of_another_owner_who_could_give_himself_the_right_to_write_is_not_shar
     let links = |file| disk.metadata(&tree, &name(file)).expect("it was laid out").links;
     assert_eq!((links("ours"), links("theirs")), (2, 1));
 }
+
+#[test]
+fn f8_names_that_a_disk_does_not_tell_apart_are_refused_there_and_nothing_is_mixed() {
+    type Fill = fn(&Memory, &crate::memory::Dir);
+    let twins: [(&str, Fill); 3] = [
+        ("a", |disk, tree| {
+            ["A", "a"].iter().for_each(|file| disk.write_file(tree, &name(file), 0o644, file.as_bytes()))
+        }),
+        ("lib", |disk, tree| {
+            disk.create_dir(tree, &name("Lib"), 0o755).expect("a test's disk");
+            disk.write_file(tree, &name("lib"), 0o644, b"a file");
+        }),
+        ("to", |disk, tree| {
+            disk.write_file(tree, &name("TO"), 0o644, b"a file");
+            disk.symlink(tree, &name("to"), b"elsewhere").expect("a test's disk");
+        }),
+    ];
+    for (twin, fill) in twins {
+        let published = publish("2", fill);
+        let noted = published.found.notes.iter().any(|note| note.contains("does not tell upper and lower case"));
+        assert!(noted, "{:?}", published.found.notes);
+        let disk = new_disk();
+        let mut store = opened(&disk);
+        let first = publish("1", |disk, tree| rich(disk, tree, 1));
+        deploy(&mut store, &first, 1).expect("a good day");
+        disk.set_folds();
+        match deploy(&mut store, &published, 2) {
+            Err(JobError::Refused { why }) => {
+                assert!(why.starts_with(&format!("\"{twin}\" is also another name of this release")), "{why}");
+            }
+            other => panic!("{twin}: {other:?}"),
+        }
+        assert_eq!(live(&disk), Some(first.listing), "what runs is untouched");
+        let told_apart = new_disk();
+        deploy(&mut opened(&told_apart), &published, 1).expect("a disk that tells them apart");
+        assert_eq!(live(&told_apart), Some(published.listing));
+    }
+}
+
+#[test]
+fn all_trust_roots_are_remembered_beside_the_newest() {
+    let disk = new_disk();
+    let mut store = opened(&disk);
+    let key = content::SigningKey::from_secret(&[1; 32]);
+    let operator =
+        content::root::Operator { name: "alice".to_owned(), key: key.public(), powers: content::Powers::default() };
+    let root = |version| content::Root {
+        version,
+        nonce: [0; 16],
+        created: UnixTime(0),
+        root_keys: vec![key.public()],
+        root_threshold: 1,
+        operators: vec![operator.clone()],
+        operator_threshold: 1,
+    };
+    let signed = |version| key.sign(content::PayloadKind::Root, root(version).encode());
+    [1, 2, 3, 300].iter().for_each(|version| store.set_root(&signed(*version)).expect("room"));
+    drop(store);
+    let (_, recovered) = open(&disk.crash(Crash::Forget)).expect("a whole store");
+    assert_eq!(recovered.root, Some(signed(300)));
+    assert_eq!(recovered.roots, [2, 3, 300].map(signed), "in their order, without the first, which everyone has");
+}
