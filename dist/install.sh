@@ -16,11 +16,16 @@ install -D -m 644 completions/_tiding "$to$prefix/share/zsh/site-functions/_tidi
 install -D -m 644 completions/tiding.fish "$to$prefix/share/fish/vendor_completions.d/tiding.fish"
 install -D -m 644 systemd/origin-hardening.conf "$to$prefix/share/doc/tiding/origin-hardening.conf"
 install -d -m 755 "$to/etc/systemd/system"
-sed "s|^ExecStart=/usr/bin/tiding|ExecStart=$prefix/bin/tiding|" systemd/tiding.service >"$to/etc/systemd/system/tiding.service"
+for unit in tiding.service tiding-hands.service; do
+    sed "s|^ExecStart=/usr/bin/tiding|ExecStart=$prefix/bin/tiding|" "systemd/$unit" >"$to/etc/systemd/system/$unit"
+done
+sed "s|^ExecStart=/usr/bin/tiding|ExecStart=$prefix/bin/tiding|" systemd/hands.conf >"$to$prefix/share/doc/tiding/hands.conf"
 # A configuration that is there is somebody's.
 [ -e "$to/etc/tiding/tiding.toml" ] || install -D -m 644 etc/tiding.toml "$to/etc/tiding/tiding.toml"
 if [ -z "$to" ] && [ -d /run/systemd/system ]; then
     systemctl daemon-reload
+    # The root half first, where there are two; the other one waits for it.
+    systemctl try-restart tiding-hands.service
     systemctl try-restart tiding.service
 fi
 echo "installed $prefix/bin/tiding; next: tiding join LINE --no-run && systemctl enable --now tiding"

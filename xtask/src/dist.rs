@@ -176,7 +176,9 @@ fn archive(goods: &Goods, staging: &Path, out: &Path) -> Result<PathBuf> {
         (dist("uninstall.sh"), "uninstall.sh", 0o755),
         (dist("tiding.toml"), "etc/tiding.toml", 0o644),
         (dist("systemd/tiding.service"), "systemd/tiding.service", 0o644),
+        (dist("systemd/tiding-hands.service"), "systemd/tiding-hands.service", 0o644),
         (dist("systemd/origin-hardening.conf"), "systemd/origin-hardening.conf", 0o644),
+        (dist("systemd/hands.conf"), "systemd/hands.conf", 0o644),
     ] {
         parts.push(Part { from, to: to.to_owned(), mode });
     }
@@ -209,7 +211,9 @@ fn debian(goods: &Goods, staging: &Path, out: &Path) -> Result<PathBuf> {
     for (from, to, mode) in [
         (goods.binary.clone(), "usr/bin/tiding", 0o755),
         (dist("systemd/tiding.service"), "lib/systemd/system/tiding.service", 0o644),
+        (dist("systemd/tiding-hands.service"), "lib/systemd/system/tiding-hands.service", 0o644),
         (dist("systemd/origin-hardening.conf"), "usr/share/doc/tiding/origin-hardening.conf", 0o644),
+        (dist("systemd/hands.conf"), "usr/share/doc/tiding/hands.conf", 0o644),
         (dist("tiding.toml"), "etc/tiding/tiding.toml", 0o644),
         (dist("debian/copyright"), "usr/share/doc/tiding/copyright", 0o644),
     ] {

@@ -1,7 +1,9 @@
 //! The list of commands, and what is said about all of them. The flags of a command stand in its own file.
 
+use crate::failure::Failure;
+use crate::settings::Settings;
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, history, join, key, launch, limit, manual, operator, page,
+    backup, deploy, diff, direct, doctor, forget, hands, history, join, key, launch, limit, manual, operator, page,
     playground, rollback, running, settle, status, stop, token, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
@@ -35,7 +37,7 @@ Exit codes:
   3  refused, or in conflict with another order
 
 Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
-  home, operator-home, root, listen, advertise, name, datacenter, limit, metrics; the file alone: groups, hooks-user, webhooks";
+  home, operator-home, root, listen, advertise, name, datacenter, limit, metrics, hands; the file alone: groups, hooks-user, webhooks";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]
@@ -46,6 +48,8 @@ pub(crate) enum Command {
     Join(join::Join),
     /// Run what this machine was made by `up` or `join`
     Run(running::Run),
+    /// Run the root half of a node whose other half, which talks to the network, is not root
+    Hands(hands::HandsArguments),
     /// Put a directory or a file at a path on every node
     Deploy(Box<deploy::Deploy>),
     /// Show what a deploy of a directory or a file would change
@@ -106,7 +110,17 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it runs a node until it is stopped.
     pub(crate) fn is_a_node(&self) -> bool {
-        matches!(self, Self::Up(_) | Self::Join(_) | Self::Run(_))
+        matches!(self, Self::Up(_) | Self::Join(_) | Self::Run(_) | Self::Hands(_))
+    }
+
+    /// The home of the network half that this is to run, if it is one.
+    pub(crate) fn network_half(&self, settings: &Settings) -> Option<Result<PathBuf, Failure>> {
+        let (place, hands) = match self {
+            Self::Join(join) => (&join.place, &join.hands),
+            Self::Run(run) => (&run.place, &run.hands),
+            _ => return None,
+        };
+        settings.hands(hands.as_ref()).map(|_| settings.home(place.home.as_ref()))
     }
 }
 

@@ -8,7 +8,7 @@ use clap::Args;
 use node::founding;
 use node::join::{self as joining, JoinError, JoinLine};
 use std::io::BufRead;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Joins a fleet (once), and runs.
 #[derive(Debug, Args)]
@@ -20,10 +20,13 @@ pub(crate) struct Join {
     /// The line that `tiding up` or `tiding token` printed; `-` reads it from standard input
     line: String,
     #[command(flatten)]
-    place: Place,
+    pub(crate) place: Place,
     /// What this node is called [default: the host's name]
     #[arg(long)]
     name: Option<String>,
+    /// Be the network half of a node: what changes this machine is done by the root half (`tiding hands`) behind this socket
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hands: Option<PathBuf>,
 }
 
 impl Join {
@@ -38,9 +41,8 @@ impl Join {
         } else {
             speak::note(format!("{} belongs to a fleet already: not joining again, only running", home.display()));
         }
-        let running = running::start(&self.place, settings).await?;
-        running::say_ready(&self.place, &running, if joined { "joined" } else { "running" });
-        running::until_stopped(running, &self.place).await
+        let how = if joined { "joined" } else { "running" };
+        running::start_agent(&self.place, settings, self.hands.as_ref(), how).await
     }
 
     fn read_line(&self) -> Result<JoinLine, Failure> {

@@ -15,6 +15,7 @@ mod follow;
 mod forget;
 mod gating;
 mod git;
+mod hands;
 mod history;
 mod homes;
 mod join;
@@ -79,6 +80,10 @@ fn run(arguments: arguments::Arguments) -> Result<ExitCode, Failure> {
         _ => {}
     }
     let settings = Settings::read(arguments.config.as_deref())?;
+    // While there is one thread: those to come inherit what was given away.
+    if let Some(home) = arguments.command.network_half(&settings) {
+        hands::confine(&home?);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -94,6 +99,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Up(up) => up.run(settings).await,
         Command::Join(join) => join.run(settings).await,
         Command::Run(run) => run.run(settings).await,
+        Command::Hands(hands) => hands.run(settings).await,
         Command::Deploy(deploy) => deploy.run(settings).await,
         Command::Diff(diff) => diff.run(settings).await,
         Command::Status(status) => status.run(settings).await,

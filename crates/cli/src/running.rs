@@ -12,17 +12,22 @@ use node::metrics::Door;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::{Pin, pin};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs what this machine was made by `up` or `join`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tiding run\n  tiding run --home /var/lib/tiding --listen 10.0.0.7:7443 --limit 200Mbit"
+    after_help = "Examples:\n  tiding run\n  tiding run --home /var/lib/tiding --listen 10.0.0.7:7443 --limit 200Mbit\n  \
+    tiding run --hands /run/tiding-hands/socket     as the user of `tiding hands --whose`"
 )]
 pub(crate) struct Run {
     #[command(flatten)]
     pub(crate) place: Place,
+    /// Be the network half of a node: what changes this machine is done by the root half (`tiding hands`) behind this socket
+    #[arg(long, value_name = "PATH")]
+    pub(crate) hands: Option<PathBuf>,
 }
 
 /// The flags that every node has.
@@ -80,27 +85,75 @@ pub(crate) struct Ready<'a> {
 impl Run {
     /// Runs until it is stopped.
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
-        let running = start(&self.place, settings).await?;
-        say_ready(&self.place, &running, "running");
-        until_stopped(running, &self.place).await
+        start_agent(&self.place, settings, self.hands.as_ref(), "running").await
+    }
+}
+
+/// Runs what may be a network half until it is stopped; without its root half it begins anew, and waits for the next.
+pub(crate) async fn start_agent(
+    place: &Place,
+    settings: &Settings,
+    hands: Option<&PathBuf>,
+    how: &str,
+) -> Result<(), Failure> {
+    let Some(hands) = settings.hands(hands) else {
+        let running = start(place, settings).await?;
+        say_ready(place, &running, how);
+        return until_stopped(running, place).await;
+    };
+    let mut options = options(place, settings)?;
+    let mut is_first = true;
+    let mut asked = pin!(asked(place));
+    loop {
+        let started = tokio::select! {
+            started = daemon::start_with_hands(options.clone(), &hands) => started,
+            reason = &mut asked => return reason.map(|why| speak::note(format!("stopping: {why}"))),
+        };
+        let mut running = started.map_err(|error| cannot_start(&options.home, &error))?;
+        // Whoever knows it by its address finds it again.
+        options.listen = running.address();
+        show_figures(&mut running, place, settings).await?;
+        if std::mem::take(&mut is_first) {
+            say_ready(place, &running, how);
+        }
+        let supervised = Supervised::begin(&mut running);
+        match until_asked(&mut running, place, asked.as_mut()).await {
+            Ok(reason) => {
+                supervised.into_iter().for_each(Supervised::stopping);
+                return stop(running, reason?).await;
+            }
+            Err(Broken::Off(why)) if !running.has_lost_its_root_half() => return Err(cannot_go_on(why)),
+            Err(Broken::Off(why) | Broken::StoreGone(why)) => {
+                speak::note(format!("beginning anew: {}", escape(&why)));
+                running.stop().await;
+            }
+        }
     }
 }
 
 /// Starts the node of a home.
 pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running, Failure> {
+    let options = options(place, settings)?;
+    let home = options.home.clone();
+    let started = daemon::start(options).await;
+    let mut running = started.map_err(|error| cannot_start(&home, &error))?;
+    show_figures(&mut running, place, settings).await?;
+    Ok(running)
+}
+
+fn options(place: &Place, settings: &Settings) -> Result<Options, Failure> {
     let home = settings.home(place.home.as_ref())?;
     let targets = settings.root(place.root.as_ref())?;
-    let listen = listen(place, settings);
-    let limit = settings.limit(place.limit)?;
-    let policy = settings.policy()?;
-    let door = metrics_door(place, settings).await?;
-    let started = daemon::start(Options { home: home.clone(), targets, listen, limit, policy }).await;
-    let mut running = started.map_err(|error| cannot_start(&home, &error))?;
-    if let Some(door) = door {
+    let (limit, policy) = (settings.limit(place.limit)?, settings.policy()?);
+    Ok(Options { home, targets, listen: listen(place, settings), limit, policy })
+}
+
+async fn show_figures(running: &mut Running, place: &Place, settings: &Settings) -> Result<(), Failure> {
+    if let Some(door) = metrics_door(place, settings).await? {
         speak::note(format!("figures for Prometheus are at http://{}/metrics", door.address()));
         running.serve_metrics(door);
     }
-    Ok(running)
+    Ok(())
 }
 
 /// The door to this node's figures, if there is to be one and its address is free: what only tells of a node must not keep it from running.
@@ -137,27 +190,45 @@ pub(crate) fn say_ready(place: &Place, running: &Running, how: &str) {
 
 /// Runs until a signal, until standard input closes where that was asked for, or until the node fails; stops in order.
 pub(crate) async fn until_stopped(mut running: Running, place: &Place) -> Result<(), Failure> {
+    let mut asked = pin!(asked(place));
     loop {
         let supervised = Supervised::begin(&mut running);
-        let why = tokio::select! {
-            why = running.failed() => Err(why),
-            signal = stop_signal(place.ignore_hangup) => Ok(signal?),
-            () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
-            () = at_once(place.no_run) => Ok("--no-run"),
-        };
-        match why {
+        match until_asked(&mut running, place, asked.as_mut()).await {
             Ok(reason) => {
                 supervised.into_iter().for_each(Supervised::stopping);
-                return stop(running, reason).await;
+                return stop(running, reason?).await;
             }
             Err(Broken::StoreGone(why)) => running = begin_again(running, &why).await?,
-            Err(Broken::Off(why)) => {
-                return Err(Failure::new(Kind::Failed, "the node cannot go on")
-                    .because(why)
-                    .next("start it again with `tiding run`: what was complete is still there"));
-            }
+            Err(Broken::Off(why)) => return Err(cannot_go_on(why)),
         }
     }
+}
+
+/// Runs until it is asked to stop, or cannot go on; why.
+async fn until_asked(
+    running: &mut Running,
+    place: &Place,
+    asked: Pin<&mut impl Future<Output = Result<&'static str, Failure>>>,
+) -> Result<Result<&'static str, Failure>, Broken> {
+    tokio::select! {
+        why = running.failed() => Err(why),
+        reason = asked => Ok(reason),
+        () = at_once(place.no_run) => Ok(Ok("--no-run")),
+    }
+}
+
+/// What asks this process to stop. One future for as long as the process lives: what is said while a node begins anew is heard after it.
+async fn asked(place: &Place) -> Result<&'static str, Failure> {
+    tokio::select! {
+        signal = stop_signal(place.ignore_hangup) => signal,
+        () = stdin_closed(place.until_stdin_closes) => Ok("standard input closed"),
+    }
+}
+
+fn cannot_go_on(why: String) -> Failure {
+    Failure::new(Kind::Failed, "the node cannot go on")
+        .because(why)
+        .next("start it again with `tiding run`: what was complete is still there")
 }
 
 async fn stop(running: Running, reason: &str) -> Result<(), Failure> {
@@ -215,7 +286,7 @@ fn cannot_start(home: &Path, error: &StartError) -> Failure {
             .because(error)
             .next(format!("it runs already; stop it with `tiding stop --home {}`", home.display())),
         StartError::NotFounded(_) => Failure::new(Kind::Usage, what).because_and_next(error),
-        StartError::Listen { .. } | StartError::Store { .. } | StartError::Home(_) => {
+        StartError::Alone(_) | StartError::Listen { .. } | StartError::Store { .. } | StartError::Home(_) => {
             Failure::new(Kind::Failed, what).because_and_next(error)
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Settings {
     limit: Option<String>,
     /// Where a node shows its figures.
     metrics: Option<String>,
+    /// The socket of the root half, if this machine's node is two halves.
+    hands: Option<PathBuf>,
     /// Names for selections of agents: `web = "role=web,zone!=b"`, said as `--on @web`.
     #[serde(default)]
     groups: BTreeMap<String, String>,
@@ -61,7 +63,7 @@ struct WebhookSettings {
 
 impl Settings {
     /// The environment variables that are read.
-    pub(crate) const VARIABLES: [&str; 10] = [
+    pub(crate) const VARIABLES: [&str; 11] = [
         "TIDING_CONFIG",
         "TIDING_HOME",
         "TIDING_OPERATOR_HOME",
@@ -72,6 +74,7 @@ impl Settings {
         "TIDING_DATACENTER",
         "TIDING_LIMIT",
         "TIDING_METRICS",
+        "TIDING_HANDS",
     ];
 
     /// Reads the file (a missing one is an error only when it was named) and the environment over it.
@@ -103,6 +106,7 @@ impl Settings {
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
             limit: of("TIDING_LIMIT").or(self.limit),
             metrics: of("TIDING_METRICS").or(self.metrics),
+            hands: of("TIDING_HANDS").map(PathBuf::from).or(self.hands),
             groups: self.groups,
             hooks_user: self.hooks_user,
             webhooks: self.webhooks,
@@ -124,6 +128,11 @@ impl Settings {
     /// Inside which directory the paths of releases are resolved.
     pub(crate) fn root(&self, flag: Option<&PathBuf>) -> Result<PathBuf, Failure> {
         homes::absolute(flag.or(self.root.as_ref()).map_or(Path::new("/"), PathBuf::as_path))
+    }
+
+    /// The socket of the root half, if there is to be one.
+    pub(crate) fn hands(&self, flag: Option<&PathBuf>) -> Option<PathBuf> {
+        flag.or(self.hands.as_ref()).cloned()
     }
 
     /// Where a node accepts connections.

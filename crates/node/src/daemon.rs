@@ -9,8 +9,9 @@ use crate::boot;
 use crate::desk::Desk;
 use crate::disk::{Dir, RealDisk};
 pub use crate::driver::Broken;
-use crate::driver::{Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
+use crate::driver::{Deeds, Driver, Handle, Host, INBOX, Incoming, Pairing, Parts, Shelf, StoreHost};
 use crate::freshness::{Contact, Watcher};
+use crate::halves::far::RootHalf;
 use crate::hands::Threads;
 use crate::home::{self, NodeFile};
 use crate::identity::{Authority, Identity, pin_of, wall_clock};
@@ -87,6 +88,9 @@ pub enum StartError {
     /// A file of the home cannot be read or makes no sense.
     #[error("{0}")]
     Home(String),
+    /// It is to be a network half, and has no root half.
+    #[error("{0}")]
+    Alone(String),
 }
 
 /// Why a join line cannot be issued.
@@ -138,6 +142,8 @@ pub struct Running {
     vitals: Option<Vitals>,
     started: UnixTime,
     metrics: Option<(SocketAddr, JoinHandle<()>)>,
+    /// Why its root half has gone, if it has one and that has.
+    left: watch::Receiver<Option<String>>,
 }
 
 impl Running {
@@ -214,6 +220,7 @@ impl Running {
         let Some(engine) = &mut self.engine else { return Broken::Off("the engine has stopped".to_owned()) };
         let ended = tokio::select! {
             ended = engine => ended,
+            Ok(why) = self.left.wait_for(Option::is_some) => return Broken::Off(why.clone().unwrap_or_default()),
             // The sender lives in the store's thread; when it ends without a word, the engine's end says why.
             Ok(why) = self.failed.wait_for(Option::is_some) => return why.clone().expect("it was just seen to be there"),
         };
@@ -227,6 +234,11 @@ impl Running {
     /// What tells a supervisor how it does, from its start on; once.
     pub fn vitals(&mut self) -> Option<Vitals> {
         self.vitals.take()
+    }
+
+    /// Whether it is a network half whose root half has gone: started again, it waits for the next.
+    pub fn has_lost_its_root_half(&self) -> bool {
+        self.left.borrow().is_some()
     }
 
     /// How many came to its port since it started: for whoever measures.
@@ -275,7 +287,12 @@ struct Home {
 
 /// Starts a node.
 pub async fn start(options: Options) -> Result<Running, StartError> {
-    start_with(options, Shelf::new).await
+    start_with(options, Shelf::new, None).await
+}
+
+/// Starts a node that is a network half: what changes the machine is done by the root half behind this socket.
+pub async fn start_with_hands(options: Options, socket: &Path) -> Result<Running, StartError> {
+    start_with(options, Shelf::new, Some(socket)).await
 }
 
 /// Starts a node that serves what `between` makes of its store, and nothing from memory: for tests that need a peer which
@@ -285,21 +302,28 @@ pub async fn start_serving(
     options: Options,
     between: impl FnOnce(Arc<dyn PieceSource>) -> Arc<dyn PieceSource>,
 ) -> Result<Running, StartError> {
-    start_with(options, |source| Shelf::without_memory(between(source))).await
+    start_with(options, |source| Shelf::without_memory(between(source)), None).await
 }
 
 async fn start_with(
     options: Options,
     shelf: impl FnOnce(Arc<dyn PieceSource>) -> Shelf,
+    hands: Option<&Path>,
 ) -> Result<Running, StartError> {
     let home = read_home(&options.home)?;
+    if hands.is_some() && home.authority.is_some() {
+        return Err(StartError::Alone(
+            "an origin lays nothing out and runs nothing, so it has no root half; run it without --hands".to_owned(),
+        ));
+    }
     limits::raise_descriptors();
     let tls = Arc::new(Tls::new(&home.identity).map_err(bad_home)?);
     let listener = TcpListener::bind(options.listen).await;
     let listener = listener.map_err(|source| StartError::Listen { address: options.listen, source })?;
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
-    let (store, recovered) = open_store(&options, &home).await?;
-    let recovered = Recovered { clock: wall_clock(), ..recovered };
+    let (store, recovered) = open_store(&options, &home, hands.is_some()).await?;
+    let mut recovered = Recovered { clock: wall_clock(), ..recovered };
+    let (gone, left) = watch::channel(None);
     let config = engine_config(&home, address, (options.limit, options.policy.speaks))?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
     let (broke, failed) = watch::channel(None);
@@ -307,9 +331,20 @@ async fn start_with(
     let contact = Arc::new(Contact::default());
     let (node, targets) = (home.node.name.clone(), options.targets.clone());
     let hooks_user = options.policy.hooks_user.clone();
-    let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user, warden: Arc::default() };
-    boot::start_again(&options.home, &recovered, &runner).await;
-    let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), runner, broke).map_err(bad_home)?;
+    let deeds = match hands {
+        None => {
+            let runner = Runner { node, labels: config.labels.clone(), targets, hooks_user, warden: Arc::default() };
+            boot::start_again(&options.home, &recovered, &runner).await;
+            Deeds::Here(runner)
+        }
+        Some(socket) => {
+            let (half, records) =
+                RootHalf::connect(socket, gone).await.map_err(|why| StartError::Alone(why.to_string()))?;
+            recovered.apps = records;
+            Deeds::There(half)
+        }
+    };
+    let host = StoreHost::start(store, shelf.clone(), to_inbox.clone(), deeds, broke).map_err(bad_home)?;
     let (driver, handle) = Driver::new(Parts {
         me: home.identity.node,
         config,
@@ -331,7 +366,22 @@ async fn start_with(
     let listener = tokio::spawn(listen(listener, doors));
     let (started, metrics) = (wall_clock(), None);
     let options = Options { listen: address, ..options };
-    Ok(Running { address, node, name, desk, came, engine, listener, chores, failed, options, vitals, started, metrics })
+    Ok(Running {
+        address,
+        node,
+        name,
+        desk,
+        came,
+        engine,
+        listener,
+        chores,
+        failed,
+        options,
+        vitals,
+        started,
+        metrics,
+        left,
+    })
 }
 
 /// What a node does beside its work.
@@ -415,10 +465,12 @@ fn warn_of_the_end(identity: &Identity) {
 type OpenStore = (Store<RealDisk>, Recovered);
 
 /// Opens the store, and tells it what founding or joining has settled if it does not know it (any more).
-async fn open_store(options: &Options, home: &Home) -> Result<OpenStore, StartError> {
+async fn open_store(options: &Options, home: &Home, is_half: bool) -> Result<OpenStore, StartError> {
     let directory = home::store(&options.home);
     let first_facts = first_facts(home)?;
-    let (root, targets, at) = (home.root.clone(), options.targets.clone(), options.home.clone());
+    // A network half lays nothing out; it may not even see where releases go.
+    let targets = if is_half { options.home.clone() } else { options.targets.clone() };
+    let (root, at) = (home.root.clone(), options.home.clone());
     let role = home.identity.role;
     let who = (home.node.name.clone(), api::labels_from_text(&home.node.labels).map_err(bad_home)?);
     let open = move || {

@@ -13,7 +13,7 @@ mod throttle;
 mod writers;
 
 pub use host::Broken;
-pub(crate) use host::{Append, Host, StoreHost};
+pub(crate) use host::{Append, Deeds, Host, StoreHost};
 pub(crate) use inbox::{Connected, INBOX, Inbox, Incoming};
 pub(crate) use link::Pairing;
 pub(crate) use shelf::Shelf;

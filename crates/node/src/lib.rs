@@ -8,6 +8,7 @@
 //!   what it takes to be that origin again.
 //! * [`page`] and [`metrics`] show a fleet and a node to whoever looks; `standing` and `pace` are what they, and the terminal, say of nodes.
 //! * [`vitals`] tells a supervisor how a node does, in the words of [`notify`].
+//! * [`halves`] makes two processes of a node, of which only one is root and only the other one talks.
 //! * [`disk`] is the real file system, [`hands`] are threads for the store; inside, `identity` holds keys and certificates, `tls` who may talk through which door,
 //!   and `driver` the one task that owns an engine.
 
@@ -29,6 +30,7 @@ pub mod founding;
 pub mod freshness;
 pub mod gate;
 mod gulp;
+pub mod halves;
 pub mod hands;
 mod histogram;
 mod home;

@@ -36,6 +36,8 @@ impl Part {
 pub(crate) struct Holding<F> {
     pub(crate) spec: ContentSpec,
     pub(crate) shape: Shape,
+    /// Whether its files are another store's.
+    lent: bool,
     inner: Mutex<Inner<F>>,
 }
 
@@ -88,7 +90,17 @@ impl<F> Holding<F> {
             parents: BTreeMap::new(),
             tables: Vec::new(),
         };
-        Self { shape: spec.blob.shape(), spec, inner: Mutex::new(inner) }
+        Self { shape: spec.blob.shape(), spec, lent: false, inner: Mutex::new(inner) }
+    }
+
+    /// A content that another store says that it has whole.
+    pub(crate) fn lent(spec: ContentSpec) -> Self {
+        Self { lent: true, ..Self::new(spec, Bitmap::full(spec.total()), true, true) }
+    }
+
+    /// Whether whoever keeps its files is somebody else, who may change them at any moment.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.lent
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<F>> {

@@ -273,7 +273,11 @@ impl<D: Disk> Store<D> {
     /// A content that is complete, or the news of what it lacks.
     pub(crate) fn complete(&self, spec: &ContentSpec) -> Result<Arc<Held<D>>, JobError> {
         let none = || JobError::Missing { content: spec.id(), pieces: (0..spec.total()).map(PieceNo).collect() };
-        let holding = self.shelves.find(spec.id()).ok_or_else(none)?;
+        let holding = match (self.shelves.find(spec.id()), &self.lender) {
+            (Some(holding), _) => holding,
+            (None, Some(blobs)) => self.borrow(blobs, spec)?,
+            (None, None) => return Err(none()),
+        };
         if holding.spec != *spec {
             return Err(refused("the content is here, and its pieces or bytes are not what the release declares"));
         }

@@ -66,7 +66,8 @@ impl<'a, D: Disk> Layout<'a, D> {
         root: Name,
         live: Option<Live<'a, D>>,
     ) -> Self {
-        let (may_share, has_failed) = (AtomicBool::new(true), AtomicBool::new(false));
+        // What somebody else can change is written as it was hashed, and not shared.
+        let (may_share, has_failed) = (AtomicBool::new(!plan.holding.is_lent()), AtomicBool::new(false));
         Self { shelves, plan, ground, root, live, may_share, fresh: OnceLock::new(), has_failed, only: None }
     }
 

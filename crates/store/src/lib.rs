@@ -17,7 +17,7 @@
 //! ```
 //!
 //! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
-//! writes pieces; `assemble`, `layout` and `alike` make trees; `switch` swings paths, `adopt` takes the place of what stood there before; `verify` reads trees
+//! writes pieces; `assemble`, `layout` and `alike` make trees, also of what another store has (`lent`); `switch` swings paths, `adopt` takes the place of what stood there before; `verify` reads trees
 //! again and `repair` mends them; `collect` forgets; `look` says whether the store is still where it was, and can be written.
 //!
 //! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
@@ -39,6 +39,7 @@ mod keep;
 mod kept;
 mod label;
 mod layout;
+mod lent;
 pub mod look;
 pub mod owners;
 mod places;
@@ -61,7 +62,7 @@ pub use target::laid_out_at;
 
 use content::fact::{Chain, Entry, JournalName, Noted, Position};
 use content::{AppName, ContentId, Digested, Fact, Labels, NodeId, PieceNo, ReleaseId, Root, Signed};
-use engine::door::{AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
+use engine::door::{AppRecord, AppendError, Job, JobDone, JobError, Recovered, SHUNNED};
 use hands::{Hands, OneHand};
 use owners::{Accounts, Nobody};
 use record::{AppState, Change};
@@ -172,6 +173,8 @@ pub struct Store<D: Disk> {
     notes: Vec<String>,
     /// That a state was lost, until someone has dealt with it.
     lost: Option<String>,
+    /// Where contents are read that another store keeps.
+    lender: Option<D::Dir>,
 }
 
 /// The half of a store that many threads share.
@@ -207,6 +210,12 @@ impl<D: Disk> Store<D> {
     /// that the same job, run again, would not finish.
     pub fn run(&mut self, job: &Job) -> Result<JobDone, JobError> {
         self.settle();
+        let done = self.do_job(job);
+        self.give_back();
+        done
+    }
+
+    fn do_job(&mut self, job: &Job) -> Result<JobDone, JobError> {
         match job {
             Job::Open { content } => self.open_content(content),
             Job::Write { .. } => Err(keep::refused("a payload is written through the shared half of the store")),
@@ -253,6 +262,11 @@ impl<D: Disk> Store<D> {
     /// because their file could not be synced: each is `Input::Lost` for the engine.
     pub fn checkpoint(&mut self) -> Result<Vec<(ContentId, PieceNo)>, JobError> {
         self.checkpoint_all()
+    }
+
+    /// What is remembered of each application, as [`Self::open`] gave it, now.
+    pub fn records(&self) -> Vec<AppRecord> {
+        self.app_records()
     }
 
     /// What people should know of the state of this store, each a sentence: what was found damaged or changed when it was

@@ -48,7 +48,9 @@ impl<D: Disk> Store<D> {
         let chains = journal::chains(&records);
         let written = journal::written(&records);
         let Records { root, roots, contents, apps, releases, positions, facts, shunned, stamps: _ } = records;
-        let mut store = Self { shelves, state, targets, uid: here.uid, apps, releases, positions, chains, notes, lost };
+        let uid = here.uid;
+        let mut store =
+            Self { shelves, state, targets, uid, apps, releases, positions, chains, notes, lost, lender: None };
         store.settle_contents(contents).map_err(failed("looking at the contents"))?;
         store.settle_paths();
         let (apps, held) = (store.app_records(), store.held_contents());
@@ -155,7 +157,7 @@ impl<D: Disk> Store<D> {
         }
     }
 
-    fn app_records(&self) -> Vec<engine::door::AppRecord> {
+    pub(crate) fn app_records(&self) -> Vec<engine::door::AppRecord> {
         let mut apps: BTreeMap<AppName, (AppState, Vec<content::Signed>)> = BTreeMap::new();
         for (app, state) in &self.apps {
             apps.insert(app.clone(), (state.clone(), Vec::new()));

@@ -88,6 +88,7 @@ fn packages_hold_what_they_should_and_are_the_same_bytes_each_time() {
     for (path, mode) in [
         ("usr/bin/tiding", 0o755),
         ("lib/systemd/system/tiding.service", 0o644),
+        ("lib/systemd/system/tiding-hands.service", 0o644),
         ("etc/tiding/tiding.toml", 0o644),
         ("usr/share/man/man1/tiding.1.gz", 0o644),
         ("usr/share/man/man1/tiding-deploy.1.gz", 0o644),
@@ -96,6 +97,7 @@ fn packages_hold_what_they_should_and_are_the_same_bytes_each_time() {
         ("usr/share/fish/vendor_completions.d/tiding.fish", 0o644),
         ("usr/share/doc/tiding/copyright", 0o644),
         ("usr/share/doc/tiding/origin-hardening.conf", 0o644),
+        ("usr/share/doc/tiding/hands.conf", 0o644),
         ("DEBIAN/postinst", 0o755),
         ("DEBIAN/conffiles", 0o644),
     ] {
@@ -158,6 +160,10 @@ fn the_archive_installs_and_uninstalls_and_keeps_a_configuration() {
     script("install.sh");
     let unit = fs::read_to_string(root.join("etc/systemd/system/tiding.service")).expect("a unit");
     assert!(unit.contains("\nExecStart=/usr/local/bin/tiding launch"), "{unit}");
+    for at in ["etc/systemd/system/tiding-hands.service", "usr/local/share/doc/tiding/hands.conf"] {
+        let unit = fs::read_to_string(root.join(at)).expect("a unit");
+        assert!(unit.contains("\nExecStart=/usr/local/bin/tiding"), "{unit}");
+    }
     let config = root.join("etc/tiding/tiding.toml");
     fs::write(&config, "name = 'web-7'\n").expect("written");
     script("install.sh");
@@ -191,14 +197,18 @@ fn nothing_of_users_goes_with_the_package_and_a_purge_keeps_what_makes_a_fleet()
 }
 
 /// The unit with what this machine has in place of what only a server has.
-fn unit_here(shop: &Workshop, with: &[&str]) -> PathBuf {
-    let text = fs::read_to_string(dist("systemd/tiding.service")).expect("a unit");
-    let here = text.replace("/usr/bin/tiding", "/bin/true").replace("man:tiding(1)", "https://example.org/");
-    let at = shop.dir("units").join("tiding.service");
-    fs::write(&at, here).expect("written");
+fn unit_here(shop: &Workshop, unit: &str, with: &[&str]) -> PathBuf {
+    let here = |name: &str| {
+        let text = fs::read_to_string(dist("systemd").join(name)).expect("a unit");
+        let man = [("man:tiding(1)", "https://example.org/"), ("man:tiding-hands(1)", "https://example.org/")];
+        let text = man.iter().fold(text, |text, (man, page)| text.replace(man, page));
+        text.replace("/usr/bin/tiding", "/bin/true").replace("=tiding\n", "=nobody\n")
+    };
+    let at = shop.dir("units").join(unit);
+    fs::write(&at, here(unit)).expect("written");
+    fs::remove_dir_all(shop.dir("units/tiding.service.d")).expect("ours");
     for name in with {
-        let dir = shop.dir("units/tiding.service.d");
-        fs::copy(dist("systemd").join(name), dir.join(name)).expect("copied");
+        fs::write(shop.dir("units/tiding.service.d").join(name), here(name)).expect("written");
     }
     at
 }
@@ -215,30 +225,46 @@ fn systemd_understands_the_units_and_finds_an_origin_well_locked() {
         let out = command.output().expect("it runs");
         (out.status.success(), String::from_utf8_lossy(&[out.stdout, out.stderr].concat()).into_owned())
     };
-    let plain = unit_here(&shop, &[]);
+    let hands = unit_here(&shop, "tiding-hands.service", &[]);
+    assert_eq!(analyze(&["verify"], &hands), (true, String::new()), "no error, no warning");
+    let half = unit_here(&shop, "tiding.service", &["hands.conf"]);
+    assert_eq!(analyze(&["verify"], &half), (true, String::new()), "no error, no warning");
+    let plain = unit_here(&shop, "tiding.service", &[]);
     assert_eq!(analyze(&["verify"], &plain), (true, String::new()), "no error, no warning");
     let security = ["security", "--offline=yes", "--no-pager"];
     let judged = analyze(&security, &plain).1;
     assert!(judged.contains("exposure level"), "{judged}");
-    let hardened = unit_here(&shop, &["origin-hardening.conf"]);
-    let judged = analyze(&[&security[..], &["--threshold=25"]].concat(), &hardened);
-    assert!(judged.0, "{}", judged.1.lines().last().unwrap_or_default());
+    for locked in ["origin-hardening.conf", "hands.conf"] {
+        let hardened = unit_here(&shop, "tiding.service", &[locked]);
+        let judged = analyze(&[&security[..], &["--threshold=25"]].concat(), &hardened);
+        assert!(judged.0, "{locked}: {}", judged.1.lines().last().unwrap_or_default());
+    }
 }
 
-/// What a service needs, lest it kills what is not ours or comes back never.
+/// What services need that run what is not ours, lest they kill it or come back never.
 #[test]
-fn the_unit_says_what_its_promises_rest_on() {
-    let unit = fs::read_to_string(dist("systemd/tiding.service")).expect("a unit");
-    for line in
-        ["Type=notify", "NotifyAccess=main", "KillMode=process", "Restart=on-failure", "StartLimitIntervalSec=0"]
-    {
-        assert!(unit.lines().any(|other| other == line), "{line}");
-    }
-    // Anything that implies a mount namespace, or is inherited by what releases start.
-    for word in
-        ["Protect", "Private", "ReadWritePaths", "NoNewPrivileges", "MemoryDeny", "MemoryMax", "TasksMax", "Restrict"]
-    {
-        assert!(!unit.lines().any(|line| line.starts_with(word)), "{word}");
+fn the_units_say_what_their_promises_rest_on() {
+    for name in ["tiding.service", "tiding-hands.service"] {
+        let unit = fs::read_to_string(dist("systemd").join(name)).expect("a unit");
+        for line in
+            ["Type=notify", "NotifyAccess=main", "KillMode=process", "Restart=on-failure", "StartLimitIntervalSec=0"]
+        {
+            assert!(unit.lines().any(|other| other == line), "{name}: {line}");
+        }
+        // Anything that implies a mount namespace, or is inherited by what releases start.
+        for word in [
+            "Protect",
+            "Private",
+            "ReadWritePaths",
+            "NoNewPrivileges",
+            "MemoryDeny",
+            "MemoryMax",
+            "TasksMax",
+            "Restrict",
+            "IPAddress",
+        ] {
+            assert!(!unit.lines().any(|line| line.starts_with(word)), "{name}: {word}");
+        }
     }
 }
 

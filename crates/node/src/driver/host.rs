@@ -8,6 +8,8 @@ use super::inbox::{Inbox, Incoming};
 use super::shelf::Shelf;
 use super::writers::{Write, Writers};
 use crate::disk::RealDisk;
+use crate::halves::far::RootHalf;
+use crate::halves::words::is_for_root;
 use crate::runner::Runner;
 use content::fact::{JournalName, Noted, Position};
 use content::{ContentId, Fact, PieceNo};
@@ -17,7 +19,7 @@ use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use store::look::Ailing;
-use store::{Pieces, Store};
+use store::{PieceSource, Pieces, Store};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -38,6 +40,14 @@ pub(crate) struct Append {
     pub(crate) facts: Vec<Fact>,
     /// What stands beside them.
     pub(crate) noted: Noted,
+}
+
+/// Who does what changes the machine: lays out, switches, runs commands.
+pub(crate) enum Deeds {
+    /// This process, with its store.
+    Here(Runner),
+    /// The other half of this node.
+    There(RootHalf),
 }
 
 /// The doer of jobs.
@@ -68,7 +78,7 @@ pub(crate) struct StoreHost {
     writers: Writers,
     brake: Arc<Brake>,
     thread: JoinHandle<()>,
-    runner: Runner,
+    deeds: Deeds,
     /// Commands and probes that run.
     acting: Mutex<JoinSet<()>>,
     inbox: Inbox,
@@ -141,7 +151,7 @@ impl StoreHost {
         store: Store<RealDisk>,
         shelf: Shelf,
         inbox: Inbox,
-        runner: Runner,
+        deeds: Deeds,
         failed: watch::Sender<Option<Broken>>,
     ) -> std::io::Result<Self> {
         let (work, queue) = mpsc::channel();
@@ -159,7 +169,7 @@ impl StoreHost {
         let act = writing(pieces.clone(), shelf.clone(), brake.clone(), Arc::downgrade(&work));
         let writers = Writers::start(&inbox, Arc::new(act))?;
         let acting = Mutex::default();
-        Ok(Self { work, pieces, shelf, writers, brake, thread, runner, acting, inbox })
+        Ok(Self { work, pieces, shelf, writers, brake, thread, deeds, acting, inbox })
     }
 
     fn run(&self, id: JobId, job: Job) {
@@ -167,23 +177,55 @@ impl StoreHost {
             // The rush is over, and whoever still asks is served from the page cache: an agent at rest is small.
             self.shelf.forget();
         }
+        match (&self.deeds, job) {
+            (Deeds::Here(runner), Job::Hook { release, moment, other }) => {
+                self.act(id, runner.clone().hook(release, moment, other));
+            }
+            (Deeds::Here(runner), Job::Probe { release }) => self.act(id, runner.clone().probe(release)),
+            (Deeds::There(half), job) if is_for_root(&job) => self.act_there(id, half, job),
+            (_, job) => self.give(Work::Job(id, job)),
+        }
+    }
+
+    /// What the root half does. What it finds damaged is looked at here, where it is kept; what both halves do, this one does too.
+    fn act_there(&self, id: JobId, half: &RootHalf, job: Job) {
+        let asked = half.ask(job.clone());
         match job {
-            Job::Hook { release, moment, other } => self.act(id, self.runner.clone().hook(release, moment, other)),
-            Job::Probe { release } => self.act(id, self.runner.clone().probe(release)),
-            job => self.give(Work::Job(id, job)),
+            Job::Collect { .. } => {
+                // Each half removes its own, in its own order; how it went there is said there.
+                self.spawn(async move { drop(asked.await) });
+                self.give(Work::Job(id, job));
+            }
+            Job::Root { .. } => {
+                let (work, inbox) = (Arc::downgrade(&self.work), self.inbox.clone());
+                self.spawn(async move {
+                    match (asked.await, work.upgrade()) {
+                        (Ok(_), Some(work)) => drop(work.send(Work::Job(id, job))),
+                        (result, _) => drop(inbox.send(Incoming::input(Input::Done { job: id, result })).await),
+                    }
+                });
+            }
+            _ => {
+                let pieces = self.pieces.clone();
+                self.act(id, async move { look_again(pieces, asked.await).await });
+            }
         }
     }
 
     /// What is not for the store, and may take long.
     fn act(&self, job: JobId, acting: impl Future<Output = Result<JobDone, JobError>> + Send + 'static) {
         let inbox = self.inbox.clone();
-        let Ok(mut all) = self.acting.lock() else { return };
-        while all.try_join_next().is_some() {}
-        all.spawn(async move {
+        self.spawn(async move {
             let result = acting.await;
             // A node that stops does not hear of it any more; it begins that step anew when it starts.
             inbox.send(Incoming::input(Input::Done { job, result })).await.ok();
         });
+    }
+
+    fn spawn(&self, acting: impl Future<Output = ()> + Send + 'static) {
+        let Ok(mut all) = self.acting.lock() else { return };
+        while all.try_join_next().is_some() {}
+        all.spawn(acting);
     }
 
     fn give(&self, work: Work) {
@@ -198,6 +240,17 @@ impl StoreHost {
         }
         self.writers.give(write);
     }
+}
+
+/// Reads here what the root half found missing: a store notices by reading that something of it is damaged.
+async fn look_again(pieces: Pieces<RealDisk>, result: Result<JobDone, JobError>) -> Result<JobDone, JobError> {
+    if let Err(JobError::Missing { content, pieces: missing }) = &result {
+        let (content, missing) = (*content, missing.clone());
+        let read = move || missing.into_iter().for_each(|piece| drop(pieces.read(content, piece)));
+        // One that breaks off has found nothing.
+        tokio::task::spawn_blocking(read).await.ok();
+    }
+    result
 }
 
 /// What a thread does with a payload: it waits until there is room, and keeps in memory what it has written.
@@ -336,7 +389,7 @@ mod tests {
     use super::*;
     use content::blob;
     use content::{BlobRef, ContentSpec, Digested, PieceNo};
-    use store::{Options, PieceSource, ReadError};
+    use store::{Options, ReadError};
 
     /// A store in which more is not durable than may be, the pages of its content, and how many of them are there.
     fn overdue(home: &std::path::Path) -> (Store<RealDisk>, ContentSpec, Vec<Vec<u8>>, usize) {
@@ -379,7 +432,7 @@ mod tests {
             writers,
             brake: brake_of,
             thread,
-            runner,
+            deeds: Deeds::Here(runner),
             acting: Mutex::default(),
             inbox,
         };

@@ -9,6 +9,7 @@ mod faults;
 mod hands;
 mod hostile;
 mod kept;
+mod lent;
 mod memory;
 mod owners;
 mod publish;
