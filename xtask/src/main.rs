@@ -33,7 +33,7 @@ cargo xtask COMMAND
   trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum
   bench [...]                 measures beside a bare relay; arguments go to the bench program
   bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
-  thin [--agents N]           N real agents (2000) join an origin within ten seconds and are deployed to meanwhile, on this machine
+  thin [--agents N] [--page]  N real agents (2000) join an origin within ten seconds and are deployed to, on this machine; --page: with the page open
   page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
   dist [--binary FILE] [--out DIR]  the .deb, the .tar.gz and their sums, the same bytes each time
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)

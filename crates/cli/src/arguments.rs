@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::{
     backup, deploy, diff, direct, doctor, forget, hands, history, join, key, launch, limit, manual, operator, page,
-    playground, rollback, running, settle, status, stop, token, up, upgrade, verify,
+    playground, rollback, running, settle, status, stop, token, uninstall, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -92,6 +92,8 @@ pub(crate) enum Command {
     Restore(backup::Restore),
     /// Stop the node that runs from a home on this machine
     Stop(stop::Stop),
+    /// Take the node off this machine; what is live stays
+    Uninstall(uninstall::Uninstall),
     /// Bring a new version of this program to the agents, in waves; an agent that does not do well with it goes back by itself
     Upgrade(upgrade::Upgrade),
     /// Run the version of this program that the fleet runs, and the one before it when that one fails: what the service starts

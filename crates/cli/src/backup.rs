@@ -76,10 +76,11 @@ impl Restore {
     }
 }
 
-fn failed(what: &str, error: &BackupError) -> Failure {
+/// The failure of something that is about a backup.
+pub(crate) fn failed(what: &str, error: &BackupError) -> Failure {
     let kind = match error {
         BackupError::Journals(_) | BackupError::OtherFleet(_) | BackupError::NotEmpty(_) => Kind::Refused,
-        BackupError::NoOrigin(_) | BackupError::NoBackup { .. } => Kind::Usage,
+        BackupError::NoOrigin(_) | BackupError::OfAnother(_) | BackupError::NoBackup { .. } => Kind::Usage,
         BackupError::Disk { .. } | BackupError::Store(_) => Kind::Failed,
     };
     Failure::new(kind, what).because(error)

@@ -38,12 +38,14 @@ mod running;
 mod screen;
 mod settings;
 mod settle;
+mod simulated;
 mod speak;
 mod status;
 mod stop;
 mod supervised;
 mod table;
 mod token;
+mod uninstall;
 mod up;
 mod upgrade;
 mod verify;
@@ -123,6 +125,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Man(man) => man.run(arguments::Arguments::command()),
         Command::Doctor(doctor) => doctor.run(settings).await,
         Command::Stop(stop) => stop.run(settings),
+        Command::Uninstall(uninstall) => uninstall.run(settings),
         Command::Upgrade(upgrade) => upgrade.run(settings).await,
         // They have had their turn before anything else was begun.
         Command::Settle(_) | Command::Launch(_) => Ok(()),

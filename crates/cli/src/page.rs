@@ -4,6 +4,7 @@ use crate::failure::{Failure, Kind};
 use crate::publishing::cannot_deploy;
 use crate::running::stop_signal;
 use crate::settings::Settings;
+use crate::simulated::Simulated;
 use crate::speak;
 use clap::Args;
 use content::directive::Verb;
@@ -12,7 +13,7 @@ use node::client::Client;
 use node::escape::escape;
 use node::page::{Act, Acting, Deed, Links, Operator, Page, Recalling, Trouble};
 use node::publish::{self, DeployError};
-use node::watching::Watching;
+use node::watching::{Seen, Watching};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,14 +21,16 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::sync::watch;
 
 /// Shows the fleet, its rollouts and what may be done with them on a page in a browser.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tiding page --open\n  tiding page --port 8443\n  ssh -L 8443:127.0.0.1:8443 admin tiding page --port 8443\n\n\
+    after_help = "Examples:\n  tiding page --open\n  tiding page --port 8443\n  ssh -L 8443:127.0.0.1:8443 admin tiding page --port 8443\n  tiding page --simulate 2000 --open\n\n\
     It listens on 127.0.0.1 of this machine, nowhere else, and is gone when this command ends. The link opens it once; press \
     Enter for another one. What is pressed there is signed with the operator's keys here, as `tiding pause` and `tiding \
-    rollback` do."
+    rollback` do. With --simulate it is a fleet that exists in this process alone: the same decisions, pretended machines; no key is \
+    read and nothing is asked of anybody."
 )]
 pub(crate) struct PageArguments {
     /// The port on 127.0.0.1 [default: a free one]
@@ -39,6 +42,9 @@ pub(crate) struct PageArguments {
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
+    /// Show a simulated fleet of so many agents instead, to get to know the page
+    #[arg(long, value_name = "AGENTS", conflicts_with = "operator_home", value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    simulate: Option<u32>,
     /// Print each link as one line of JSON on standard output
     #[arg(long)]
     json: bool,
@@ -53,6 +59,10 @@ struct Link {
 impl PageArguments {
     /// Serves until it is interrupted.
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
+        if let Some(agents) = self.simulate {
+            let simulated = Simulated::start(agents);
+            return self.show(simulated.follow(), Arc::new(simulated)).await;
+        }
         let what = "cannot show the page";
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         let client = Client::open(&operator_home).map_err(|error| Failure::asking(what, &error))?;
@@ -62,8 +72,13 @@ impl PageArguments {
             ));
         }
         let watching = Watching::start_checking(client);
-        let page = Page::open(self.port, watching.follow(), Arc::new(Keys(operator_home))).await;
-        let page = page.map_err(|error| self.cannot_listen(what, &error))?;
+        self.show(watching.follow(), Arc::new(Keys(operator_home))).await
+    }
+
+    /// Shows what is seen, and has it steered by that operator.
+    async fn show(&self, seen: watch::Receiver<Seen>, operator: Arc<dyn Operator>) -> Result<(), Failure> {
+        let page = Page::open(self.port, seen, operator).await;
+        let page = page.map_err(|error| self.cannot_listen(&error))?;
         let links = page.links();
         let link = self.say(&links);
         let _leads_there = self.open.then(|| open_browser(&link));
@@ -75,8 +90,8 @@ impl PageArguments {
         Ok(())
     }
 
-    fn cannot_listen(&self, what: &str, error: &std::io::Error) -> Failure {
-        Failure::new(Kind::Failed, what)
+    fn cannot_listen(&self, error: &std::io::Error) -> Failure {
+        Failure::new(Kind::Failed, "cannot show the page")
             .because(format!("127.0.0.1:{}: {error}", self.port))
             .next("give another --port, or none for a free one")
     }
@@ -160,7 +175,8 @@ async fn history(home: &Path) -> Result<Vec<Told>, Trouble> {
     Ok(journals.tell())
 }
 
-fn words(verb: Verb) -> (&'static str, &'static str) {
+/// What a directive is called before it is done, and after.
+pub(crate) fn words(verb: Verb) -> (&'static str, &'static str) {
     match verb {
         Verb::Pause => ("pause", "is paused"),
         Verb::Resume => ("resume", "goes on"),

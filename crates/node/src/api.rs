@@ -777,8 +777,8 @@ impl From<door::NodeStatus> for NodeStatus {
 }
 
 impl FleetStatus {
-    /// The engine's answer, said by the origin that `me` describes.
-    pub(crate) fn of(status: door::FleetStatus, me: &FleetStatus) -> Self {
+    /// The engine's answer, said by the origin that `me` describes: a real one, or one that is simulated.
+    pub fn of(status: door::FleetStatus, me: &FleetStatus) -> Self {
         let nodes: Vec<NodeStatus> = status.nodes.into_iter().map(Into::into).collect();
         let mut apps: Vec<RolloutStatus> = status.apps.into_iter().map(Into::into).collect();
         let live: BTreeSet<&String> =

@@ -28,6 +28,9 @@ pub enum BackupError {
     /// The origin that answers is not the one in this home.
     #[error("the origin that answers is not the one in {0}: this operator's keys are for another fleet")]
     OtherFleet(PathBuf),
+    /// It is a backup, and not of this origin.
+    #[error("{0} is a backup of another origin")]
+    OfAnother(PathBuf),
     /// Something is there already.
     #[error("{0} is there already and not empty; restore into another directory with --home, or move it away")]
     NotEmpty(PathBuf),

@@ -38,6 +38,7 @@ mod http;
 mod identity;
 pub mod join;
 mod kernel;
+pub mod leaving;
 mod life;
 mod limits;
 pub mod metrics;

@@ -20,6 +20,7 @@ mod pipes;
 mod plan;
 mod run;
 pub mod scenario;
+mod steered;
 
 pub use diary::{Arrivals, Diary, Stretch};
 pub use member::Manner;
@@ -27,3 +28,4 @@ pub use model::{Model, Shared};
 pub use outcome::Outcome;
 pub use plan::{Mishap, Plan};
 pub use run::{Progress, run, run_telling};
+pub use steered::{Said, Steered};

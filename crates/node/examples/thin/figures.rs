@@ -48,6 +48,18 @@ impl Cost {
             descriptors: fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) as u64,
         }
     }
+
+    /// Of a process and of all that it began.
+    pub(crate) fn of_all(pid: u32) -> Self {
+        children(pid).into_iter().map(Self::of_all).fold(Self::of(pid), |sum, cost| sum + cost)
+    }
+}
+
+/// The processes that a process began.
+fn children(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let told = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    told.flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<u32>>()).collect()
 }
 
 impl Add for Cost {

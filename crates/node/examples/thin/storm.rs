@@ -2,6 +2,7 @@
 
 use crate::Failure;
 use crate::agents::clock;
+use crate::eyes::{Eyes, Sights};
 use crate::figures::{Cost, shares};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) each: usize,
     pub(crate) storm: Duration,
     pub(crate) patience: Duration,
+    /// With what the deploy is watched; it waits until all are there then.
+    pub(crate) sights: Option<Sights>,
 }
 
 /// How long before the first agent asks, so that all processes are there.
@@ -56,9 +59,21 @@ pub(crate) async fn run(plan: &Plan) -> Result<(), Failure> {
         processes.push(process);
     }
     drop(to);
-    let deploying = deploy(temp.path(), BEFORE + plan.storm / 5);
     let mut heard = Said::default();
-    let (deployed, arrived) = tokio::join!(deploying, heard.until_all(plan, &mut said, begin));
+    let mut eyes = None;
+    if let Some(sights) = &plan.sights {
+        heard.until_all(&["up"], plan, &mut said, begin).await?;
+        eyes = Some(Eyes::open(sights, temp.path(), plan.agents).await?);
+    }
+    let after = if eyes.is_some() { BEFORE } else { BEFORE + plan.storm / 5 };
+    let before = origin.id().map(Cost::of).unwrap_or_default();
+    let deploying = deploy(temp.path(), after);
+    let (deployed, arrived) = tokio::join!(deploying, heard.until_all(&["live", "up"], plan, &mut said, begin));
+    if let (Some(eyes), Ok(())) = (eyes, &arrived) {
+        let now = origin.id().map(Cost::of).unwrap_or_default();
+        println!("origin: {:.2} s of CPU since before the deploy", now.cpu - before.cpu);
+        eyes.tell(&heard.times["live"], begin).await?;
+    }
     let (took, ordered) = match deployed {
         Ok((_, from, to)) => (from, to),
         Err(failure) => {
@@ -124,16 +139,17 @@ async fn deploy(dir: &Path, after: Duration) -> Result<(Deployed, u64, u64), Fai
 }
 
 impl Said {
-    /// Listens until all have said that they are live; an error when they do not in time.
+    /// Listens until all have said each of these words; an error when they do not in time.
     async fn until_all(
         &mut self,
+        words: &[&str],
         plan: &Plan,
         said: &mut mpsc::UnboundedReceiver<String>,
         begin: u64,
     ) -> Result<(), Failure> {
         let mut now_and_then = interval(Duration::from_secs(5));
         let late = begin + plan.patience.as_millis() as u64;
-        while self.live() < plan.agents || self.all("up") < plan.agents {
+        while words.iter().any(|word| self.all(word) < plan.agents) {
             tokio::select! {
                 line = said.recv() => self.take(&line.ok_or("all agents are gone")?),
                 _ = now_and_then.tick() => {
@@ -141,7 +157,8 @@ impl Said {
                     let after = clock() as i64 - begin as i64;
                     println!("{:>7.1} s: {asked} asked, {joined} joined, {up} up, {live} live", after as f64 / 1000.0);
                     if clock() > late {
-                        return Err(format!("{live} of {} are live, and no more are waited for", plan.agents).into());
+                        let words = format!("{up} of {} are up, {live} live, and no more are waited for", plan.agents);
+                        return Err(words.into());
                     }
                 }
             }
@@ -164,10 +181,6 @@ impl Said {
 
     fn all(&self, word: &str) -> usize {
         self.times.get(word).map_or(0, BTreeMap::len)
-    }
-
-    fn live(&self) -> usize {
-        self.all("live")
     }
 
     /// How long each agent took from one word to another.

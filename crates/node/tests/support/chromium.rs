@@ -66,6 +66,11 @@ impl Chromium {
         Some(browser)
     }
 
+    /// Its first process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     fn open_tab(&mut self) {
         let target = self.call("Target.createTarget", json!({ "url": "about:blank" }))["targetId"].clone();
         let attached = self.call("Target.attachToTarget", json!({ "targetId": target, "flatten": true }));

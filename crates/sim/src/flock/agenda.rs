@@ -78,6 +78,7 @@ pub(super) enum How {
     Confirmed,
     Collected,
     Shunned,
+    GivenUp,
     Refused,
 }
 
@@ -163,6 +164,16 @@ impl Agenda {
             self.turn_page();
         }
         self.now.pop()
+    }
+
+    /// The next entry, if it is not later than that.
+    pub(super) fn pop_until(&mut self, then: u64) -> Option<Entry> {
+        let entry = self.pop()?;
+        if entry.at <= then {
+            return Some(entry);
+        }
+        self.put(entry);
+        None
     }
 
     /// A slot has come, and another one is near now.

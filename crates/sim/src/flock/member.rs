@@ -2,7 +2,7 @@
 
 use content::{Digest, NodeId, Role};
 use engine::Engine;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 /// In which way a machine is not honest.
@@ -56,6 +56,8 @@ pub(super) struct Member {
     pub(super) joined: u64,
     /// When the tree was durable here.
     pub(super) complete: u64,
+    /// Contents that are durable here, by their numbers.
+    pub(super) whole: BTreeSet<u8>,
     /// Payload bytes that came, and that left.
     pub(super) received: u64,
     pub(super) sent: u64,
@@ -85,6 +87,7 @@ impl Member {
             asked_to_join: 0,
             joined: NEVER,
             complete: NEVER,
+            whole: BTreeSet::new(),
             received: 0,
             sent: 0,
         }

@@ -1,11 +1,12 @@
 //! The documents of a deploy: signed as everywhere, of contents that exist in number only.
 
-use content::order::Wave;
+use content::directive::Verb;
+use content::order::{Restraint, Wave};
 use content::release::Instructions;
 use content::root::Operator;
 use content::{
-    AppName, BlobRef, ContentSpec, Digest, FleetId, Order, PayloadKind, Release, ReleaseId, Root, Signed, SigningKey,
-    UnixTime,
+    AppName, BlobRef, ContentSpec, Digest, Directive, FleetId, Order, OrderId, PayloadKind, Release, ReleaseId, Root,
+    Signed, SigningKey, UnixTime,
 };
 
 /// Bytes of the manifest for each piece and each file.
@@ -18,8 +19,23 @@ pub(super) struct Papers {
     pub(super) root: Signed,
     pub(super) release: Signed,
     pub(super) order: Signed,
-    /// What is spread: the tree, and the attributes of its files.
-    pub(super) contents: [ContentSpec; 2],
+    /// What is spread: the tree, and the attributes of its files; then those of later releases.
+    pub(super) contents: Vec<ContentSpec>,
+    /// The first release's id.
+    pub(super) first: ReleaseId,
+    operator: SigningKey,
+}
+
+/// What an order says besides its release.
+#[derive(Debug, Clone)]
+pub(super) struct Terms {
+    pub(super) epoch: u64,
+    pub(super) fallback: Option<ReleaseId>,
+    pub(super) waves: Vec<Wave>,
+    pub(super) restraint: Restraint,
+    pub(super) budget: u32,
+    pub(super) created: UnixTime,
+    pub(super) message: String,
 }
 
 impl Papers {
@@ -28,16 +44,55 @@ impl Papers {
         let operator = SigningKey::from_secret(&[1; 32]);
         let root = root(&operator);
         let fleet = FleetId(root.payload_digest());
-        let contents = contents(bytes, piece_bytes);
-        let release = release(fleet, contents);
+        let contents = contents("", bytes, piece_bytes);
+        let release = release(fleet, contents, "v1", UnixTime(2));
         let release = operator.sign(PayloadKind::Release, release.encode());
-        let order = operator.sign(PayloadKind::Order, order(fleet, &release).encode());
-        Self { fleet, root, release, order, contents }
+        let order = operator.sign(PayloadKind::Order, order(fleet, &release, first_terms()).encode());
+        let first = ReleaseId(release.payload_digest());
+        Self { fleet, root, release, order, contents: contents.to_vec(), first, operator }
+    }
+
+    /// A later release of as many bytes is the newest from now on.
+    pub(super) fn renew(&mut self, version: &str, bytes: u64, piece_bytes: u64, created: UnixTime) {
+        let contents = contents(version, bytes, piece_bytes);
+        let release = release(self.fleet, contents, version, created);
+        self.release = self.operator.sign(PayloadKind::Release, release.encode());
+        self.contents.extend(contents);
+    }
+
+    /// The newest release's id.
+    pub(super) fn newest_release(&self) -> ReleaseId {
+        ReleaseId(self.release.payload_digest())
+    }
+
+    /// An order for a release.
+    pub(super) fn order_for(&self, release: ReleaseId, terms: Terms) -> Signed {
+        let order = Order { release, ..order(self.fleet, &self.release, terms) };
+        self.operator.sign(PayloadKind::Order, order.encode())
+    }
+
+    /// What an operator says about an order's rollout.
+    pub(super) fn directive(
+        &self,
+        order: OrderId,
+        verb: Verb,
+        wave: Option<u8>,
+        created: UnixTime,
+        message: &str,
+    ) -> Signed {
+        let message = message.to_owned();
+        let directive = Directive { fleet: self.fleet, app: app(), order, verb, wave, created, message };
+        self.operator.sign(PayloadKind::Directive, directive.encode())
+    }
+
+    /// The contents of the newest release.
+    pub(super) fn newest_contents(&self) -> &[ContentSpec] {
+        &self.contents[self.contents.len() - 2..]
     }
 
     /// Which of the contents this is.
     pub(super) fn number(&self, content: content::ContentId) -> u8 {
-        u8::from(content != self.contents[0].id())
+        self.contents.iter().position(|spec| spec.id() == content).unwrap_or(1) as u8
     }
 
     /// The length of a piece of a content.
@@ -70,19 +125,19 @@ fn root(operator: &SigningKey) -> Signed {
     keeper.sign(PayloadKind::Root, root.encode())
 }
 
-fn contents(bytes: u64, piece_bytes: u64) -> [ContentSpec; 2] {
+fn contents(version: &str, bytes: u64, piece_bytes: u64) -> [ContentSpec; 2] {
     let pieces = bytes.div_ceil(piece_bytes) as u32;
-    let blob = |name: &str, len| BlobRef { root: Digest::of(name.as_bytes()), len };
+    let blob = |name: &str, len| BlobRef { root: Digest::of(format!("{name}{version}").as_bytes()), len };
     let tree = ContentSpec { blob: blob("tree", 200 + u64::from(pieces) * NAMED), pieces, bytes };
     [tree, ContentSpec { blob: blob("attributes", 200), pieces: 0, bytes: 0 }]
 }
 
-fn release(fleet: FleetId, [content, attributes]: [ContentSpec; 2]) -> Release {
+fn release(fleet: FleetId, [content, attributes]: [ContentSpec; 2], version: &str, created: UnixTime) -> Release {
     Release {
         fleet,
         app: app(),
-        version: "v1".to_owned(),
-        created: UnixTime(2),
+        version: version.to_owned(),
+        created,
         content,
         attributes: Some(attributes),
         entries: 1,
@@ -91,20 +146,34 @@ fn release(fleet: FleetId, [content, attributes]: [ContentSpec; 2]) -> Release {
     }
 }
 
-fn order(fleet: FleetId, release: &Signed) -> Order {
+/// All at once, whatever fails.
+fn first_terms() -> Terms {
+    Terms {
+        epoch: 1,
+        fallback: None,
+        waves: vec![Wave::PerMille(1000)],
+        restraint: Restraint::default(),
+        budget: u32::MAX,
+        created: UnixTime(3),
+        message: "a scenario".to_owned(),
+    }
+}
+
+fn order(fleet: FleetId, release: &Signed, terms: Terms) -> Order {
+    let Terms { epoch, fallback, waves, restraint, budget, created, message } = terms;
     Order {
         fleet,
         app: app(),
-        epoch: 1,
+        epoch,
         release: ReleaseId(release.payload_digest()),
-        fallback: None,
+        fallback,
         selector: content::Selector::default(),
         unreachable: content::order::Unreachable::Skip,
-        waves: vec![Wave::PerMille(1000)],
-        budget: u32::MAX,
-        restraint: content::order::Restraint::default(),
-        created: UnixTime(3),
-        message: "a scenario".to_owned(),
+        waves,
+        budget,
+        restraint,
+        created,
+        message,
     }
 }
 

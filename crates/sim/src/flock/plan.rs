@@ -22,6 +22,8 @@ pub struct Plan {
     pub model: Model,
     /// Racks: of so many machines, whose common uplink carries so many bytes in a second, either way.
     pub racks: Option<(u32, u64)>,
+    /// How many agents stand in a rack, ten racks being a zone, as their labels say; without it they have none.
+    pub places: Option<u32>,
     /// How many neighbours the tracker gives.
     pub neighbours: usize,
     /// Payload bytes that may be under way to one node.
@@ -48,6 +50,7 @@ impl Plan {
             piece_bytes: if bytes <= FINE_BELOW { 16 << 10 } else { 64 << 10 },
             model: Model::DATACENTER,
             racks: None,
+            places: None,
             neighbours: 16,
             window_bytes: 8 << 20,
             joining: Duration::from_millis(500 + u64::from(agents)),

@@ -11,20 +11,23 @@ use super::pipes::{Pipes, nanos};
 use super::plan::{Mishap, Plan};
 use crate::dice::Dice;
 use content::fact::{JournalName, Position};
-use content::{Bitmap, Digest, Fact, Label, Labels, PieceNo, Role, TokenId, UnixTime};
+use content::{Bitmap, Digest, Fact, Label, Labels, PieceNo, ReleaseId, Role, TokenId, UnixTime};
 use engine::Engine;
 use engine::door::{
     Answer, AppendId, BufferId, ClientId, Config, DownReason, Event, Held, Input, Job, JobDone, JobError, JobId,
     Message, Output, Recovered, Request, Time,
 };
 use engine::wire;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-const ORIGIN: u32 = 0;
+pub(super) const ORIGIN: u32 = 0;
 /// In so many parts a unicast is told.
 const STRETCHES: u32 = 20;
 /// How long the mesh may settle before anything is published.
 const SETTLING: Duration = Duration::from_secs(3);
+/// So many racks are a zone.
+const RACKS: u32 = 10;
 /// What goes between two processes of one machine, in bytes a second.
 const LOCAL: u64 = 4_000_000_000;
 const TOKEN: TokenId = TokenId(Digest::from_bytes([7; 32]));
@@ -68,21 +71,21 @@ pub struct Progress {
 const TOLD_EVERY: u64 = 1 << 24;
 
 /// All machines and everything between them.
-struct Flock<'a> {
-    plan: &'a Plan,
-    papers: Papers,
-    members: Vec<Member>,
+pub(super) struct Flock<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) papers: Papers,
+    pub(super) members: Vec<Member>,
     pipes: Pipes,
     agenda: Agenda,
     /// The processors, where all machines share them, and what they had done when all began.
     cores: Option<Cores>,
     spent_before: Duration,
-    now: u64,
+    pub(super) now: u64,
     dice: Dice,
     /// Messages that are under way, and which places are free.
     messages: Vec<Option<Message>>,
     places: Vec<u32>,
-    published: u64,
+    pub(super) published: u64,
     /// Measured agents that have not all yet.
     waiting: u32,
     is_measured: Vec<bool>,
@@ -91,7 +94,14 @@ struct Flock<'a> {
     origin_died: Option<(u64, u32)>,
     counts: Counts,
     diary: Option<Diary>,
+    /// Agents that cannot switch to any release but the first.
+    pub(super) ailing: BTreeSet<u32>,
+    /// What those were answered who ask from outside.
+    pub(super) answers: BTreeMap<ClientId, Answer>,
 }
+
+/// Clients from here on ask from outside of the day's plan.
+pub(super) const OUTSIDE: u64 = 1 << 40;
 
 #[derive(Default)]
 struct Counts {
@@ -104,7 +114,7 @@ struct Counts {
 }
 
 impl<'a> Flock<'a> {
-    fn new(plan: &'a Plan, seed: u64) -> Self {
+    pub(super) fn new(plan: &'a Plan, seed: u64) -> Self {
         let mut dice = Dice::new(seed);
         let pipes = Pipes::new(plan.model, dice.fork(1));
         let mut flock = Self {
@@ -125,13 +135,15 @@ impl<'a> Flock<'a> {
             origin_died: None,
             counts: Counts::default(),
             diary: None,
+            ailing: BTreeSet::new(),
+            answers: BTreeMap::new(),
             plan,
         };
         flock.furnish();
         flock
     }
 
-    fn publisher(&self) -> u32 {
+    pub(super) fn publisher(&self) -> u32 {
         self.plan.agents + 1
     }
 
@@ -178,7 +190,8 @@ impl<'a> Flock<'a> {
         else {
             match *mishap {
                 Mishap::OriginDies { power } => {
-                    self.inside = Some((self.papers.contents.map(|content| Bitmap::full(content.total())), power));
+                    self.inside =
+                        Some((std::array::from_fn(|nr| Bitmap::full(self.papers.contents[nr].total())), power));
                 }
                 Mishap::Hiccups { every, lasts } => self.hiccups(nanos(every), nanos(lasts)),
                 _ => {}
@@ -230,6 +243,15 @@ impl<'a> Flock<'a> {
                 tell(self.progress(events));
             }
         }
+    }
+
+    /// Lets happen what happens until then.
+    pub(super) fn until(&mut self, then: u64) {
+        while let Some(entry) = self.agenda.pop_until(then) {
+            self.now = entry.at;
+            self.happens(entry);
+        }
+        self.now = then;
     }
 
     fn progress(&self, events: u64) -> Progress {
@@ -287,7 +309,7 @@ impl<'a> Flock<'a> {
     }
 
     /// Lets an engine take an input that costs its processor so much, and does what it wants.
-    fn input(&mut self, node: u32, cost: u64, input: Input) {
+    pub(super) fn input(&mut self, node: u32, cost: u64, input: Input) {
         let Some(engine) = &mut self.members[node as usize].engine else { return };
         engine.handle(Time(self.now), input);
         self.drain(node, self.now + cost);
@@ -364,13 +386,13 @@ impl<'a> Flock<'a> {
         }
     }
 
-    fn boot(&mut self, node: u32) {
+    pub(super) fn boot(&mut self, node: u32) {
         let member = &self.members[node as usize];
         let config = Config {
             fleet: self.papers.fleet,
             role: member.role,
             name: format!("node-{node}"),
-            labels: Labels::new(),
+            labels: self.place(node),
             datacenter: label("dc1"),
             listen: (member.role != Role::Operator).then(|| address(node)),
             software: "sim".to_owned(),
@@ -399,10 +421,18 @@ impl<'a> Flock<'a> {
         self.drain(node, self.now);
     }
 
+    /// In which zone and rack a machine stands, if the plan says how many stand together.
+    fn place(&self, node: u32) -> Labels {
+        let (Some(rack), true) = (self.plan.places, node != ORIGIN) else { return Labels::new() };
+        let (rack, zone) = ((node - 1) / rack.max(1), (node - 1) / rack.max(1) / RACKS);
+        let said = [("zone", format!("z{}", zone + 1)), ("rack", format!("r{:02}", rack % RACKS + 1))];
+        said.into_iter().map(|(key, value)| (label(key), label(&value))).collect()
+    }
+
     fn published_contents(&self) -> Vec<Held> {
         let held =
             |content: content::ContentSpec| Held { content, have: Bitmap::full(content.total()), complete: true };
-        self.papers.contents.map(held).to_vec()
+        self.papers.newest_contents().iter().copied().map(held).collect()
     }
 
     fn ask_to_join(&mut self, node: u32) {
@@ -423,7 +453,7 @@ impl<'a> Flock<'a> {
         self.input(ORIGIN, cost, Input::Request { client: ClientId(joiner.into()), by: None, request });
     }
 
-    fn dies(&mut self, node: u32, power: bool) {
+    pub(super) fn dies(&mut self, node: u32, power: bool) {
         let member = &mut self.members[node as usize];
         member.engine = None;
         member.outbox.clear();
@@ -453,7 +483,7 @@ impl<'a> Flock<'a> {
         self.agenda.push(started, node, What::Publish);
     }
 
-    fn publish(&mut self, node: u32) {
+    pub(super) fn publish(&mut self, node: u32) {
         let (release, order) = (self.papers.release.clone(), self.papers.order.clone());
         self.input(
             node,
@@ -789,6 +819,9 @@ impl<'a> Flock<'a> {
     }
 
     fn answered(&mut self, _node: u32, client: ClientId, answer: &Answer) {
+        if client.0 >= OUTSIDE {
+            self.answers.insert(client, answer.clone());
+        }
         if let Answer::Enrolled { .. } = answer {
             let back = self.now + self.pipes.delay();
             let joiner = client.0 as u32;
@@ -830,16 +863,17 @@ impl<'a> Flock<'a> {
             Job::Complete { content } => (model.job, 1, How::Completed(self.papers.number(*content))),
             Job::Assemble { .. } => (model.job + bytes(self.plan.bytes), 1, How::Assembled),
             Job::Accept { .. } => (model.job, 1, How::Accepted),
+            Job::Switch { release, .. } if self.is_ailing(node, *release) => (model.job, 1, How::Refused),
             Job::Switch { .. } => (model.job, 2, How::Switched),
             Job::Confirm { .. } => (model.job, 1, How::Confirmed),
             Job::Collect { .. } => (model.job, 0, How::Collected),
             Job::Shun { .. } => (model.job, 1, How::Shunned),
+            Job::GiveUp { .. } => (model.job, 1, How::GivenUp),
             // The releases of a flock have no commands and no probes, and its operators stay.
             Job::Verify { .. }
             | Job::Repair { .. }
             | Job::Hook { .. }
             | Job::Probe { .. }
-            | Job::GiveUp { .. }
             | Job::Restore { .. }
             | Job::Journal { .. }
             | Job::Root { .. } => (model.job, 0, How::Refused),
@@ -852,25 +886,34 @@ impl<'a> Flock<'a> {
         self.agenda.push(at, node, What::Job { job: id.0 as u32, how });
     }
 
+    /// Whether a machine does not bear a release; the first one, everyone does.
+    fn is_ailing(&self, node: u32, release: ReleaseId) -> bool {
+        release != self.papers.first && self.ailing.contains(&node)
+    }
+
     fn job_done(&mut self, node: u32, job: u32, how: How) {
-        if how == How::Completed(0) {
-            self.completed(node);
+        if let How::Completed(content) = how {
+            self.completed(node, content);
         }
-        let result = self.result(how);
+        let result = self.result(node, how);
         self.input(node, 0, Input::Done { job: JobId(job.into()), result });
     }
 
-    fn completed(&mut self, node: u32) {
+    fn completed(&mut self, node: u32, content: u8) {
         let member = &mut self.members[node as usize];
-        if member.complete == NEVER {
+        member.whole.insert(content);
+        if content == 0 && member.complete == NEVER {
             member.complete = self.now;
             self.waiting -= u32::from(self.is_measured[node as usize]);
         }
     }
 
-    fn result(&self, how: How) -> Result<JobDone, JobError> {
+    fn result(&self, node: u32, how: How) -> Result<JobDone, JobError> {
         let spec = |content: u8| self.papers.contents[usize::from(content)];
         Ok(match how {
+            How::Opened(content) if self.members[node as usize].whole.contains(&content) => {
+                JobDone::Opened { have: Bitmap::full(spec(content).total()), indexed: true, complete: true }
+            }
             How::Opened(content) => {
                 let have = Bitmap::empty(spec(content).total());
                 JobDone::Opened { have, indexed: spec(content).pieces == 0, complete: false }
@@ -890,6 +933,7 @@ impl<'a> Flock<'a> {
             How::Confirmed => JobDone::Confirmed,
             How::Collected => JobDone::Collected { freed: 0 },
             How::Shunned => JobDone::Shunned,
+            How::GivenUp => JobDone::GivenUp,
             How::Corrupt => return Err(JobError::Corrupt),
             How::Refused => return Err(JobError::Refused { why: "not here".to_owned() }),
         })
