@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::{
     backup, deploy, diff, direct, doctor, forget, hands, history, join, key, launch, limit, manual, operator, page,
-    playground, rollback, running, settle, status, stop, token, uninstall, up, upgrade, verify,
+    patching, playground, rollback, running, settle, status, stop, token, uninstall, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -52,8 +52,10 @@ pub(crate) enum Command {
     Hands(hands::HandsArguments),
     /// Put a directory or a file at a path on every node
     Deploy(Box<deploy::Deploy>),
-    /// Show what a deploy of a directory or a file would change
+    /// Show what a deploy of a directory or a file would change; or, with -o, make a patch between two files
     Diff(diff::Diff),
+    /// Make the new file of the old one and a patch
+    Patch(patching::Patch),
     /// Show where every node stands
     Status(status::Status),
     /// Show all of it in a browser on this machine, with buttons to pause, promote, abort and roll back

@@ -1,7 +1,9 @@
-//! `tiding diff DIR`: what a deploy of it would change.
+//! `tiding diff DIR`: what a deploy of it would change. With `-o`, `tiding diff OLD NEW -o PATCH`, a patch is made instead: see
+//! [`crate::patching`].
 
 use crate::failure::{Failure, Kind};
 use crate::git::{self, Revision};
+use crate::patching::{Making, Trouble};
 use crate::publishing::cannot_deploy;
 use crate::settings::Settings;
 use crate::status::choose_app;
@@ -15,16 +17,26 @@ use node::publish::{self, DiffOptions, Patterns};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Shows what a deploy of a directory or file would change of what is ordered now.
+/// Shows what a deploy of a directory or file would change of what is ordered now; with -o, makes a patch between two files.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tiding diff ./build\n  tiding diff git:v2.1 --app web --release 2.0\n  \
-    tiding diff ./build --exit-code --json\n\nEntries are named that were added, removed or changed, and in what: content, mode, link, owner, kind. \
+    tiding diff ./build --exit-code --json\n  tiding diff app-1.0 app-2.0 -o app.patch\n\n\
+    With -o no fleet is asked: a patch is written that makes NEW of OLD, for `tiding patch OLD PATCH -o NEW`. Otherwise entries are named that were added, removed or changed, and in what: content, mode, link, owner, kind. \
     Times are not compared: they alone make no other release. The bytes that would be sent are those that no machine with that release has.\n\n\
     Exit code 0, also when something differs; with --exit-code 1 then.")]
 pub(crate) struct Diff {
     /// The directory or file, or git:REV for a revision of the repository here, as it was committed
     #[arg(value_name = "DIR")]
     source: PathBuf,
+    /// With -o: the file that the patch makes of the first one
+    #[arg(value_name = "NEW", requires = "output")]
+    new: Option<PathBuf>,
+    /// Where to write a patch that makes NEW of the first file
+    #[arg(short, long, value_name = "PATCH", requires = "new", conflicts_with_all = ["app", "release", "no_ignore", "exit_code", "json"])]
+    output: Option<PathBuf>,
+    /// How hard to look for a small patch
+    #[arg(long, value_enum, default_value_t = Trouble::Best, requires = "output")]
+    effort: Trouble,
     /// The application; may be left out when there is only one
     #[arg(long, value_name = "NAME")]
     app: Option<String>,
@@ -46,6 +58,12 @@ pub(crate) struct Diff {
 }
 
 impl Diff {
+    /// The patch that is asked for, if one is.
+    pub(crate) fn patch(&self) -> Option<Making<'_>> {
+        let (new, patch) = (self.new.as_deref()?, self.output.as_deref()?);
+        Some(Making { old: &self.source, new, patch, trouble: self.effort })
+    }
+
     /// Compares and prints.
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let what = format!("cannot compare {}", self.source.display());

@@ -29,6 +29,7 @@ mod manual;
 mod operator;
 mod page;
 mod parse;
+mod patching;
 mod playground;
 mod publishing;
 mod report;
@@ -79,6 +80,9 @@ fn run(arguments: arguments::Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Launch(launch) => return launch.run(),
         Command::Settle(settle) => return settle.run().map(|()| ExitCode::SUCCESS),
+        // Nothing of a fleet, or of its configuration, is needed for a patch between two files.
+        Command::Patch(patch) => return patch.run().map(|()| ExitCode::SUCCESS),
+        Command::Diff(diff) if let Some(making) = diff.patch() => return making.run().map(|()| ExitCode::SUCCESS),
         _ => {}
     }
     let settings = Settings::read(arguments.config.as_deref())?;
@@ -128,7 +132,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Uninstall(uninstall) => uninstall.run(settings),
         Command::Upgrade(upgrade) => upgrade.run(settings).await,
         // They have had their turn before anything else was begun.
-        Command::Settle(_) | Command::Launch(_) => Ok(()),
+        Command::Settle(_) | Command::Launch(_) | Command::Patch(_) => Ok(()),
         Command::Playground(playground) => playground.run().await,
     }
 }

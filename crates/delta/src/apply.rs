@@ -1,9 +1,11 @@
 //! Rebuilds the new bytes from the old ones and a patch that anyone may have written.
 //!
 //! Everything declared is compared with the budget, and with each other, before memory is taken; every copy is checked
-//! against the old bytes; every instruction makes at least one byte, so there are no more of them than the result has.
+//! against the old bytes, and whatever is said makes at least one byte, so time is bounded by the length of the result.
 
-use crate::format::{Declared, Instruction, Malformed, Numbers, Parts, Stream};
+use crate::format::{Declared, Engine, Malformed, Patch, Window};
+use crate::packed::{Parts, reserved};
+use crate::{executable, plain, prefixed};
 
 /// How much a patch may make `apply` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,10 +16,14 @@ pub struct Budget {
     pub memory: u64,
 }
 
+/// What models take at most, whatever the length.
+const MODELS: u64 = 80 << 20;
+
 impl Budget {
-    /// Enough for any patch of [`crate::diff`] whose result has `len` bytes: that long a result, and four times the memory.
+    /// Enough for any patch of [`crate::diff`] whose result has `len` bytes: that long a result, four times the memory, and what
+    /// models take.
     pub fn for_output(len: u64) -> Self {
-        Self { output: len, memory: len.saturating_mul(4).saturating_add(1 << 16) }
+        Self { output: len, memory: len.saturating_mul(4).saturating_add(MODELS) }
     }
 }
 
@@ -49,64 +55,60 @@ pub enum ApplyError {
 
 /// The new bytes. They are what the patch's maker meant only if their digest says so, which is for the caller to compare.
 pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
-    let parts = Parts::read(patch)?;
-    let Declared { old_len, new_len } = parts.declared;
+    let mut patch = Patch::read(patch)?;
+    let Declared { old_len, new_len } = patch.declared;
     if old_len != old.len() as u64 {
         return Err(ApplyError::WrongBase { wanted: old_len, found: old.len() as u64 });
     }
-    check_lengths(&parts, budget)?;
-    let mut new = reserved(new_len)?;
-    let instructions = decompress(parts.instructions)?;
-    let (differences, literals) = (decompress(parts.differences)?, decompress(parts.literals)?);
-    let mut sources = Sources { old, at: 0, differences: &differences, literals: &literals };
-    let mut numbers = Numbers(&instructions);
-    while !numbers.is_empty() {
-        sources.follow(Instruction::read(&mut numbers)?, &mut new)?;
-    }
-    // The streams add up to the result, so the result is complete exactly when both are used up.
-    match sources.differences.is_empty() && sources.literals.is_empty() {
-        true => Ok(new),
-        false => Err(Malformed::Sums.into()),
-    }
-}
-
-fn check_lengths(parts: &Parts<'_>, budget: Budget) -> Result<(), ApplyError> {
-    let new_len = parts.declared.new_len;
-    let within = |of, needed, allowed| match needed <= allowed {
-        true => Ok(()),
-        false => Err(ApplyError::OverBudget { of, needed, allowed }),
-    };
     within("output", new_len, budget.output)?;
-    if parts.differences.len.checked_add(parts.literals.len) != Some(new_len) {
-        return Err(Malformed::Sums.into());
+    within("memory", new_len, budget.memory)?;
+    let mut new = zeros(new_len)?;
+    let mut left = &mut new[..];
+    while patch.has_window(left.len() as u64) {
+        let window = patch.window(left.len() as u64)?;
+        let (part, rest) = left.split_at_mut_checked(window.new_len as usize).ok_or(Malformed::Sums)?;
+        make(&window, old, part, budget.memory - new_len)?;
+        left = rest;
     }
-    let memory = new_len.saturating_mul(2).saturating_add(parts.instructions.len);
-    within("memory", memory, budget.memory)
+    if patch.is_read() { Ok(new) } else { Err(Malformed::Length.into()) }
 }
 
-/// Where the bytes of the result come from.
-struct Sources<'a> {
-    old: &'a [u8],
-    /// Where in the old bytes the last copy ended.
-    at: u64,
-    differences: &'a [u8],
-    literals: &'a [u8],
+fn within(of: &'static str, needed: u64, allowed: u64) -> Result<(), ApplyError> {
+    if needed <= allowed { Ok(()) } else { Err(ApplyError::OverBudget { of, needed, allowed }) }
 }
 
-impl Sources<'_> {
-    fn follow(&mut self, instruction: Instruction, new: &mut Vec<u8>) -> Result<(), Malformed> {
-        let Instruction { seek, copy, append } = instruction;
-        if copy == 0 && append == 0 {
-            return Err(Malformed::Idle);
+fn zeros(len: u64) -> Result<Vec<u8>, ApplyError> {
+    let mut zeros = reserved(len).ok_or(ApplyError::OverBudget { of: "memory", needed: len, allowed: 0 })?;
+    zeros.resize(len as usize, 0);
+    Ok(zeros)
+}
+
+/// Makes what a window makes, with no more memory than this.
+fn make(window: &Window<'_>, old: &[u8], new: &mut [u8], memory: u64) -> Result<(), ApplyError> {
+    let old = slice(old, window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?;
+    match window.engine {
+        Engine::Packed => {
+            let parts = Parts::read(window.body)?;
+            within("memory", parts.memory(window.new_len)?, memory)?;
+            parts.apply(old, new)?;
         }
-        let start = self.at.checked_add_signed(seek).ok_or(Malformed::OutOfRange)?;
-        let copied = slice(self.old, start, copy).ok_or(Malformed::OutOfRange)?;
-        let differences = take(&mut self.differences, copy)?;
-        new.extend(copied.iter().zip(differences).map(|(old, difference)| old.wrapping_add(*difference)));
-        new.extend_from_slice(take(&mut self.literals, append)?);
-        self.at = start + copy;
-        Ok(())
+        Engine::Plain => {
+            within("memory", plain::memory(window.body)?, memory)?;
+            plain::read(window.body, old, new)?;
+        }
+        Engine::Prefixed => {
+            within("memory", prefixed::MEMORY, memory)?;
+            prefixed::read(window.body, old, new)?;
+        }
+        Engine::Executable => {
+            // Before the old file is read, which takes memory of its own.
+            within("memory", 2 * window.old_len, memory)?;
+            let patch = executable::Patch::open(window.body, old)?;
+            within("memory", patch.memory(), memory)?;
+            patch.read(new)?;
+        }
     }
+    Ok(())
 }
 
 fn slice(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
@@ -114,37 +116,13 @@ fn slice(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
     bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
-fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
-    let len = usize::try_from(len).map_err(|_| Malformed::Sums)?;
-    let (taken, left) = stream.split_at_checked(len).ok_or(Malformed::Sums)?;
-    *stream = left;
-    Ok(taken)
-}
-
-/// A buffer for exactly `len` bytes, or an error where the allocator would abort.
-fn reserved(len: u64) -> Result<Vec<u8>, ApplyError> {
-    let mut buffer = Vec::new();
-    let reserved = usize::try_from(len).is_ok_and(|len| buffer.try_reserve_exact(len).is_ok());
-    if reserved { Ok(buffer) } else { Err(ApplyError::OverBudget { of: "memory", needed: len, allowed: 0 }) }
-}
-
-/// Decompresses into a buffer of the declared length, whatever the stream itself says: one byte more is an error.
-fn decompress(stream: Stream<'_>) -> Result<Vec<u8>, ApplyError> {
-    if stream.len == 0 && stream.compressed.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut buffer = reserved(stream.len)?;
-    match zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(stream.compressed, &mut buffer))
-    {
-        Ok(len) if len as u64 == stream.len => Ok(buffer),
-        _ => Err(Malformed::Stream.into()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::Draft;
+    use crate::elf::Machine;
+    use crate::packed::{Draft, Instruction};
+    use crate::sample::Sample;
+    use crate::{Effort, diff};
 
     const OLD: &[u8] = b"0123456789";
     const AMPLE: Budget = Budget { output: 1 << 20, memory: 1 << 22 };
@@ -157,12 +135,40 @@ mod tests {
     fn patch(instructions: &[Instruction], differences: usize, literals: usize) -> Vec<u8> {
         let mut draft = Draft { differences: vec![0; differences], literals: vec![b'x'; literals], ..Draft::default() };
         instructions.iter().for_each(|instruction| instruction.write(&mut draft.instructions));
-        let declared = Declared { old_len: OLD.len() as u64, new_len: (differences + literals) as u64 };
-        draft.write(declared, 3)
+        packed(&draft, (differences + literals) as u64)
+    }
+
+    /// A patch of one packed window, which makes this many bytes.
+    fn packed(draft: &Draft, new_len: u64) -> Vec<u8> {
+        let old_len = OLD.len() as u64;
+        let mut patch = Patch::begin(Declared { old_len, new_len });
+        let body = draft.write(3);
+        Window { new_len, old_start: 0, old_len, engine: Engine::Packed, body: &body }.write(&mut patch);
+        patch
     }
 
     fn refused(why: Malformed, patch: &[u8]) {
         assert_eq!(apply(OLD, patch, AMPLE), Err(ApplyError::Malformed(why)));
+    }
+
+    #[test]
+    fn c12_a_patch_of_an_executable_keeps_to_its_budget() {
+        let (old, new) = (Sample::of(Machine::X86_64, 300).file(), Sample::of(Machine::X86_64, 310).file());
+        let patch = diff(&old, &new, Effort::Best);
+        let window =
+            Patch::read(&patch).and_then(|mut patch| patch.window(new.len() as u64)).map(|window| window.engine);
+        assert_eq!(window, Ok(Engine::Executable));
+        let budget = Budget::for_output(new.len() as u64);
+        assert_eq!(apply(&old, &patch, budget).as_ref(), Ok(&new));
+        let short = Budget { output: new.len() as u64 - 1, ..budget };
+        assert!(matches!(apply(&old, &patch, short), Err(ApplyError::OverBudget { of: "output", .. })));
+        for memory in [2, 4] {
+            let scant = Budget { memory: memory * new.len() as u64, ..budget };
+            assert!(matches!(apply(&old, &patch, scant), Err(ApplyError::OverBudget { of: "memory", .. })));
+        }
+        assert!(matches!(apply(&old[1..], &patch, budget), Err(ApplyError::WrongBase { .. })));
+        let text = vec![b'x'; old.len()];
+        assert_eq!(apply(&text, &patch, budget), Err(Malformed::NoExecutable.into()));
     }
 
     #[test]
@@ -195,7 +201,7 @@ mod tests {
         // Small patches that declare results no machine could hold: taking the memory would abort this test.
         for len in [1 << 21, 1 << 45, u64::MAX] {
             let small = Draft { literals: vec![b'x'; 5], ..Draft::default() };
-            let patch = small.write(Declared { old_len: 10, new_len: len }, 3);
+            let patch = packed(&small, len);
             let over = ApplyError::OverBudget { of: "output", needed: len, allowed: 1 << 20 };
             assert_eq!(apply(OLD, &patch, AMPLE), Err(over));
             assert!(apply(OLD, &patch, Budget { output: u64::MAX, memory: u64::MAX }).is_err());
@@ -208,17 +214,6 @@ mod tests {
         ));
         let scant = Budget { output: 50_000, memory: 100_000 };
         assert!(matches!(apply(OLD, &patch, scant), Err(ApplyError::OverBudget { of: "memory", .. })));
-    }
-
-    #[test]
-    fn c12_a_bomb_stops_at_its_declared_length() {
-        let bomb = zstd::bulk::compress(&vec![0; 1 << 24], 3).expect("zeros compress");
-        for declared in [0, 1, (1 << 24) - 1, (1 << 24) + 1] {
-            let stream = Stream { len: declared, compressed: &bomb };
-            assert_eq!(decompress(stream), Err(ApplyError::Malformed(Malformed::Stream)), "{declared}");
-        }
-        assert_eq!(decompress(Stream { len: 1 << 24, compressed: &bomb }).map(|bytes| bytes.len()), Ok(1 << 24));
-        assert!(decompress(Stream { len: u64::MAX, compressed: &bomb }).is_err());
     }
 
     #[test]
@@ -236,7 +231,7 @@ mod tests {
         refused(Malformed::Sums, &patch(&[instruction(0, 1, u64::MAX)], 1, 1));
         let mut draft = Draft { literals: vec![b'x'; 5], ..Draft::default() };
         instruction(0, 0, 5).write(&mut draft.instructions);
-        let declaring = |new_len| draft.write(Declared { old_len: 10, new_len }, 3);
+        let declaring = |new_len| packed(&draft, new_len);
         assert_eq!(apply(OLD, &declaring(5), AMPLE).as_deref(), Ok(&b"xxxxx"[..]));
         refused(Malformed::Sums, &declaring(6));
         refused(Malformed::Sums, &declaring(4));
@@ -245,6 +240,6 @@ mod tests {
     #[test]
     fn a_torn_instruction_is_refused() {
         let torn = Draft { instructions: vec![0, 0], literals: vec![b'x'; 5], ..Draft::default() };
-        refused(Malformed::Length, &torn.write(Declared { old_len: 10, new_len: 5 }, 3));
+        refused(Malformed::Length, &packed(&torn, 5));
     }
 }

@@ -1,211 +1,102 @@
-//! Finds the new bytes among the old ones and writes down how.
-//!
-//! The method is bsdiff's (Colin Percival, "Naive differences of executable code", 2003) with a hash table in place of the
-//! suffix array: walk through the new bytes, keep to one *alignment* (the distance between where a byte stands in new
-//! and in old) as long as it is good enough, and change it when an exact match elsewhere explains clearly more bytes. What
-//! lies between two alignments goes to whichever fits it, also where only most of the bytes are equal: there the
-//! differences are written, which are mostly zero, and small and repetitive where code only moved.
+//! Makes patches: cuts what is too long into windows, and finds for each the engine whose body is smallest.
 
-use crate::format::{Declared, Draft, Instruction};
-use crate::index::{Grain, Index, Rolling, common_prefix, top_of};
+use crate::apply::Budget;
+use crate::format::{Declared, Engine, Patch, Window};
+use crate::matching::{Equivalence, Prices, equivalences_bytes};
+use crate::{executable, plain, prefixed, quick};
 
 /// How hard to look for a small patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effort {
-    /// Little memory (about half of the old bytes) and time.
+    /// Little memory (about half of the old bytes) and time; quick to apply.
     Fast,
-    /// Finds shorter matches and compresses harder, with about twice the memory of the old bytes.
+    /// The smallest patch, with about ten times the memory of the old bytes.
     #[default]
     Best,
 }
 
-impl Effort {
-    fn grain(self) -> Grain {
-        match self {
-            Self::Fast => Grain { window: 32, step: 32, tries: 4 },
-            Self::Best => Grain { window: 16, step: 4, tries: 16 },
-        }
-    }
-
-    fn compression_level(self) -> i32 {
-        match self {
-            Self::Fast => 3,
-            Self::Best => 19,
-        }
-    }
-}
-
-/// A match must explain this many bytes more than the alignment so far, to be worth an instruction.
-const GAIN: usize = 8;
+/// The most bytes of old, and of new, that are looked at together.
+const WINDOW: u64 = 1 << 30;
 
 /// A patch that makes `new` of `old`. Equal arguments give equal patches (with the same version of zstd).
 pub fn diff(old: &[u8], new: &[u8], effort: Effort) -> Vec<u8> {
-    let index = Index::new(old, effort.grain());
-    let mut writer = Writer { old, new, draft: Draft::default(), cursor: 0 };
-    let mut pair = Pair { old, new, from: Alignment { old: 0, new: 0 } };
-    let mut scan = Scan::new(new, index.window());
-    while let Some(found) = pair.next_alignment(&index, &mut scan) {
-        pair.from = writer.close(pair.from, found);
-    }
-    writer.end(pair.from);
-    writer.draft.write(Declared { old_len: old.len() as u64, new_len: new.len() as u64 }, effort.compression_level())
+    windowed(old, new, effort, WINDOW)
 }
 
-/// A position in new that stands at a position in old.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Alignment {
-    old: usize,
-    new: usize,
+fn windowed(old: &[u8], new: &[u8], effort: Effort, window: u64) -> Vec<u8> {
+    let mut patch = Patch::begin(Declared { old_len: old.len() as u64, new_len: new.len() as u64 });
+    for (number, part) in new.chunks(window as usize).enumerate() {
+        let from = part_of_old(old, new, number as u64 * window, window);
+        let (engine, body) = body(&old[from.clone()], part, effort);
+        let (old_start, old_len) = (from.start as u64, from.len() as u64);
+        Window { new_len: part.len() as u64, old_start, old_len, engine, body: &body }.write(&mut patch);
+    }
+    patch
 }
 
-impl Alignment {
-    /// Where in old a later position of new would stand.
-    fn old_at(&self, new: usize) -> usize {
-        self.old + (new - self.new)
+/// The part of old that a window of new at `at` is compared with: all of it, or what lies about where the window does.
+fn part_of_old(old: &[u8], new: &[u8], at: u64, window: u64) -> std::ops::Range<usize> {
+    let (old_len, new_len) = (old.len() as u64, new.len() as u64);
+    if old_len <= window {
+        return 0..old.len();
     }
+    let middle = u128::from(at + window / 2) * u128::from(old_len) / u128::from(new_len);
+    let start = (middle as u64).saturating_sub(window / 2).min(old_len - window);
+    start as usize..(start + window) as usize
 }
 
-/// The place in the new bytes that is looked at, and the hash of the window there.
-struct Scan<'a> {
-    new: &'a [u8],
-    window: usize,
-    top: u64,
-    at: usize,
-    hash: Rolling,
-}
-
-impl<'a> Scan<'a> {
-    fn new(new: &'a [u8], window: usize) -> Self {
-        let mut scan = Self { new, window, top: top_of(window), at: 0, hash: Rolling::over(&[]) };
-        scan.jump(0);
-        scan
-    }
-
-    fn has_window(&self) -> bool {
-        self.new.len() - self.at >= self.window
-    }
-
-    fn step(&mut self) {
-        if let Some(&into) = self.new.get(self.at + self.window) {
-            self.hash = self.hash.moved(self.new[self.at], into, self.top);
-        }
-        self.at += 1;
-    }
-
-    fn jump(&mut self, to: usize) {
-        self.at = to;
-        if self.has_window() {
-            self.hash = Rolling::over(&self.new[to..to + self.window]);
-        }
+fn body(old: &[u8], new: &[u8], effort: Effort) -> (Engine, Vec<u8>) {
+    match effort {
+        Effort::Fast => (Engine::Packed, quick::draft(old, new).write(3)),
+        Effort::Best => smallest(old, new),
     }
 }
 
-/// The two strings and the alignment that is kept to.
-struct Pair<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
-    from: Alignment,
+/// What is mostly literals is left to zstd, which is far quicker to read; what is so to some part is tried both ways, and
+/// two executables in a third way, which makes zstd's superfluous.
+fn smallest(old: &[u8], new: &[u8]) -> (Engine, Vec<u8>) {
+    let runs = equivalences_bytes(old, new, &Prices::of_bytes(new));
+    let literals = new.len() - runs.iter().map(|run: &Equivalence| run.len as usize).sum::<usize>();
+    let mut bodies: Vec<_> = of_executables(old, new).map(|body| (Engine::Executable, body)).into_iter().collect();
+    if literals <= (new.len() / 4).max(1 << 16) {
+        bodies.push((Engine::Plain, plain::write(old, new, &runs)));
+    }
+    if literals > new.len() / 16 && bodies.iter().all(|(engine, _)| *engine != Engine::Executable) {
+        bodies.push((Engine::Prefixed, prefixed::write(old, new)));
+    }
+    bodies.into_iter().min_by_key(|(_, body)| body.len()).expect("one of the two conditions holds")
 }
 
-impl Pair<'_> {
-    /// The beginning of the next exact match that is worth leaving the alignment for.
-    fn next_alignment(&self, index: &Index<'_>, scan: &mut Scan<'_>) -> Option<Alignment> {
-        while scan.has_window() {
-            let here = self.from.old_at(scan.at);
-            let kept = self.old.get(here..).map_or(0, |old| common_prefix(old, &self.new[scan.at..]));
-            if kept >= index.window() {
-                scan.jump(scan.at + kept);
-                continue;
-            }
-            let Some(found) = index.longest(&self.new[scan.at..], scan.hash, here) else {
-                scan.step();
-                continue;
-            };
-            let start = scan.at;
-            scan.jump(start + found.len);
-            if self.explained(start, found.len) + GAIN < found.len {
-                return Some(Alignment { old: found.old, new: start });
-            }
-        }
-        None
-    }
-
-    /// How many of `len` new bytes from `start` on the alignment that is kept to explains.
-    fn explained(&self, start: usize, len: usize) -> usize {
-        let old = self.old.get(self.from.old_at(start)..).unwrap_or_default();
-        old.iter().zip(&self.new[start..start + len]).filter(|(old, new)| old == new).count()
-    }
+/// The body of two executables, which was applied and compared, if applying it keeps to the usual budget.
+fn of_executables(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    let len = new.len() as u64;
+    let body = executable::write(old, new)?;
+    let memory = executable::Patch::open(&body, old).ok()?.memory().max(2 * old.len() as u64);
+    (memory <= Budget::for_output(len).memory.saturating_sub(len)).then_some(body)
 }
 
-/// Writes instructions, each for the stretch from one alignment to the next.
-struct Writer<'a> {
-    old: &'a [u8],
-    new: &'a [u8],
-    draft: Draft,
-    /// Where in old the last copy ended.
-    cursor: usize,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::apply;
 
-impl Writer<'_> {
-    /// Writes what lies between two alignments, and returns where the second one really begins: before its exact match,
-    /// as far as it fits there better than the first.
-    fn close(&mut self, from: Alignment, to: Alignment) -> Alignment {
-        let between = &self.new[from.new..to.new];
-        let mut ahead = fit(between.iter().zip(self.old.get(from.old..).unwrap_or_default()));
-        let mut back = fit(between.iter().rev().zip(self.old[..to.old].iter().rev()));
-        if let Some(overlap) = (ahead + back).checked_sub(between.len()) {
-            let first = to.new - back;
-            let kept = self.best_split(from.old_at(first), to.old - back, first, overlap);
-            (ahead, back) = (ahead - (overlap - kept), back - kept);
-        }
-        self.write(from, ahead, to.new - back);
-        Alignment { old: to.old - back, new: to.new - back }
-    }
-
-    /// Writes what is left after the last alignment.
-    fn end(&mut self, from: Alignment) {
-        let ahead = fit(self.new[from.new..].iter().zip(self.old.get(from.old..).unwrap_or_default()));
-        self.write(from, ahead, self.new.len());
-    }
-
-    /// Of `overlap` new bytes from `new` on, which two alignments both want: how many the first one gets.
-    fn best_split(&self, first: usize, second: usize, new: usize, overlap: usize) -> usize {
-        let (mut score, mut best, mut split) = (0i64, 0, 0);
-        for n in 0..overlap {
-            score += i64::from(self.new[new + n] == self.old[first + n])
-                - i64::from(self.new[new + n] == self.old[second + n]);
-            if score > best {
-                (best, split) = (score, n + 1);
-            }
-        }
-        split
-    }
-
-    /// One instruction: copy `len` bytes at the alignment, then append up to position `end` of new.
-    fn write(&mut self, from: Alignment, len: usize, end: usize) {
-        let middle = from.new + len;
-        if from.new == end {
-            return;
-        }
-        let start = if len == 0 { self.cursor } else { from.old };
-        let copied = &self.old[start..start + len];
-        let seek = start as i64 - self.cursor as i64;
-        Instruction { seek, copy: len as u64, append: (end - middle) as u64 }.write(&mut self.draft.instructions);
-        let differences = self.new[from.new..middle].iter().zip(copied).map(|(new, old)| new.wrapping_sub(*old));
-        self.draft.differences.extend(differences);
-        self.draft.literals.extend_from_slice(&self.new[middle..end]);
-        self.cursor = start + len;
-    }
-}
-
-/// How far two strings are so much alike that copying with differences pays: where equal bytes most outnumber others.
-fn fit<'a>(pairs: impl Iterator<Item = (&'a u8, &'a u8)>) -> usize {
-    let (mut score, mut best, mut len) = (0i64, 0, 0);
-    for (n, (a, b)) in pairs.enumerate() {
-        score += if a == b { 1 } else { -1 };
-        if score > best {
-            (best, len) = (score, n + 1);
+    #[test]
+    fn what_is_longer_than_a_window_is_cut() {
+        let old: Vec<u8> = (0..50_000u32).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+        let new = [&old[..30_000], b"something else", &old[30_000..]].concat();
+        for effort in [Effort::Fast, Effort::Best] {
+            let patch = windowed(&old, &new, effort, 8192);
+            assert!(apply(&old, &patch, Budget::for_output(new.len() as u64)).is_ok_and(|made| made == new));
+            assert!(patch.len() < 1500, "a window finds its part of old: {}", patch.len());
         }
     }
-    len
+
+    #[test]
+    fn what_old_is_of_no_help_for_is_left_to_zstd() {
+        let new = b"something else, and on and on ".repeat(4000);
+        let patch = diff(&[9; 500], &new, Effort::Best);
+        let mut read = Patch::read(&patch).expect("just written");
+        read.window(new.len() as u64).expect("one window");
+        assert!(patch.len() <= prefixed::write(&[9; 500], &new).len() + 256);
+    }
 }

@@ -1,10 +1,10 @@
-//! The bytes of a patch, as `docs/patch-format.md` draws them: header, instructions, and three compressed streams.
+//! The bytes of a patch, as `docs/patch-format.md` draws them: a header, and windows, each with the body of some engine.
 //!
-//! Reading takes no memory: it only finds where the streams are and what they declare. Nothing declared is believed here;
+//! Reading takes no memory: it only finds where the bodies are and what is declared. Nothing declared is believed here;
 //! [`crate::apply`] compares it with its budget.
 
-/// The version of the format that this crate writes, and the only one that it applies.
-pub const FORMAT_VERSION: u8 = 1;
+/// The version of the format that this crate writes. It applies this one and all before it.
+pub const FORMAT_VERSION: u8 = 2;
 
 const MAGIC: &[u8; 4] = b"tdgp";
 
@@ -15,8 +15,11 @@ pub enum Malformed {
     #[error("it does not begin like a patch")]
     Magic,
     /// It is in another version of the format.
-    #[error("it is in format version {0}, and this program applies version {FORMAT_VERSION}")]
+    #[error("it is in format version {0}, and this program applies versions 1 to {FORMAT_VERSION}")]
     Version(u8),
+    /// A part of it was made by an engine that there is not.
+    #[error("it was made by engine {0}, which this program does not have")]
+    Engine(u8),
     /// It ends too early, or goes on after its end.
     #[error("it ends too early, or goes on after its end")]
     Length,
@@ -32,6 +35,9 @@ pub enum Malformed {
     /// An instruction copies from outside the old bytes.
     #[error("it copies from outside the old bytes")]
     OutOfRange,
+    /// It was made from an executable, and the old bytes are none.
+    #[error("it was made from an executable, and the old bytes are none")]
+    NoExecutable,
     /// An instruction makes no bytes.
     #[error("an instruction makes no bytes")]
     Idle,
@@ -49,111 +55,118 @@ pub struct Declared {
 impl Declared {
     /// Reads the beginning of a patch.
     pub fn of(patch: &[u8]) -> Result<Self, Malformed> {
-        Ok(Parts::read(patch)?.declared)
+        Ok(Patch::read(patch)?.declared)
     }
 }
 
-/// A compressed stream and its length when decompressed.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Stream<'a> {
-    pub(crate) len: u64,
-    pub(crate) compressed: &'a [u8],
+/// By what a body is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Engine {
+    /// [`crate::packed`].
+    Packed = 0,
+    /// [`crate::plain`].
+    Plain = 1,
+    /// [`crate::prefixed`].
+    Prefixed = 2,
+    /// [`crate::executable`].
+    Executable = 3,
 }
 
-/// The parts of a patch.
+impl Engine {
+    fn of(byte: u8) -> Result<Self, Malformed> {
+        [Self::Packed, Self::Plain, Self::Prefixed, Self::Executable]
+            .into_iter()
+            .find(|engine| *engine as u8 == byte)
+            .ok_or(Malformed::Engine(byte))
+    }
+}
+
+/// How the next bytes of new are made of a part of old.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Window<'a> {
+    pub(crate) new_len: u64,
+    /// Where the part of old begins.
+    pub(crate) old_start: u64,
+    pub(crate) old_len: u64,
+    pub(crate) engine: Engine,
+    pub(crate) body: &'a [u8],
+}
+
+impl Window<'_> {
+    pub(crate) fn write(&self, to: &mut Vec<u8>) {
+        [self.new_len, self.old_start, self.old_len].into_iter().for_each(|number| put_number(to, number));
+        to.push(self.engine as u8);
+        put_number(to, self.body.len() as u64);
+        to.extend_from_slice(self.body);
+    }
+}
+
+/// A patch: what it declares, and its windows, which are read one by one.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parts<'a> {
+pub(crate) struct Patch<'a> {
     pub(crate) declared: Declared,
-    pub(crate) instructions: Stream<'a>,
-    pub(crate) differences: Stream<'a>,
-    pub(crate) literals: Stream<'a>,
+    version: u8,
+    rest: &'a [u8],
 }
 
-impl<'a> Parts<'a> {
+impl<'a> Patch<'a> {
     pub(crate) fn read(patch: &'a [u8]) -> Result<Self, Malformed> {
         let rest = patch.strip_prefix(MAGIC).ok_or(Malformed::Magic)?;
         let (&version, rest) = rest.split_first().ok_or(Malformed::Length)?;
-        if version != FORMAT_VERSION {
+        if !(1..=FORMAT_VERSION).contains(&version) {
             return Err(Malformed::Version(version));
         }
         let mut numbers = Numbers(rest);
         let declared = Declared { old_len: numbers.next()?, new_len: numbers.next()? };
-        let lens = [
-            (numbers.next()?, numbers.next()?),
-            (numbers.next()?, numbers.next()?),
-            (numbers.next()?, numbers.next()?),
-        ];
-        let mut rest = numbers.0;
-        let mut stream = |(len, compressed_len): (u64, u64)| {
-            let compressed_len = usize::try_from(compressed_len).map_err(|_| Malformed::Length)?;
-            let (compressed, after) = rest.split_at_checked(compressed_len).ok_or(Malformed::Length)?;
-            rest = after;
-            Ok(Stream { len, compressed })
-        };
-        let [instructions, differences, literals] = [stream(lens[0])?, stream(lens[1])?, stream(lens[2])?];
-        if !rest.is_empty() {
-            return Err(Malformed::Length);
-        }
-        Ok(Self { declared, instructions, differences, literals })
-    }
-}
-
-/// One instruction: first copy, then append.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Instruction {
-    /// How far to move in the old bytes, from where the last copy ended.
-    pub(crate) seek: i64,
-    /// How many old bytes to copy, adding to each the next byte of the differences.
-    pub(crate) copy: u64,
-    /// How many literal bytes to append then.
-    pub(crate) append: u64,
-}
-
-impl Instruction {
-    pub(crate) fn write(&self, to: &mut Vec<u8>) {
-        put_number(to, (self.seek << 1 ^ self.seek >> 63) as u64);
-        put_number(to, self.copy);
-        put_number(to, self.append);
+        Ok(Self { declared, version, rest: numbers.0 })
     }
 
-    pub(crate) fn read(from: &mut Numbers<'_>) -> Result<Self, Malformed> {
-        let seek = from.next()?;
-        let seek = (seek >> 1) as i64 ^ -((seek & 1) as i64);
-        Ok(Self { seek, copy: from.next()?, append: from.next()? })
-    }
-}
-
-/// What a patch is made of, before compression.
-#[derive(Debug, Default)]
-pub(crate) struct Draft {
-    pub(crate) instructions: Vec<u8>,
-    pub(crate) differences: Vec<u8>,
-    pub(crate) literals: Vec<u8>,
-}
-
-impl Draft {
-    /// The bytes of the patch.
-    pub(crate) fn write(&self, declared: Declared, level: i32) -> Vec<u8> {
-        let streams = [&self.instructions, &self.differences, &self.literals];
-        let compressed = streams.map(|stream| compress(stream, level));
+    /// The beginning of a patch, to which its windows are written.
+    pub(crate) fn begin(declared: Declared) -> Vec<u8> {
         let mut patch = [MAGIC.as_slice(), &[FORMAT_VERSION]].concat();
         put_number(&mut patch, declared.old_len);
         put_number(&mut patch, declared.new_len);
-        for (stream, compressed) in streams.iter().zip(&compressed) {
-            put_number(&mut patch, stream.len() as u64);
-            put_number(&mut patch, compressed.len() as u64);
-        }
-        compressed.iter().for_each(|stream| patch.extend_from_slice(stream));
         patch
     }
-}
 
-/// An empty stream has no bytes, not even those of an empty zstd frame.
-fn compress(bytes: &[u8], level: i32) -> Vec<u8> {
-    match bytes {
-        [] => Vec::new(),
-        _ => zstd::bulk::compress(bytes, level)
-            .expect("the buffer has the size that zstd asks for, and the level exists"),
+    /// Whether there is nothing behind the windows that were read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    /// The next window, which makes at most `left` bytes of new.
+    pub(crate) fn window(&mut self, left: u64) -> Result<Window<'a>, Malformed> {
+        match self.version {
+            // Version 1 is one packed body, and has one when there is nothing to make, too.
+            1 => {
+                let Declared { old_len, new_len } = self.declared;
+                let body = std::mem::take(&mut self.rest);
+                Ok(Window { new_len, old_start: 0, old_len, engine: Engine::Packed, body })
+            }
+            _ => self.next_window(left),
+        }
+    }
+
+    /// Whether a window must come before new has `left` bytes less.
+    pub(crate) fn has_window(&self, left: u64) -> bool {
+        left > 0 || self.version == 1 && !self.is_read()
+    }
+
+    fn next_window(&mut self, left: u64) -> Result<Window<'a>, Malformed> {
+        let mut numbers = Numbers(self.rest);
+        let (new_len, old_start, old_len) = (numbers.next()?, numbers.next()?, numbers.next()?);
+        let (&engine, rest) = numbers.0.split_first().ok_or(Malformed::Length)?;
+        let mut numbers = Numbers(rest);
+        let len = usize::try_from(numbers.next()?).map_err(|_| Malformed::Length)?;
+        let (body, rest) = numbers.0.split_at_checked(len).ok_or(Malformed::Length)?;
+        self.rest = rest;
+        let inside = old_start.checked_add(old_len).is_some_and(|end| end <= self.declared.old_len);
+        match (new_len, inside) {
+            (0, _) => Err(Malformed::Idle),
+            (_, false) => Err(Malformed::OutOfRange),
+            _ if new_len > left => Err(Malformed::Sums),
+            _ => Ok(Window { new_len, old_start, old_len, engine: Engine::of(engine)?, body }),
+        }
     }
 }
 
@@ -166,7 +179,7 @@ impl Numbers<'_> {
         self.0.is_empty()
     }
 
-    fn next(&mut self) -> Result<u64, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<u64, Malformed> {
         let mut number = 0;
         for shift in (0..64).step_by(7) {
             let (&byte, rest) = self.0.split_first().ok_or(Malformed::Length)?;
@@ -184,7 +197,7 @@ impl Numbers<'_> {
     }
 }
 
-fn put_number(to: &mut Vec<u8>, mut number: u64) {
+pub(crate) fn put_number(to: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         to.push(number as u8 | 0x80);
         number >>= 7;
@@ -198,26 +211,52 @@ mod tests {
 
     #[test]
     fn a_patch_reads_as_it_was_written() {
-        let draft = Draft { instructions: vec![1; 50], differences: Vec::new(), literals: b"abc".to_vec() };
-        let declared = Declared { old_len: 300, new_len: 3 };
-        let patch = draft.write(declared, 3);
-        let parts = Parts::read(&patch).expect("just written");
-        assert_eq!((parts.declared, Declared::of(&patch)), (declared, Ok(declared)));
-        assert_eq!((parts.instructions.len, parts.differences.len, parts.literals.len), (50, 0, 3));
-        assert!(parts.differences.compressed.is_empty());
-        for cut in 0..patch.len() {
-            assert!(Parts::read(&patch[..cut]).is_err(), "{cut}");
-        }
-        assert_eq!(Parts::read(&[&patch[..], b"x"].concat()).err(), Some(Malformed::Length));
+        let declared = Declared { old_len: 300, new_len: 30 };
+        let mut patch = Patch::begin(declared);
+        let window = |new_len, body| Window { new_len, old_start: 100, old_len: 200, engine: Engine::Plain, body };
+        let windows = [window(20, &b"abc"[..]), window(10, b"")];
+        windows.iter().for_each(|window| window.write(&mut patch));
+        let mut read = Patch::read(&patch).expect("just written");
+        assert_eq!((read.declared, Declared::of(&patch)), (declared, Ok(declared)));
+        assert_eq!([read.window(30), read.window(10)], windows.map(Ok));
+        assert!(read.is_read() && !read.has_window(0));
+        let two = |patch: &[u8]| -> Result<bool, Malformed> {
+            let mut read = Patch::read(patch)?;
+            read.window(30)?;
+            read.window(10)?;
+            Ok(read.is_read())
+        };
+        assert_eq!(two(&patch), Ok(true));
+        (0..patch.len()).for_each(|cut| assert!(two(&patch[..cut]).is_err(), "{cut}"));
+        assert_eq!(two(&[&patch[..], b"x"].concat()), Ok(false));
+    }
+
+    #[test]
+    fn c12_windows_that_make_no_sense_are_refused() {
+        let refused = |new_len, old_start, old_len, engine| {
+            let mut patch = Patch::begin(Declared { old_len: 300, new_len: 30 });
+            Window { new_len, old_start, old_len, engine: Engine::Plain, body: b"" }.write(&mut patch);
+            let at = patch.len() - 2;
+            patch[at] = engine;
+            Patch::read(&patch).and_then(|mut patch| patch.window(30)).err()
+        };
+        assert_eq!(refused(30, 0, 300, 1), None);
+        assert_eq!(refused(0, 0, 300, 1), Some(Malformed::Idle));
+        assert_eq!(refused(31, 0, 300, 1), Some(Malformed::Sums));
+        assert_eq!(refused(30, 1, 300, 1), Some(Malformed::OutOfRange));
+        assert_eq!(refused(30, u64::MAX, 2, 1), Some(Malformed::OutOfRange));
+        assert_eq!(refused(30, 0, 300, 77), Some(Malformed::Engine(77)));
     }
 
     #[test]
     fn c4_another_version_is_refused_by_name() {
-        let mut patch = Draft::default().write(Declared { old_len: 0, new_len: 0 }, 3);
-        patch[4] = 2;
-        let error = Declared::of(&patch).expect_err("version 2");
-        assert_eq!(error, Malformed::Version(2));
-        assert_eq!(error.to_string(), "it is in format version 2, and this program applies version 1");
+        let mut patch = Patch::begin(Declared { old_len: 0, new_len: 0 });
+        patch[4] = 3;
+        let error = Declared::of(&patch).expect_err("version 3");
+        assert_eq!(error, Malformed::Version(3));
+        assert_eq!(error.to_string(), "it is in format version 3, and this program applies versions 1 to 2");
+        patch[4] = 0;
+        assert_eq!(Declared::of(&patch), Err(Malformed::Version(0)));
         patch[0] = b'x';
         assert_eq!(Declared::of(&patch), Err(Malformed::Magic));
     }
@@ -231,10 +270,5 @@ mod tests {
         }
         assert_eq!(Numbers(&[0x80, 0]).next(), Err(Malformed::Number));
         assert_eq!(Numbers(&[0xff; 10]).next(), Err(Malformed::Number));
-        for seek in [0, -1, i64::MIN, i64::MAX] {
-            let (mut bytes, instruction) = (Vec::new(), Instruction { seek, copy: 1, append: 2 });
-            instruction.write(&mut bytes);
-            assert_eq!(Instruction::read(&mut Numbers(&bytes)), Ok(instruction));
-        }
     }
 }

@@ -5,6 +5,10 @@
 #[path = "../../../fuzz/src/patch.rs"]
 mod target;
 
+#[allow(unreachable_pub, reason = "the fuzz targets use it as a library")]
+#[path = "../../../fuzz/src/executable.rs"]
+mod executable;
+
 use std::path::Path;
 
 #[test]
@@ -17,5 +21,18 @@ fn f20_c12_patches() {
         let bytes = std::fs::read(&path).expect("a corpus file is readable");
         target::patch(&bytes);
         (0..bytes.len()).for_each(|end| target::patch(&bytes[..end]));
+    }
+}
+
+#[test]
+fn f21_c12_executables() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/executable");
+    let files: Vec<_> = std::fs::read_dir(&directory).expect("the target has seeds").collect();
+    assert!(!files.is_empty(), "there are no seeds");
+    for file in files {
+        let path = file.expect("the directory is readable").path();
+        let bytes = std::fs::read(&path).expect("a corpus file is readable");
+        executable::executable(&bytes);
+        (0..bytes.len()).step_by(61).for_each(|end| executable::executable(&bytes[..end]));
     }
 }

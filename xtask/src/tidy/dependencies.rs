@@ -13,7 +13,7 @@ const OURS: [(&str, &[&str]); 9] = [
     ("tiding-store", &["tiding-content", "tiding-delta", "tiding-engine"]),
     ("tiding-node", &["tiding-content", "tiding-engine", "tiding-store"]),
     ("tiding-sim", &["tiding-content", "tiding-engine", "tiding-store"]),
-    ("tiding-cli", &["tiding-content", "tiding-node", "tiding-sim"]),
+    ("tiding-cli", &["tiding-content", "tiding-delta", "tiding-node", "tiding-sim"]),
     ("tiding-bench", &["tiding-content", "tiding-engine", "tiding-node", "tiding-store"]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,122 @@
+//! `tiding diff OLD NEW -o PATCH` and `tiding patch OLD PATCH -o NEW`: patches between two files, made and applied here.
+//!
+//! Nothing of a fleet is needed or asked. What is written comes under its name whole or not at all.
+
+use crate::failure::{Failure, Kind};
+use crate::{speak, words};
+use clap::{Args, ValueEnum};
+use content::Digest;
+use delta::{ApplyError, Budget, Declared, Effort};
+use std::fs::Permissions;
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// How hard to look for a small patch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trouble {
+    /// Some seconds for each ten megabytes, and ten times their memory
+    Best,
+    /// Tens of megabytes in a second; the patch is larger
+    Fast,
+}
+
+/// What a patch is made of, and where it is written.
+pub(crate) struct Making<'a> {
+    /// The file that others have.
+    pub(crate) old: &'a Path,
+    /// The file that they shall have.
+    pub(crate) new: &'a Path,
+    /// Where the patch is written.
+    pub(crate) patch: &'a Path,
+    /// How hard to look.
+    pub(crate) trouble: Trouble,
+}
+
+impl Making<'_> {
+    /// Makes the patch and says how large it is.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let what = format!("no patch was made of {}", self.new.display());
+        let (old, new) = (read(self.old, &what)?, read(self.new, &what)?);
+        let effort = match self.trouble {
+            Trouble::Best => Effort::Best,
+            Trouble::Fast => Effort::Fast,
+        };
+        let patch = delta::diff(&old, &new, effort);
+        write(self.patch, &patch, 0o666, &what)?;
+        let (size, of) = (words::size(patch.len() as u64), words::size(new.len() as u64));
+        speak::result(format!("{}: {size} instead of {of}; it makes {}", self.patch.display(), Digest::of(&new)));
+        Ok(())
+    }
+}
+
+/// Makes the new file of the old one and a patch.
+#[derive(Debug, Args)]
+#[command(after_help = "Example:\n  tiding patch app-1.0 app.patch -o app-2.0\n\n\
+    A patch says how long the old file is, and no more of it: of another file of the same length it makes rubbish. So the digest of \
+    what was made is printed; `tiding diff` printed the one that it must be.")]
+pub(crate) struct Patch {
+    /// The file that the patch was made against
+    #[arg(value_name = "OLD")]
+    old: PathBuf,
+    /// The patch, as `tiding diff OLD NEW -o PATCH` wrote it
+    #[arg(value_name = "PATCH")]
+    patch: PathBuf,
+    /// Where to write the new file; it gets the mode of OLD
+    #[arg(short, long, value_name = "NEW")]
+    output: PathBuf,
+    /// Refuse a patch that makes a longer file than this, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
+    at_most: u64,
+}
+
+impl Patch {
+    /// Applies it and prints what was made.
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let what = format!("{} was not made", self.output.display());
+        let (old, patch) = (read(&self.old, &what)?, read(&self.patch, &what)?);
+        let refused = |error: ApplyError| self.refused(&what, &error);
+        let declared = Declared::of(&patch).map_err(|error| refused(error.into()))?;
+        let budget = Budget { output: self.at_most, ..Budget::for_output(declared.new_len.min(self.at_most)) };
+        let new = delta::apply(&old, &patch, budget).map_err(refused)?;
+        let mode = self.old.metadata().map_or(0o666, |metadata| metadata.permissions().mode() & 0o777);
+        write(&self.output, &new, mode, &what)?;
+        let size = words::size(new.len() as u64);
+        speak::result(format!("{}: {size}, {}", self.output.display(), Digest::of(&new)));
+        Ok(())
+    }
+
+    fn refused(&self, what: &str, error: &ApplyError) -> Failure {
+        let failure = Failure::new(Kind::Usage, what).because(error);
+        match error {
+            ApplyError::Malformed(_) => {
+                failure.next(format!("look whether {} came whole, and from `tiding diff`", self.patch.display()))
+            }
+            ApplyError::WrongBase { .. } => failure.next("give the file that the patch was made against as OLD"),
+            ApplyError::OverBudget { .. } => {
+                failure.next("`--at-most BYTES` allows more, if you trust who made the patch")
+            }
+        }
+    }
+}
+
+fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
+    if path.is_dir() {
+        return Err(Failure::new(Kind::Usage, what)
+            .because(format!("{} is a directory, and patches are between two files", path.display()))
+            .next("make a patch for each file of it, or a tar of each tree"));
+    }
+    std::fs::read(path).map_err(|error| {
+        Failure::new(Kind::Failed, what).because(format!("{} cannot be read: {error}", path.display()))
+    })
+}
+
+/// Writes a file whole: under another name beside it first.
+fn write(path: &Path, bytes: &[u8], mode: u32, what: &str) -> Result<(), Failure> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let written = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory);
+    let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| Ok(file.persist(path)?)));
+    written.map(drop).map_err(|error| {
+        Failure::new(Kind::Failed, what).because(format!("{} cannot be written: {error}", path.display()))
+    })
+}

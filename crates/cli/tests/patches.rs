@@ -1,0 +1,56 @@
+//! Patches between two files, made and applied by the program as it is, without any fleet.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn tiding(words: &[&Path]) -> Output {
+    let binary = std::env::var_os("TIDING_TESTED").unwrap_or_else(|| env!("CARGO_BIN_EXE_tiding").into());
+    Command::new(binary).args(words).output().expect("the binary runs")
+}
+
+#[track_caller]
+fn expect(output: &Output, code: i32, said: &str) {
+    let all = [&output.stdout[..], &output.stderr].concat();
+    let all = String::from_utf8_lossy(&all);
+    assert_eq!(output.status.code(), Some(code), "{all}");
+    assert!(all.contains(said), "`{said}` was not said:\n{all}");
+}
+
+fn generated(len: u32, seed: u32) -> Vec<u8> {
+    (0..len).map(|n| (n.wrapping_add(seed).wrapping_mul(0x9e37_79b1) >> 13) as u8).collect()
+}
+
+#[test]
+fn a_patch_makes_the_new_file_of_the_old_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let (old, new, patch, made) = (path("old"), path("new"), path("patch"), path("made"));
+    let bytes = generated(100_000, 1);
+    fs::write(&old, &bytes).expect("a file");
+    fs::set_permissions(&old, fs::Permissions::from_mode(0o755)).expect("a mode");
+    fs::write(&new, [&bytes[..60_000], b"more", &bytes[60_000..]].concat()).expect("a file");
+    let word = Path::new;
+    for effort in ["--effort=best", "--effort=fast"] {
+        expect(&tiding(&[word("diff"), &old, &new, word("-o"), &patch, word(effort)]), 0, "instead of 100 kB");
+        assert!(fs::metadata(&patch).expect("a patch").len() < 1000);
+        expect(&tiding(&[word("patch"), &old, &patch, word("-o"), &made]), 0, "100 kB");
+        assert_eq!(fs::read(&made).expect("it was made"), fs::read(&new).expect("a file"));
+        assert_eq!(fs::metadata(&made).expect("it was made").permissions().mode() & 0o111, 0o111 & !umask());
+    }
+    expect(&tiding(&[word("patch"), &new, &patch, word("-o"), &made]), 2, "the file that the patch was made against");
+    expect(&tiding(&[word("patch"), &old, &new, word("-o"), &made]), 2, "it does not begin like a patch");
+    let few = [word("patch"), &old, &patch, word("-o"), &path("few"), word("--at-most=99999")];
+    expect(&tiding(&few), 2, "`--at-most BYTES` allows more");
+    assert!(!path("few").exists(), "what fails leaves nothing");
+    expect(&tiding(&[word("diff"), directory.path(), &new, word("-o"), &patch]), 2, "is a directory");
+    expect(&tiding(&[word("diff"), &path("none"), &new, word("-o"), &patch]), 1, "cannot be read");
+    expect(&tiding(&[word("diff"), &old, &new]), 2, "--output");
+}
+
+/// What the process's mask takes away from executables.
+fn umask() -> u32 {
+    let probe = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o777)).tempfile().expect("a file");
+    0o777 & !probe.as_file().metadata().expect("its mode").permissions().mode()
+}

@@ -1,0 +1,612 @@
+//! A patch between two executables: what moved is said once, and every place that names it follows.
+//!
+//! Both files are normalised ([`crate::normal`]). The new one is then runs of the old one, each with its references retargeted as
+//! [`crate::predict`] expects or as a correction says, its other differences mended byte by byte, and between the runs bytes that are given
+//! as they are. `docs/patch-format.md` draws it.
+//!
+//! What is coded is coded by one walk in both directions, as [`crate::residual`] does: [`Said`] holds what a writer knows and a
+//! reader learns.
+//!
+//! Invariant: what [`write`] returns was read and compared; and [`Patch::read`] returns for any bytes, having taken no more
+//! memory than [`Patch::memory`] says.
+
+use crate::coder::{Coder, Reader, Writer};
+use crate::elf::{self, Map, Section};
+use crate::format::{Malformed, Numbers, put_number};
+use crate::labels::{self, Names, Side, read};
+use crate::matching::{Equivalence, Prices, equivalences_bytes};
+use crate::model::{Bit, Number, Signed};
+use crate::normal::{self, Index, Normal, Recipe, Relative, normalise};
+use crate::predict::Predictor;
+use crate::references::{self, Kind, Reference};
+use crate::residual::{Literals, Mending, OutOfRange, Runs};
+use std::collections::BTreeMap;
+
+/// How often matching and voting take turns.
+const TURNS: usize = 3;
+
+/// There are no more runs than one in so many bytes, and a few.
+const BYTES_PER_RUN: u32 = 24;
+
+/// The longest new file, in bytes.
+const LONGEST: usize = i32::MAX as usize;
+
+/// A file with everything that is derived from it.
+pub(crate) struct Known {
+    normal: Normal,
+    map: Map,
+    references: Vec<Reference>,
+    /// See [`references::bases`].
+    bases: Vec<u32>,
+}
+
+impl Known {
+    /// Of an executable that is understood.
+    fn of(file: &[u8]) -> Option<Self> {
+        let normal = normalise(file, &elf::image(file)?);
+        let (references, bases) = (references::references(&normal), references::bases(&normal));
+        Some(Self { map: Map::of(&normal.sections), normal, references, bases })
+    }
+
+    fn as_voter(&self) -> Side<'_> {
+        Side { references: &self.references, map: &self.map }
+    }
+}
+
+/// The body of a patch, or `None` if the files are no two executables of one kind, or would not come back exactly.
+pub(crate) fn write(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
+    if elf::image(old)?.machine != elf::image(new)?.machine {
+        return None;
+    }
+    let (ours, theirs) = (Known::of(old)?, Known::of(new)?);
+    if theirs.normal.restore(new.len()).ok()? != new {
+        return None;
+    }
+    let runs = matched(&ours, &theirs);
+    let theirs_at = theirs.normal.recipe.relative.as_ref().map_or(&[][..], |relative| &relative.places);
+    let places = match theirs_at {
+        [] => Vec::new(),
+        _ => toggled(&brought(&ours.normal.recipe, &runs), theirs_at),
+    };
+    let layout = Layout::of(&ours, &theirs, runs.len(), places.len());
+    let mut body = Vec::new();
+    layout.write(&ours.normal.sections, &mut body);
+    let mut scratch = theirs.normal.bytes.clone();
+    let mut coder = Writer::new();
+    let said = Said { runs, places, references: Some(&theirs.references) };
+    walk(&mut coder, &ours, &layout, said, &mut scratch, |_| false).ok()?;
+    body.extend(coder.finish());
+    drop((scratch, theirs, ours));
+    let mut made = vec![0; new.len()];
+    Patch::open(&body, old).ok()?.read(&mut made).ok()?;
+    (made == new).then_some(body)
+}
+
+/// The body of a patch, and what is known of the old file.
+pub(crate) struct Patch<'a> {
+    old: Known,
+    layout: Layout,
+    coded: &'a [u8],
+}
+
+impl<'a> Patch<'a> {
+    /// Reads the old file, and what the new one looks like.
+    pub(crate) fn open(body: &'a [u8], old: &[u8]) -> Result<Self, Malformed> {
+        let old = Known::of(old).ok_or(Malformed::NoExecutable)?;
+        let mut numbers = Numbers(body);
+        let layout = Layout::read(&mut numbers, &old)?;
+        Ok(Self { old, layout, coded: numbers.0 })
+    }
+
+    /// The most memory that is taken at one time beside the new file, in bytes.
+    pub(crate) fn memory(&self) -> u64 {
+        memory(&self.old, &self.layout)
+    }
+
+    /// Makes the new file, in a buffer of its length.
+    pub(crate) fn read(self, new: &mut [u8]) -> Result<(), Malformed> {
+        let normal = new.get_mut(..self.layout.len as usize).ok_or(Malformed::Sums)?;
+        let mut coder = Reader::new(self.coded);
+        let said = Said { runs: Vec::new(), places: Vec::new(), references: None };
+        let said = walk(&mut coder, &self.old, &self.layout, said, normal, Reader::is_beyond)?;
+        if !coder.is_exhausted() {
+            return Err(Malformed::Stream);
+        }
+        let mut recipe = self.layout.recipe.clone();
+        if let Some(relative) = &mut recipe.relative {
+            relative.places = toggled(&brought(&self.old.normal.recipe, &said.runs), &said.places);
+        }
+        let (machine, map, len) = (self.old.normal.machine, self.layout.map(), normal.len());
+        drop((self, said));
+        normal::restore(new, len, machine, &map, &recipe).map_err(|_| Malformed::Sums)
+    }
+}
+
+/// See [`Patch::memory`].
+fn memory(old: &Known, layout: &Layout) -> u64 {
+    const REFERENCE: u64 = size_of::<Reference>() as u64 + 8;
+    let (bytes, references) = (old.normal.bytes.len() as u64, old.references.len() as u64);
+    let runs = u64::from(layout.runs) * 2 * size_of::<Equivalence>() as u64;
+    let places = old.normal.recipe.relative.as_ref().map_or(0, |relative| relative.places.len() as u64);
+    let tables = 18 * (4 << table_bits(layout.len)) + (1 << 17);
+    // Of each place: itself, where it came from, and its entry while that is made.
+    bytes + references * REFERENCE + runs + (places + u64::from(layout.places)) * 48 + tables
+}
+
+/// The bits of a place in the tables of models: small files have small tables.
+fn table_bits(len: u32) -> u32 {
+    (len | 1).ilog2().saturating_sub(6).clamp(10, 18)
+}
+
+/// What is coded beside bytes.
+struct Said<'a> {
+    runs: Vec<Equivalence>,
+    /// The places with addends apart from those that runs bring.
+    places: Vec<u32>,
+    /// The references of the new file, which a writer knows.
+    references: Option<&'a [Reference]>,
+}
+
+/// Codes a new file: its runs, its places with addends, then from its beginning what is in runs and what is between them.
+fn walk<'a, C: Coder>(
+    coder: &mut C,
+    old: &Known,
+    layout: &Layout,
+    mut said: Said<'a>,
+    new: &mut [u8],
+    is_lost: impl Fn(&C) -> bool,
+) -> Result<Said<'a>, Malformed> {
+    said.runs = code_runs(coder, old, layout, &said.runs, &is_lost)?;
+    said.places = code_places(coder, layout, &said.places)?;
+    let map = layout.map();
+    let predictor =
+        Predictor::new(&old.references, &said.runs, &old.map, &map, layout.said(&old.normal.sections), &layout.bases);
+    let bits = table_bits(layout.len);
+    let mut mending = Mending::new(bits);
+    let mut literals = Literals::new(bits);
+    let mut verdicts = Verdicts::new(predictor, &map, said.references);
+    let mut at = 0;
+    for run in &said.runs {
+        if is_lost(coder) {
+            return Err(Malformed::Stream);
+        }
+        let (from, to) = (run.old as usize, (run.old + run.len) as usize);
+        let (start, end) = (run.new as usize, (run.new + run.len) as usize);
+        literals.code(coder, new, at, start);
+        let mut expected = old.normal.bytes[from..to].to_vec();
+        for reference in inside(&old.references, run) {
+            let within = (reference.at - run.old) as usize;
+            let slot = within..within + reference.kind.len() as usize;
+            let actual = read(&new[start + slot.start..start + slot.end]);
+            verdicts.code(coder, run, reference, &mut expected[slot], actual)?;
+        }
+        mending.code(coder, &old.normal.bytes[from.saturating_sub(4)..from], &expected, &mut new[start..end]);
+        at = end;
+    }
+    literals.code(coder, new, at, layout.len as usize);
+    Ok(said)
+}
+
+fn code_runs<C: Coder>(
+    coder: &mut C,
+    old: &Known,
+    layout: &Layout,
+    runs: &[Equivalence],
+    is_lost: impl Fn(&C) -> bool,
+) -> Result<Vec<Equivalence>, Malformed> {
+    let old_len = old.normal.bytes.len() as u64;
+    let (mut lie, mut at) = (Runs::default(), 0);
+    let mut coded = Vec::with_capacity(layout.runs as usize);
+    for number in 0..layout.runs as usize {
+        if is_lost(coder) {
+            return Err(Malformed::Stream);
+        }
+        let run = runs.get(number).copied().unwrap_or(Equivalence { old: 0, new: at, len: 0 });
+        let left = |at: u32| u64::from(layout.len - at);
+        at += lie.gap(coder, run.new - at, left(at)).map_err(|OutOfRange| Malformed::OutOfRange)?;
+        let run = Equivalence { new: at, ..run };
+        let run = lie.run(coder, run, old_len, left(at)).map_err(|OutOfRange| Malformed::OutOfRange)?;
+        at += run.len;
+        coded.push(run);
+    }
+    Ok(coded)
+}
+
+fn code_places(coder: &mut impl Coder, layout: &Layout, places: &[u32]) -> Result<Vec<u32>, Malformed> {
+    let (mut gaps, mut at) = (Number::default(), 0u32);
+    let mut coded = Vec::with_capacity(layout.places as usize);
+    for number in 0..layout.places as usize {
+        let gap = gaps.code(coder, places.get(number).map_or(0, |place| place - at));
+        at = at.checked_add(gap).filter(|at| *at < layout.len).ok_or(Malformed::OutOfRange)?;
+        coded.push(at);
+    }
+    Ok(coded)
+}
+
+/// Whether references are as expected, and what they are if not.
+struct Verdicts<'a> {
+    predictor: Predictor<'a>,
+    map: &'a Map,
+    /// The references of the new file, which a writer knows.
+    references: Option<&'a [Reference]>,
+    /// By trust, kind and the last verdicts.
+    right: Vec<Bit>,
+    corrected: Vec<Bit>,
+    /// By trust.
+    distances: [Signed; 3],
+    history: usize,
+}
+
+const KINDS: usize = 10;
+
+impl<'a> Verdicts<'a> {
+    fn new(predictor: Predictor<'a>, map: &'a Map, references: Option<&'a [Reference]>) -> Self {
+        let right = vec![Bit::default(); 3 * KINDS * 16];
+        let corrected = vec![Bit::default(); 3 * KINDS];
+        Self { predictor, map, references, right, corrected, distances: Default::default(), history: 0 }
+    }
+
+    /// Puts into `slot`, which has the old bytes, what is expected in the new file, where `actual` stands in the end.
+    fn code(
+        &mut self,
+        coder: &mut impl Coder,
+        run: &Equivalence,
+        reference: &Reference,
+        slot: &mut [u8],
+        actual: u64,
+    ) -> Result<(), Malformed> {
+        let place = reference.at - run.old + run.new;
+        let Some(here) = self.map.address(place) else { return Ok(()) };
+        let word = read(slot);
+        let expectation = self.predictor.expect(reference, run, here, word);
+        let len = slot.len();
+        let mut put = |word: u64| slot.copy_from_slice(&word.to_le_bytes()[..len]);
+        put(expectation.word);
+        let situation = expectation.trust as usize * KINDS + reference.kind.number();
+        let right = &mut self.right[situation * 16 + self.history];
+        let right = right.code(coder, actual == expectation.word);
+        self.history = self.history << 1 & 15 | usize::from(!right);
+        if right {
+            return Ok(());
+        }
+        let body = |target: u32| reference.kind.body(word, here, expectation.base, target);
+        let target = self.target_of(place, reference.kind).filter(|target| body(*target) == actual);
+        if !self.corrected[situation].code(coder, target.is_some()) {
+            return Ok(());
+        }
+        let distance = i64::from(target.unwrap_or(0)) - i64::from(expectation.target);
+        let distance = self.distances[expectation.trust as usize].code(coder, distance);
+        let target = u32::try_from(i64::from(expectation.target) + distance).map_err(|_| Malformed::OutOfRange)?;
+        put(body(target));
+        self.predictor.correct(reference.target, target);
+        Ok(())
+    }
+
+    /// What a reference of the new file names, for those who know.
+    fn target_of(&self, place: u32, kind: Kind) -> Option<u32> {
+        let references = self.references?;
+        let number = references.binary_search_by_key(&place, |reference| reference.at).ok()?;
+        Some(references[number].target).filter(|_| references[number].kind == kind)
+    }
+}
+
+fn matched(old: &Known, new: &Known) -> Vec<Equivalence> {
+    let mut names = (Names::default(), Names::default());
+    let mut runs = Vec::new();
+    for turn in 0..TURNS {
+        let ours = names.0.instead(&old.normal.bytes, &old.references);
+        let theirs = names.1.instead(&new.normal.bytes, &new.references);
+        runs = equivalences_bytes(&ours, &theirs, &Prices::of_bytes(&theirs));
+        if turn + 1 < TURNS {
+            names = labels::voted(&old.as_voter(), &new.as_voter(), &runs);
+        }
+    }
+    runs
+}
+
+/// The references that are wholly in a run of the old file.
+fn inside<'r>(references: &'r [Reference], run: &Equivalence) -> &'r [Reference] {
+    let start = references.partition_point(|reference| reference.at < run.old);
+    let rest = &references[start..];
+    let mut len = rest.partition_point(|reference| reference.at < run.old + run.len);
+    if let Some(last) = rest[..len].last()
+        && last.at + last.kind.len() > run.old + run.len
+    {
+        len -= 1;
+    }
+    &rest[..len]
+}
+
+fn put_signed(to: &mut Vec<u8>, number: i64) {
+    put_number(to, (number << 1 ^ number >> 63) as u64);
+}
+
+fn next_signed(from: &mut Numbers<'_>) -> Result<i64, Malformed> {
+    let number = from.next()?;
+    Ok((number >> 1) as i64 ^ -((number & 1) as i64))
+}
+
+fn next_u32(from: &mut Numbers<'_>) -> Result<u32, Malformed> {
+    u32::try_from(from.next()?).map_err(|_| Malformed::OutOfRange)
+}
+
+/// The places of the new file with addends that the runs bring from the old one, ascending.
+fn brought(recipe: &Recipe, runs: &[Equivalence]) -> Vec<u32> {
+    let Some(relative) = &recipe.relative else { return Vec::new() };
+    let mut brought = Vec::new();
+    for run in runs {
+        let start = relative.places.partition_point(|place| *place < run.old);
+        let inside = relative.places[start..].iter().take_while(|place| **place + 8 <= run.old + run.len);
+        brought.extend(inside.map(|place| place - run.old + run.new));
+    }
+    brought
+}
+
+/// What is in exactly one of two ascending lists.
+fn toggled(a: &[u32], b: &[u32]) -> Vec<u32> {
+    let mut both: Vec<u32> = a.iter().chain(b).copied().collect();
+    both.sort_unstable();
+    let mut single = Vec::new();
+    for place in both {
+        if single.last() == Some(&place) {
+            single.pop();
+        } else {
+            single.push(place);
+        }
+    }
+    single
+}
+
+/// Where the pieces of the new file are.
+struct Layout {
+    /// The length of the normal bytes.
+    len: u32,
+    /// The new sections, and the number of the old one with the same name.
+    sections: Vec<(Section, Option<usize>)>,
+    recipe: Recipe,
+    /// The old and the new of [`references::bases`].
+    bases: Vec<(u32, u32)>,
+    /// How many runs there are, and how many places to be said.
+    runs: u32,
+    places: u32,
+}
+
+impl Layout {
+    fn of(old: &Known, new: &Known, runs: usize, places: usize) -> Self {
+        let namesake = |section: &Section| {
+            old.normal.sections.iter().position(|old| old.name == section.name && !section.name.is_empty())
+        };
+        let sections = new.normal.sections.iter().map(|section| (section.clone(), namesake(section))).collect();
+        let bases = old.bases.iter().copied().zip(new.bases.iter().copied()).collect();
+        Self {
+            len: new.normal.bytes.len() as u32,
+            sections,
+            recipe: new.normal.recipe.clone(),
+            bases,
+            runs: runs as u32,
+            places: places as u32,
+        }
+    }
+
+    /// What the layout says of addresses.
+    fn said(&self, old: &[Section]) -> BTreeMap<u32, u32> {
+        let pairs = self.sections.iter().filter_map(|(new, old)| Some((new.address, (*old)?)));
+        pairs.map(|(new, number)| (old[number].address, new)).collect()
+    }
+
+    fn write(&self, old: &[Section], to: &mut Vec<u8>) {
+        put_number(to, self.len.into());
+        put_number(to, self.sections.len() as u64);
+        for (section, namesake) in &self.sections {
+            put_number(to, namesake.map_or(0, |number| number as u64 + 1));
+            let like = namesake.map(|number| &old[number]);
+            let difference = |new: u32, old: Option<u32>| i64::from(new) - i64::from(old.unwrap_or(0));
+            put_signed(to, difference(section.address, like.map(|old| old.address)));
+            put_signed(to, difference(section.len, like.map(|old| old.len)));
+            put_number(to, section.at.is_some().into());
+            if let Some(at) = section.at {
+                put_signed(to, difference(at, like.and_then(|old| old.at)));
+            }
+        }
+        write_recipe(&self.recipe, to);
+        put_number(to, self.bases.len() as u64);
+        self.bases.iter().for_each(|&(old, new)| put_signed(to, i64::from(new) - i64::from(old)));
+        put_number(to, self.runs.into());
+        put_number(to, self.places.into());
+    }
+
+    fn read(from: &mut Numbers<'_>, old: &Known) -> Result<Self, Malformed> {
+        const MOST_SECTIONS: u32 = 4096;
+        let len = next_u32(from)?;
+        let count = next_u32(from)?;
+        if len as usize > LONGEST || count > MOST_SECTIONS {
+            return Err(Malformed::OutOfRange);
+        }
+        let sections = (0..count).map(|_| read_section(from, &old.normal.sections)).collect::<Result<_, _>>()?;
+        let recipe = read_recipe(from)?;
+        let count = next_u32(from)? as usize;
+        let bases = old.bases.get(..count).ok_or(Malformed::OutOfRange)?.iter().map(|&base| {
+            let new = i64::from(base).checked_add(next_signed(from)?).and_then(|new| u32::try_from(new).ok());
+            Ok((base, new.ok_or(Malformed::OutOfRange)?))
+        });
+        let bases = bases.collect::<Result<_, Malformed>>()?;
+        let (runs, places) = (next_u32(from)?, next_u32(from)?);
+        if runs > len / BYTES_PER_RUN + 64 || places > len / 8 {
+            return Err(Malformed::OutOfRange);
+        }
+        Ok(Self { len, sections, recipe, bases, runs, places })
+    }
+
+    fn map(&self) -> Map {
+        Map::new(self.sections.iter().map(|(section, _)| (section.address, section.len, section.at)))
+    }
+}
+
+fn read_section(from: &mut Numbers<'_>, old: &[Section]) -> Result<(Section, Option<usize>), Malformed> {
+    let namesake = (next_u32(from)? as usize).checked_sub(1);
+    let like = match namesake {
+        Some(number) => Some(old.get(number).ok_or(Malformed::OutOfRange)?),
+        None => None,
+    };
+    let mut near = |old: Option<u32>| {
+        let number = i64::from(old.unwrap_or(0)).checked_add(next_signed(from)?);
+        number.and_then(|number| u32::try_from(number).ok()).ok_or(Malformed::OutOfRange)
+    };
+    let (address, len) = (near(like.map(|old| old.address))?, near(like.map(|old| old.len))?);
+    address.checked_add(len).ok_or(Malformed::OutOfRange)?;
+    let at = match from.next()? {
+        0 => None,
+        _ => {
+            let number = i64::from(like.and_then(|old| old.at).unwrap_or(0)).checked_add(next_signed(from)?);
+            Some(number.and_then(|number| u32::try_from(number).ok()).ok_or(Malformed::OutOfRange)?)
+        }
+    };
+    Ok((Section { name: Vec::new(), address, len, at, executable: false }, namesake))
+}
+
+fn write_recipe(recipe: &Recipe, to: &mut Vec<u8>) {
+    match &recipe.relative {
+        None => put_number(to, 0),
+        Some(relative) => {
+            put_number(to, 1 + u64::from(relative.doubled));
+            put_number(to, relative.at.into());
+        }
+    }
+    put_number(to, recipe.index.is_some().into());
+    if let Some(Index { at, address, frames }) = recipe.index {
+        [at, address, frames.0, frames.1, frames.2].into_iter().for_each(|number| put_number(to, number.into()));
+    }
+}
+
+/// The recipe, as yet without places.
+fn read_recipe(from: &mut Numbers<'_>) -> Result<Recipe, Malformed> {
+    let relative = match from.next()? {
+        0 => None,
+        kind => Some(Relative { at: next_u32(from)?, places: Vec::new(), doubled: kind == 2 }),
+    };
+    let index = match from.next()? {
+        0 => None,
+        _ => {
+            let mut next = || next_u32(from);
+            Some(Index { at: next()?, address: next()?, frames: (next()?, next()?, next()?) })
+        }
+    };
+    Ok(Recipe { relative, index })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::elf::Machine;
+    use crate::sample::Sample;
+
+    /// An executable, and it with a function moved, one added and one gone.
+    fn pair(machine: Machine) -> (Vec<u8>, Vec<u8>) {
+        let mut sample = Sample::of(machine, 300);
+        let old = sample.file();
+        let moved = sample.functions.remove(20);
+        sample.functions.insert(200, moved);
+        sample.functions.insert(5, 1000);
+        sample.functions.remove(100);
+        (old, sample.file())
+    }
+
+    fn read(old: &[u8], body: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
+        let mut new = vec![0; len];
+        Patch::open(body, old)?.read(&mut new)?;
+        Ok(new)
+    }
+
+    #[test]
+    fn what_moved_is_said_once() {
+        for machine in [Machine::X86_64, Machine::Aarch64] {
+            let (old, new) = pair(machine);
+            let body = write(&old, &new).expect("executables");
+            assert_eq!(read(&old, &body, new.len()).as_ref(), Ok(&new));
+            assert!(body.len() < 1000, "{machine:?}: {} bytes, and about 1200 places changed", body.len());
+        }
+    }
+
+    #[test]
+    fn other_files_are_none() {
+        let (old, new) = pair(Machine::X86_64);
+        assert!(write(&old, &pair(Machine::Aarch64).0).is_none());
+        assert!(write(b"text", &new).is_none());
+        assert!(write(&old, b"text").is_none());
+        assert_eq!(Patch::open(b"", b"text").err(), Some(Malformed::NoExecutable));
+    }
+
+    #[test]
+    fn f21_any_executable_comes_back() {
+        for machine in [Machine::X86_64, Machine::Aarch64] {
+            let (old, new) = (Sample::of(machine, 12).file(), Sample::of(machine, 13).file());
+            for at in (0..new.len()).step_by(7) {
+                let mut other = new.clone();
+                other[at] ^= 0x55;
+                // What is returned was compared; here it has to come to an end for any header, on both sides.
+                drop(write(&old, &other));
+                drop(write(&other, &new));
+                drop(write(&old, &new[..at]));
+            }
+        }
+    }
+
+    #[test]
+    fn c12_any_patch_comes_to_an_end() {
+        let (old, new) = (Sample::of(Machine::X86_64, 12).file(), Sample::of(Machine::X86_64, 14).file());
+        let body = write(&old, &new).expect("executables");
+        for at in 0..body.len() {
+            for change in [0x01, 0x7f, 0x80, 0xff] {
+                let mut other = body.clone();
+                other[at] ^= change;
+                drop(read(&old, &other, new.len()));
+            }
+            assert_ne!(read(&old, &body[..at], new.len()).as_ref(), Ok(&new), "cut at {at}");
+        }
+        assert!(read(&old, &body, new.len() - 1).is_err());
+        assert!(read(&old, &[&body[..], &[0]].concat(), new.len()).is_err());
+        assert!(read(&new, &body, new.len()).as_ref() != Ok(&new));
+    }
+
+    #[test]
+    fn c12_more_runs_or_places_than_bytes_are_refused() {
+        let old = Known::of(&Sample::of(Machine::X86_64, 12).file()).expect("an executable");
+        let layout = |runs, places| {
+            let mut layout = Layout::of(&old, &old, 0, 0);
+            (layout.runs, layout.places) = (runs, places);
+            let mut written = Vec::new();
+            layout.write(&old.normal.sections, &mut written);
+            Layout::read(&mut Numbers(&written), &old).map(|layout| memory(&old, &layout))
+        };
+        let len = old.normal.bytes.len() as u32;
+        assert!(layout(len / BYTES_PER_RUN, len / 8).is_ok_and(|memory| memory < 40 * u64::from(len) + (1 << 18)));
+        assert_eq!(layout(len, 0), Err(Malformed::OutOfRange));
+        assert_eq!(layout(0, len), Err(Malformed::OutOfRange));
+    }
+
+    /// Writes the golden set and the seeds of the fuzz target, when the format has a new version or the seeds are to be others.
+    #[test]
+    #[ignore = "writes files of the repository"]
+    #[allow(clippy::disallowed_methods, reason = "it writes files of the repository")]
+    fn write_golden_files() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+        for (name, machine) in [("x86-64", Machine::X86_64), ("aarch64", Machine::Aarch64)] {
+            let mut sample = Sample::of(machine, 60);
+            let old = sample.file();
+            sample.functions.swap(10, 40);
+            sample.functions.insert(5, 1000);
+            let new = sample.file();
+            let patch = crate::diff(&old, &new, crate::Effort::Best);
+            let directory = root.join("tests/golden").join(format!("executable-{name}"));
+            std::fs::create_dir_all(&directory).expect("a directory");
+            for (part, bytes) in [("old", &old), ("new", &new), ("patch", &patch)] {
+                std::fs::write(directory.join(part), bytes).expect("a file");
+            }
+            let seeds = root.join("../../fuzz/corpus/executable");
+            let (old, new) = (Sample::of(machine, 3).file(), Sample::of(machine, 4).file());
+            std::fs::create_dir_all(&seeds).expect("a directory");
+            let seed = [&(old.len() as u16).to_le_bytes()[..], &old, &new].concat();
+            std::fs::write(seeds.join(name), seed).expect("a file");
+        }
+    }
+}

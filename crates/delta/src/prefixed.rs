@@ -1,0 +1,65 @@
+//! The engine for what has little to do with old: one zstd frame (RFC 8878), before whose beginning old stands.
+//!
+//! What is equal in both is then a match like any other, and what is not is compressed as well as zstd can.
+
+use crate::format::Malformed;
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
+
+/// The memory that reading takes, whatever the lengths: zstd's own state.
+pub(crate) const MEMORY: u64 = 1 << 18;
+
+/// The frame that makes `new` of `old`.
+pub(crate) fn write(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut context = CCtx::create();
+    let window = ((old.len() + new.len()) as u64).max(1 << 10).ilog2() + 1;
+    let parameters = [
+        CParameter::CompressionLevel(19),
+        CParameter::WindowLog(window.min(31)),
+        CParameter::EnableLongDistanceMatching(new.len() > 1 << 22),
+        CParameter::ContentSizeFlag(false),
+    ];
+    for parameter in parameters {
+        context.set_parameter(parameter).expect("zstd has this parameter, and the value is in its range");
+    }
+    context.ref_prefix(old).expect("nothing was begun");
+    let mut frame = Vec::with_capacity(compress_bound(new.len()));
+    context.compress2(&mut frame, new).expect("the buffer has the size that zstd asks for");
+    frame
+}
+
+/// Makes new of old, in a buffer of its length.
+pub(crate) fn read(frame: &[u8], old: &[u8], new: &mut [u8]) -> Result<(), Malformed> {
+    let mut context = DCtx::create();
+    context.ref_prefix(old).map_err(|_| Malformed::Stream)?;
+    match context.decompress(new, frame) {
+        Ok(len) if len == new.len() => Ok(()),
+        _ => Err(Malformed::Stream),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let old: Vec<u8> = (0..30_000u32).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+        let new = [&old[20_000..], b"something else", &old[..20_000]].concat();
+        for (old, new) in [(&old[..], &new[..]), (b"", &new), (&old, b"")] {
+            let frame = write(old, new);
+            let mut made = vec![0; new.len()];
+            assert_eq!(read(&frame, old, &mut made), Ok(()));
+            assert_eq!(made, new);
+            assert!(read(&frame, old, &mut vec![0; new.len() + 1]).is_err());
+        }
+        assert!(write(&old, &new).len() < 100);
+    }
+
+    #[test]
+    fn old_bytes_that_look_like_a_dictionary_are_bytes() {
+        let old = [&[0x37, 0xa4, 0x30, 0xec][..], &[7; 500]].concat();
+        let mut made = vec![0; old.len()];
+        assert_eq!(read(&write(&old, &old), &old, &mut made), Ok(()));
+        assert_eq!(made, old);
+    }
+}
