@@ -11,6 +11,8 @@ pub fn patch(bytes: &[u8]) {
     if let Ok(new) = apply(old, patch, BUDGET) {
         assert!(new.len() as u64 <= BUDGET.output, "the result is longer than the budget");
     }
-    let made = diff(old, patch, Effort::Fast);
-    assert_eq!(apply(old, &made, Budget::for_output(patch.len() as u64)).as_deref(), Ok(patch));
+    for effort in [Effort::Fast, Effort::Best] {
+        let made = diff(old, patch, effort);
+        assert_eq!(apply(old, &made, Budget::for_output(patch.len() as u64)).as_deref(), Ok(patch));
+    }
 }

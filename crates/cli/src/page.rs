@@ -6,8 +6,8 @@ use crate::running::stop_signal;
 use crate::settings::Settings;
 use crate::simulated::Simulated;
 use crate::speak;
+use crate::words;
 use clap::Args;
-use content::directive::Verb;
 use node::audit::Told;
 use node::client::Client;
 use node::escape::escape;
@@ -157,7 +157,7 @@ async fn act(home: &Path, deed: &Deed) -> Result<String, Trouble> {
     let app = escape(&sight.app);
     match act {
         Act::Direct(verb) => {
-            let (word, done) = words(*verb);
+            let (word, done) = words::directed(*verb);
             let directed = publish::direct_seen(home, sight, *verb, message).await;
             directed.map(|()| format!("{app} {done}")).map_err(|error| trouble(&format!("cannot {word} {app}"), &error))
         }
@@ -173,16 +173,6 @@ async fn history(home: &Path) -> Result<Vec<Told>, Trouble> {
     let asking = |error| in_words(Failure::asking("cannot read the journals", &error));
     let journals = Client::open(home).map_err(asking)?.journals().await.map_err(asking)?;
     Ok(journals.tell())
-}
-
-/// What a directive is called before it is done, and after.
-pub(crate) fn words(verb: Verb) -> (&'static str, &'static str) {
-    match verb {
-        Verb::Pause => ("pause", "is paused"),
-        Verb::Resume => ("resume", "goes on"),
-        Verb::Promote => ("promote", "opens its next wave"),
-        Verb::Abort => ("abort", "is aborted"),
-    }
 }
 
 /// The same words as on the terminal.

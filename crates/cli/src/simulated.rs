@@ -3,7 +3,7 @@
 //! It lives in a thread of its own and nowhere else: no keys, no network, no files. One release follows another; a hundredth of the agents
 //! cannot run those that follow, which is what an operator wants to see. Where the machine is too slow, the fleet's time goes slower.
 
-use crate::page;
+use crate::words;
 use content::order::Wave;
 use content::{OrderId, ReleaseId};
 use node::api::{FleetStatus, Refusal, RolloutState};
@@ -23,12 +23,12 @@ const LOOK: Duration = Duration::from_millis(200);
 const MOST: Duration = Duration::from_millis(400);
 /// How long a fleet is left alone before the next release comes.
 const CALM: Duration = Duration::from_secs(20);
-/// Links of 4 Mbit/s, and a release of 4 MiB: what takes a datacenter a moment takes as long here as one likes to look.
-const BITS: u64 = 4_000_000;
-const BYTES: u64 = 4 << 20;
+/// Links of 40 Mbit/s, and a release of 16 MiB: what takes a datacenter a moment takes as long here as one likes to look.
+const BITS: u64 = 40_000_000;
+const BYTES: u64 = 16 << 20;
 /// The release that everyone runs when it begins, which has to be everywhere before anybody sees anything.
 const FIRST: u64 = 64 << 10;
-const PIECE: u64 = 64 << 10;
+const PIECE: u64 = 128 << 10;
 /// So many agents stand in a rack.
 const RACK: u32 = 20;
 const SEED: u64 = 1;
@@ -155,7 +155,7 @@ fn obey(fleet: &mut Steered<'_>, deed: &Deed, past: &Past) -> Result<String, Tro
     let said = |order: OrderId| Said { order, wave: sight.wave, message: message.clone() };
     match act {
         Act::Direct(verb) => {
-            let (word, done) = page::words(*verb);
+            let (word, done) = words::directed(*verb);
             let what = format!("cannot {word} {app}");
             fleet.direct(*verb, &said(parsed(&what, &sight.order)?)).map_err(|why| refused(&what, why.into()))?;
             past.note("directed", format!("{app} {done}"), message);

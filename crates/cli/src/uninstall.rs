@@ -50,10 +50,22 @@ const WHAT: &str = "cannot uninstall";
 const SYSTEMD: &str = "/run/systemd/system";
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 const UNIT: &str = "tiding.service";
+/// The home of the service's root half, where there is one.
+const HANDS: &str = "/var/lib/tiding-hands";
 /// The home of the service's node.
 const SERVED: &str = "/var/lib/tiding";
 /// What the package's manager knows of the package's files.
 const PACKAGED: &str = "/var/lib/dpkg/info/tiding.list";
+
+/// A root half would go on running, and know nothing of it.
+fn refuse_halves(home: &Path, hands: &Path) -> Result<(), Failure> {
+    match home == Path::new(SERVED) && hands.exists() {
+        true => Err(Failure::new(Kind::Refused, WHAT)
+            .because(format!("the service's node is two processes, and {} belongs to the one that is root", hands.display()))
+            .next("stop both and remove that: `systemctl disable --now tiding tiding-hands`, then remove that directory, then once more")),
+        false => Ok(()),
+    }
+}
 
 /// What there is to stop and to remove.
 #[derive(Debug)]
@@ -79,6 +91,7 @@ impl Uninstall {
     /// Says what would go and what would stay, asks, and does it.
     pub(crate) fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = settings.home(self.home.as_ref())?;
+        refuse_halves(&home, Path::new(HANDS))?;
         let plan = Plan::of(home)?;
         let has_backup = self.check_keys(&plan)?;
         plan.tell(has_backup).iter().for_each(speak::result);

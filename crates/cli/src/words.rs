@@ -1,5 +1,6 @@
-//! Sizes, times and rates in words for people.
+//! Sizes, times, rates and directives in words for people.
 
+use content::directive::Verb;
 use std::time::Duration;
 use time::OffsetDateTime;
 
@@ -83,6 +84,16 @@ pub(crate) fn by_number(name: &str) -> (String, u64, String) {
     let digits = name.len() - name.bytes().rev().take_while(u8::is_ascii_digit).count();
     let (head, number) = name.split_at(digits);
     (head.to_owned(), number.parse().unwrap_or(0), name.to_owned())
+}
+
+/// What a directive is called before it is done, and after.
+pub(crate) fn directed(verb: Verb) -> (&'static str, &'static str) {
+    match verb {
+        Verb::Pause => ("pause", "is paused"),
+        Verb::Resume => ("resume", "goes on"),
+        Verb::Promote => ("promote", "opens its next wave"),
+        Verb::Abort => ("abort", "is aborted"),
+    }
 }
 
 #[cfg(test)]

@@ -91,3 +91,30 @@ fn d3_an_origin_that_lost_a_trust_root_gets_it_back_from_who_has_seen_it() {
     expect(&lab.operator(&["operator", "list"]), 3, "had lost 1 newer trust root");
     expect(&lab.operator(&["operator", "list"]), 0, "ci");
 }
+
+#[test]
+fn d3_an_origin_that_lost_a_trust_root_gets_it_back_from_an_agent_that_follows_it() {
+    let mut lab = Lab::new();
+    let agent = lab.agent("one");
+    let (home, file, ci) = (lab.dir().join("origin"), lab.dir().join("origin.tiding"), lab.dir().join("ci"));
+    let [home_word, file_word, ci_word] = [&home, &file, &ci].map(|path| path.to_str().expect("plain"));
+    expect(&lab.operator(&["backup", file_word, "--home", home_word]), 0, "facts");
+    expect(&lab.operator(&["operator", "add", "ci", "--may", "deploy", "--out", ci_word]), 0, "ci");
+    let source = lab.dir().join("source");
+    lab::tree(&source, 1000, 1);
+    expect(&deploy(&lab, &source, &[]), 0, "confirmed on 1 of 1 node");
+    lab.origin.kill();
+    fs::remove_dir_all(&home).expect("a home");
+    expect(&lab.operator_less(&["restore", file_word, "--home", home_word]), 0, "`tiding up` starts it");
+    lab.restart_origin();
+    // Nobody but the agent has told it: what only reads brings no root.
+    until("the root is back", || {
+        let told = lab.operator(&["history", "--all", "--json"]);
+        let told: Vec<serde_json::Value> = serde_json::from_slice(&told.stdout).unwrap_or_default();
+        told.iter().filter(|told| told["kind"] == "rooted").count() == 2
+    });
+    expect(&lab.operator(&["operator", "list"]), 0, "ci");
+    fs::write(source.join("new"), "x").expect("a file");
+    expect(&deploy(&lab, &source, &[]), 0, "confirmed on 1 of 1 node");
+    assert!(agent.shows(&source));
+}

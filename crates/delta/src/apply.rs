@@ -86,6 +86,11 @@ fn zeros(len: u64) -> Result<Vec<u8>, ApplyError> {
 /// Makes what a window makes, with no more memory than this.
 fn make(window: &Window<'_>, old: &[u8], new: &mut [u8], memory: u64) -> Result<(), ApplyError> {
     let old = slice(old, window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?;
+    // These two count in 32 bits.
+    let is_counted = matches!(window.engine, Engine::Plain | Engine::Executable);
+    if is_counted && window.old_len.max(window.new_len) > i32::MAX as u64 {
+        return Err(Malformed::OutOfRange.into());
+    }
     match window.engine {
         Engine::Packed => {
             let parts = Parts::read(window.body)?;

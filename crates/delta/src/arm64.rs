@@ -39,7 +39,7 @@ pub(crate) fn sweep(code: &[u8], address: u32, mut found: impl FnMut(u32, Form, 
         } else if let Some(low) = low_bits(word) {
             let page = &mut pages[(word >> 5 & 31) as usize];
             if page.state != State::None && at - page.at <= PAIRED_WITHIN {
-                let target = (page.target & !0xfff) + low;
+                let target = (page.target & !0xfff).wrapping_add(low);
                 if page.state == State::Alone {
                     *page = Page { target, state: State::Paired, ..*page };
                 }

@@ -92,6 +92,14 @@ mod tests {
     }
 
     #[test]
+    fn c12_windows_that_make_next_to_nothing_are_refused() {
+        let new = vec![7; 3000];
+        let patch = windowed(&[7; 3000], &new, Effort::Fast, 512);
+        let made = apply(&[7; 3000], &patch, Budget::for_output(3000));
+        assert_eq!(made, Err(crate::Malformed::Idle.into()), "each would cost what a long one does");
+    }
+
+    #[test]
     fn what_old_is_of_no_help_for_is_left_to_zstd() {
         let new = b"something else, and on and on ".repeat(4000);
         let patch = diff(&[9; 500], &new, Effort::Best);

@@ -102,7 +102,7 @@ impl Load {
     fn agrees(&self, offset: u64, address: u64, len: u64) -> bool {
         offset >= self.offset
             && address.checked_sub(self.address) == Some(offset - self.offset)
-            && offset - self.offset + len <= self.in_file
+            && (offset - self.offset).checked_add(len).is_some_and(|end| end <= self.in_file)
     }
 }
 

@@ -8,7 +8,7 @@
 //! reader learns.
 //!
 //! Invariant: what [`write`] returns was read and compared; and [`Patch::read`] returns for any bytes, having taken no more
-//! memory than [`Patch::memory`] says.
+//! memory than a multiple of what [`Patch::memory`] says (ADR 30).
 
 use crate::coder::{Coder, Reader, Writer};
 use crate::elf::{self, Map, Section};
@@ -456,10 +456,11 @@ fn read_section(from: &mut Numbers<'_>, old: &[Section]) -> Result<(Section, Opt
     address.checked_add(len).ok_or(Malformed::OutOfRange)?;
     let at = match from.next()? {
         0 => None,
-        _ => {
+        1 => {
             let number = i64::from(like.and_then(|old| old.at).unwrap_or(0)).checked_add(next_signed(from)?);
             Some(number.and_then(|number| u32::try_from(number).ok()).ok_or(Malformed::OutOfRange)?)
         }
+        _ => return Err(Malformed::Number),
     };
     Ok((Section { name: Vec::new(), address, len, at, executable: false }, namesake))
 }
@@ -482,14 +483,16 @@ fn write_recipe(recipe: &Recipe, to: &mut Vec<u8>) {
 fn read_recipe(from: &mut Numbers<'_>) -> Result<Recipe, Malformed> {
     let relative = match from.next()? {
         0 => None,
-        kind => Some(Relative { at: next_u32(from)?, places: Vec::new(), doubled: kind == 2 }),
+        kind @ (1 | 2) => Some(Relative { at: next_u32(from)?, places: Vec::new(), doubled: kind == 2 }),
+        _ => return Err(Malformed::Number),
     };
     let index = match from.next()? {
         0 => None,
-        _ => {
+        1 => {
             let mut next = || next_u32(from);
             Some(Index { at: next()?, address: next()?, frames: (next()?, next()?, next()?) })
         }
+        _ => return Err(Malformed::Number),
     };
     Ok(Recipe { relative, index })
 }
@@ -509,6 +512,15 @@ mod tests {
         sample.functions.insert(5, 1000);
         sample.functions.remove(100);
         (old, sample.file())
+    }
+
+    #[test]
+    fn c12_a_layout_says_nothing_that_has_no_meaning_yet() {
+        for recipe in [&[3, 0, 0][..], &[0, 2, 0, 0, 0, 0, 0]] {
+            assert_eq!(read_recipe(&mut Numbers(recipe)).err(), Some(Malformed::Number));
+        }
+        assert_eq!(read_section(&mut Numbers(&[0, 2, 2, 2, 0]), &[]).err(), Some(Malformed::Number));
+        assert!(read_section(&mut Numbers(&[0, 2, 2, 1, 0]), &[]).is_ok());
     }
 
     fn read(old: &[u8], body: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
@@ -606,7 +618,7 @@ mod tests {
             let (old, new) = (Sample::of(machine, 3).file(), Sample::of(machine, 4).file());
             std::fs::create_dir_all(&seeds).expect("a directory");
             let seed = [&(old.len() as u16).to_le_bytes()[..], &old, &new].concat();
-            std::fs::write(seeds.join(name), seed).expect("a file");
+            std::fs::write(seeds.join(format!("seed-{name}")), seed).expect("a file");
         }
     }
 }

@@ -9,7 +9,7 @@
 //!
 //! Invariants: `apply(old, &diff(old, new, effort), budget) == new` for every `old`, `new` and `effort`, if the budget
 //! allows it; equal arguments give equal patches; and whatever the patch, `apply` returns, after time linear in what the
-//! budget allows, having taken no more memory than that.
+//! budget allows, having taken no more memory than that; for executables, no more than a multiple of it (ADR 30).
 //!
 //! Programs and shared libraries (ELF, x86-64 and aarch64) are taken apart first, so that a patch says once what moved and
 //! not again in each place that names it; everything else is bytes. What it does not do yet: compressed containers are

@@ -247,7 +247,8 @@ fn take_back(bytes: &mut [u8], machine: Machine, map: &Map, relative: &Relative)
             *word = [0; 8];
         }
     }
-    rows.sort_unstable_by_key(|row| row.0);
+    // By all of it: what is equal in a lying layout is equal for every sort.
+    rows.sort_unstable();
     let kind = relative_type(machine).to_le_bytes();
     Ok(rows
         .into_iter()

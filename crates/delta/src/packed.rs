@@ -4,6 +4,7 @@
 //! Reading the parts takes no memory: it only finds where the streams are and what they declare.
 
 use crate::format::{Malformed, Numbers, put_number};
+use crate::prefixed::one_frame;
 
 /// A compressed stream and its length when decompressed.
 #[derive(Debug, Clone, Copy)]
@@ -176,6 +177,7 @@ fn decompress(stream: Stream<'_>) -> Result<Vec<u8>, Malformed> {
     if stream.len == 0 && stream.compressed.is_empty() {
         return Ok(Vec::new());
     }
+    one_frame(stream.compressed)?;
     let mut buffer = reserved(stream.len).ok_or(Malformed::Stream)?;
     match zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(stream.compressed, &mut buffer))
     {

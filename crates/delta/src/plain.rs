@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn what_was_written_is_read() {
-        let old: Vec<u8> = (0..3000u32).map(|n| (n * n >> 7) as u8).collect();
+        let old: Vec<u8> = (0..3000u32).map(|n| ((n * n) >> 7) as u8).collect();
         let mut new = [&old[2000..], b"something else", &old[..2500]].concat();
         new.iter_mut().skip(40).step_by(97).for_each(|byte| *byte ^= 0x21);
         assert!(through(&old, &new) < 200);

@@ -3,7 +3,7 @@
 //! What is equal in both is then a match like any other, and what is not is compressed as well as zstd can.
 
 use crate::format::Malformed;
-use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound};
+use zstd::zstd_safe::{CCtx, CParameter, DCtx, compress_bound, find_frame_compressed_size};
 
 /// The memory that reading takes, whatever the lengths: zstd's own state.
 pub(crate) const MEMORY: u64 = 1 << 18;
@@ -14,7 +14,7 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Vec<u8> {
     let window = ((old.len() + new.len()) as u64).max(1 << 10).ilog2() + 1;
     let parameters = [
         CParameter::CompressionLevel(19),
-        CParameter::WindowLog(window.min(31)),
+        CParameter::WindowLog(window.min(if usize::BITS == 32 { 30 } else { 31 })),
         CParameter::EnableLongDistanceMatching(new.len() > 1 << 22),
         CParameter::ContentSizeFlag(false),
     ];
@@ -27,8 +27,15 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// Refuses what is not one frame of the format that zstd has had since 0.8: readers for what was before need not be there.
+pub(crate) fn one_frame(bytes: &[u8]) -> Result<(), Malformed> {
+    let is_one = bytes.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) && find_frame_compressed_size(bytes) == Ok(bytes.len());
+    if is_one { Ok(()) } else { Err(Malformed::Stream) }
+}
+
 /// Makes new of old, in a buffer of its length.
 pub(crate) fn read(frame: &[u8], old: &[u8], new: &mut [u8]) -> Result<(), Malformed> {
+    one_frame(frame)?;
     let mut context = DCtx::create();
     context.ref_prefix(old).map_err(|_| Malformed::Stream)?;
     match context.decompress(new, frame) {
@@ -40,6 +47,20 @@ pub(crate) fn read(frame: &[u8], old: &[u8], new: &mut [u8]) -> Result<(), Malfo
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn c12_only_one_frame_of_todays_format_is_read() {
+        let frame = write(b"old", b"new");
+        assert_eq!(one_frame(&frame), Ok(()));
+        let skippable = [&[0x50, 0x2a, 0x4d, 0x18, 0, 0, 0, 0][..], &frame].concat();
+        let (twice, longer) = ([&frame[..], &frame].concat(), [&frame[..], &[0]].concat());
+        // Version 0.7 of zstd began its frames so.
+        let old = [&[0x27, 0xb5, 0x2f, 0xfd][..], &frame[4..]].concat();
+        for bytes in [&skippable[..], &twice, &longer, &old, &frame[..frame.len() - 1], b""] {
+            assert_eq!(one_frame(bytes), Err(Malformed::Stream), "{bytes:?}");
+            assert_eq!(read(bytes, b"old", &mut [0; 3]), Err(Malformed::Stream));
+        }
+    }
 
     #[test]
     fn what_was_written_is_read() {

@@ -248,7 +248,7 @@ impl Found<'_> {
             let Some(within) = u32_at(self.bytes, row + 4) else { return };
             self.offset(row, table.text);
             self.offset(row + 4, table.rows_address);
-            let at = table.rows + within as usize;
+            let Ok(at) = usize::try_from(table.rows as u64 + u64::from(within)) else { continue };
             // Functions ascend, so that rows that lie cannot have the same one read again and again.
             if (after..table.end).contains(&at) {
                 self.function(&table, at);
@@ -296,7 +296,7 @@ impl Found<'_> {
     fn pointers(&mut self, normal: &Normal) {
         for section in normal.sections.iter().filter(|section| !section.executable && section.name != b".gopclntab") {
             let Some(at) = section.at else { continue };
-            let skipped = section.address.next_multiple_of(8) - section.address;
+            let skipped = section.address.wrapping_neg() & 7;
             for place in (at + skipped..at + section.len).step_by(8) {
                 if place + 8 <= at + section.len {
                     self.pointer(place);

@@ -159,6 +159,19 @@ fn d3_an_origin_that_lost_roots_gets_them_back_from_its_agents_and_both_say_so()
 }
 
 #[test]
+fn whoever_was_away_for_several_roots_keeps_each_of_them() {
+    let mut fleet = Fleet::new(1, 4);
+    fleet.stop(1);
+    chain().into_iter().for_each(|root| follow(&mut fleet, root));
+    fleet.start(1);
+    fleet.run_until("it follows the newest", |fleet| version(fleet, 1) == Some(3));
+    fleet.run_for(Duration::from_millis(50));
+    let [second, third] = chain();
+    let kept = &fleet.nodes[1].disk.roots;
+    assert!(kept.ends_with(&[second, third]), "{kept:?}");
+}
+
+#[test]
 fn d3_an_agent_that_remembers_the_newest_root_alone_says_so_and_hands_over_nothing() {
     let mut fleet = Fleet::new(1, 3);
     let backup = fleet.nodes[ORIGIN].disk.clone();

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
@@ -164,7 +164,11 @@ fn user_of<'a>(hook: &'a Hook, policy: Option<&'a str>) -> Result<Option<&'a str
     }
 }
 
-/// A shell that will run the line, as the user that it names.
+/// Runs its first argument once a line comes, and nothing when none does: an agent that is killed before its warden knows of a command leaves
+/// nobody who has begun it.
+const GATED: &str = r#"read -r _ && exec </dev/null && exec /bin/sh -c "$1""#;
+
+/// A shell that will run the line, as the user that it names, when it is let go.
 fn shell(hook: &Hook, policy: Option<&str>) -> Result<Command, String> {
     let mut command = match user_of(hook, policy)? {
         None => Command::new("/bin/sh"),
@@ -175,7 +179,7 @@ fn shell(hook: &Hook, policy: Option<&str>) -> Result<Command, String> {
         }
         Some(user) => return Err(format!("is to run as {user}, and this agent is not root")),
     };
-    command.arg("-c").arg(&hook.line).stdin(Stdio::null());
+    command.args(["-c", GATED, "sh"]).arg(&hook.line).stdin(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     Ok(command)
 }
@@ -235,6 +239,10 @@ async fn ended(mut command: Command, limit: Duration, warden: &Arc<Warden>) -> R
     // It holds the pipe as well, which would never end.
     drop(command);
     let group = Group::of(child.id().and_then(|id| Pid::from_raw(id as i32)), warden);
+    // What was gated is let go: whoever kills what is left knows of it now.
+    if let Some(mut gate) = child.stdin.take() {
+        gate.write_all(b"\n").await.ok();
+    }
     // Whoever it left running may go on printing into what nobody keeps, as long as this process lives.
     let kept = Arc::new(Mutex::new(Vec::new()));
     let keeping = kept.clone();
@@ -332,11 +340,23 @@ mod tests {
     use content::release::Instructions;
     use content::{AppName, BlobRef, ContentSpec, Digest, FleetId, Label, PayloadKind, SigningKey, UnixTime};
     use std::time::Instant;
-    use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
 
     fn hook(line: &str, timeout_ms: u32) -> Hook {
         Hook { line: line.to_owned(), user: None, timeout_ms }
+    }
+
+    #[tokio::test]
+    async fn murder_10_a_command_begins_nothing_before_it_is_let_go() {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        let made = home.path().join("made");
+        let mut command =
+            shell(&hook(&format!("touch {}", made.display()), 1000), None).expect("nobody else is asked for");
+        let mut child = command.spawn().expect("a shell");
+        drop(child.stdin.take());
+        assert!(!child.wait().await.expect("it ends").success() && !made.exists(), "its agent was killed");
+        carry_out(command, "touch", Duration::from_secs(60), &Arc::default()).await.expect("it is let go");
+        assert!(made.exists());
     }
 
     fn signed(hooks: Hooks, probes: Vec<Probe>) -> Signed {

@@ -67,10 +67,10 @@ impl Engine {
     /// Its origin says which roots there are. One that does not follow is the origin's doing, and nobody else's.
     pub(super) fn rooted(&mut self, now: Time, from: NodeId, roots: &[Signed]) {
         let before = self.trust.version();
-        let mut newest = None;
         for root in roots {
             match self.trust.follow(root) {
-                Ok(Followed::Anew) => newest = Some(root),
+                // Each is kept, in its turn: a root half follows them one after the other, and a chain with a gap proves nothing.
+                Ok(Followed::Anew) => self.keep_root(root.clone()),
                 Ok(Followed::Known) => {}
                 Err(why) => {
                     self.distrust(from, why.to_string());
@@ -81,8 +81,7 @@ impl Engine {
                 }
             }
         }
-        if let Some(root) = newest.filter(|_| self.trust.version() > before) {
-            self.keep_root(root.clone());
+        if self.trust.version() > before {
             self.judge_what_was_heard();
         }
     }

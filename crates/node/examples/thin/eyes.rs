@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::{JoinHandle, spawn_blocking};
-use tokio::time::sleep;
+use tokio::time::{Instant, interval, interval_at};
 
 /// How long all is left alone before anything is counted, so that nobody pays for a beginning.
 const SETTLING: Duration = Duration::from_secs(3);
@@ -92,7 +92,7 @@ impl Eyes {
         });
         let (terminal, terminal_pid, said) = on_a_terminal(dir, tiding(&["status", "--watch"])).await?;
         let browser_pid = told.await?;
-        sleep(SETTLING).await;
+        interval_at(Instant::now() + SETTLING, SETTLING).tick().await;
         let mut eyes =
             Self { page, pipe, terminal, terminal_pid, said, lines, browser, browser_pid, before: Default::default() };
         std::fs::write(&eyes.said, "")?;
@@ -148,12 +148,12 @@ async fn on_a_terminal(dir: &Path, command: Command) -> Result<(Child, u32, Path
     let mut script = Command::new("script");
     script.args(["-q", "-f", "--append", "-c", &line]).arg(&said).env("TERM", "xterm-256color").kill_on_drop(true);
     let child = script.stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
-    let late = clock() + 10_000;
+    let (late, mut looks) = (clock() + 10_000, interval(Duration::from_millis(20)));
     while clock() < late {
         if let Some(pid) = std::fs::read_to_string(&pid).ok().and_then(|text| text.trim().parse().ok()) {
             return Ok((child, pid, said));
         }
-        sleep(Duration::from_millis(20)).await;
+        looks.tick().await;
     }
     Err("`script` starts nothing on a terminal".into())
 }

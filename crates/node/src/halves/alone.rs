@@ -111,5 +111,6 @@ fn config(keeper: &Keeper) -> Config {
         redial: Duration::from_secs(1),
         given_order: false,
         limit: None,
+        speaks: engine::wire::PROTOCOL,
     }
 }

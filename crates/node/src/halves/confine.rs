@@ -5,8 +5,8 @@
 //! threads inherit what was given away, and only from who starts them.
 
 use landlock::{
-    ABI, Access, AccessFs, BitFlags, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    path_beneath_rules,
+    ABI, Access, AccessFs, BitFlags, CompatLevel, Compatible, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
+    RulesetStatus, path_beneath_rules,
 };
 use std::path::Path;
 
@@ -44,7 +44,9 @@ pub fn network_half(home: &Path) -> Confined {
     match made.map_err(|error| error.to_string()).and_then(|()| restrict(home).map_err(|error| error.to_string())) {
         Ok(RulesetStatus::FullyEnforced) => Confined::Wholly,
         Ok(RulesetStatus::PartiallyEnforced) => Confined::Partly,
-        Ok(RulesetStatus::NotEnforced) => Confined::Not("the kernel has no Landlock".to_owned()),
+        Ok(RulesetStatus::NotEnforced) => {
+            Confined::Not("the kernel has no Landlock, or one that forbids to move files".to_owned())
+        }
         Err(why) => Confined::Not(why),
     }
 }
@@ -52,7 +54,10 @@ pub fn network_half(home: &Path) -> Confined {
 fn restrict(home: &Path) -> Result<RulesetStatus, RulesetError> {
     let read: BitFlags<AccessFs> = AccessFs::ReadFile | AccessFs::ReadDir;
     let own = AccessFs::from_write(RULES) | read;
-    let rules = Ruleset::default().handle_access(AccessFs::from_all(RULES))?.create()?;
+    // A kernel that knows no rule for moving between directories (before 5.19) forbids it once it enforces anything, and what has come is moved.
+    let movable = Ruleset::default().set_compatibility(CompatLevel::SoftRequirement).handle_access(AccessFs::Refer)?;
+    let rules =
+        movable.set_compatibility(CompatLevel::BestEffort).handle_access(AccessFs::from_all(RULES))?.create()?;
     let rules = rules.add_rules(path_beneath_rules(READ, read))?.add_rules(path_beneath_rules([home], own))?;
     Ok(rules.restrict_self()?.ruleset)
 }

@@ -3,12 +3,13 @@
 //! It does nothing and reads nothing; it is given what the store remembers of the application. It trusts no word of whoever asks,
 //! so what is allowed here is all that an owned network half can bring about.
 //!
-//! Invariant: a release is confirmed only if this guard has seen it switched to, its command end well, and its probes go well over its window.
+//! Invariant: a release is confirmed only if this guard has seen it switched to, its command end well, its window pass, and in it as many rounds of
+//! its probes go well as it wants; when in the window these are is for whoever asks.
 
 use crate::own::ITSELF;
 use content::care::Health;
 use content::root::{BadRoot, Refused};
-use content::{AppName, FleetId, Labels, Order, OrderId, Release, ReleaseId, Root, Signed};
+use content::{AppName, FleetId, Labels, Order, OrderId, Release, ReleaseId, Root, Signed, SoftwareVersion};
 use engine::door::{AppRecord, Job, Moment};
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsStr;
@@ -16,6 +17,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+/// The version of this program.
+const OWN: &str = env!("CARGO_PKG_VERSION");
 /// How often a command of a release may be run at one moment under one order: a machine that restarts begins its steps anew.
 const RUNS: u32 = 8;
 
@@ -28,6 +31,11 @@ pub(super) enum Objection {
     /// The root does not follow.
     #[error(transparent)]
     BadRoot(#[from] BadRoot),
+    /// The release is for newer software.
+    #[error(
+        "it wants {0} of tiding or newer, and this root half is {OWN}; bring a newer package and start both halves anew"
+    )]
+    TooOld(SoftwareVersion),
     /// The order is for other nodes.
     #[error("epoch {epoch} of {app} is for nodes that this one is not")]
     OtherNodes {
@@ -281,6 +289,7 @@ impl Guard {
             Err(_) => {
                 let release = self.root.verify_release(self.fleet, signed)?;
                 self.judge_place(&release)?;
+                judge_software(&release)?;
                 signed.clone()
             }
         };
@@ -460,6 +469,12 @@ impl Trial {
             false => Err("its probes have not gone well"),
         }
     }
+}
+
+/// A root half lays out nothing that is for newer software than it is.
+fn judge_software(release: &Release) -> Result<(), Objection> {
+    let is_too_old = |least: &SoftwareVersion| OWN.parse::<SoftwareVersion>().map_or(true, |own| own < *least);
+    release.instructions.min_agent.filter(is_too_old).map_or(Ok(()), |least| Err(Objection::TooOld(least)))
 }
 
 /// The application that a job is about, as far as its words tell.
@@ -692,6 +707,21 @@ mod tests {
         assert!(guard.judge(at(1050), &record, &probe).is_ok());
         guard.confirmed(&app());
         assert!(guard.judge(at(2000), &record, &probe).is_err(), "its trial is over");
+    }
+
+    #[test]
+    fn g17_a_root_half_lays_out_nothing_that_is_for_newer_software() {
+        let (mut guard, now) = (guard(), Instant::now());
+        let none = AppRecord { order: None, laid_out: Vec::new(), ..ordered(&release("one", "/srv/web")) };
+        let mut judge = |least: Option<SoftwareVersion>| {
+            let mut wants = Release::decode(&release("one", "/srv/web").payload).expect("a release");
+            wants.instructions.min_agent = least;
+            let release = operator().sign(PayloadKind::Release, wants.encode());
+            guard.judge(now, &none, &Job::Assemble { release })
+        };
+        assert!(judge(None).is_ok() && judge(Some(SoftwareVersion(0, 0, 1))).is_ok());
+        let newer = SoftwareVersion(u32::MAX, 0, 0);
+        assert!(matches!(judge(Some(newer)), Err(Objection::TooOld(least)) if least == newer));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub enum Asked {
         /// The version of the program, for people.
         software: String,
     },
-    /// Do this; one of those of which [`is_for_root`] says so.
+    /// Do this; one of those of which `is_for_root` says so.
     Job {
         /// Returned with the outcome.
         number: u64,
