@@ -111,8 +111,14 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
-/// Writes a file whole: under another name beside it first.
+/// Writes a file whole: under another name beside it first. What is there and is no file (a device, a pipe, a link to one) is not put
+/// away for it.
 fn write(path: &Path, bytes: &[u8], mode: u32, what: &str) -> Result<(), Failure> {
+    if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
+        return Err(Failure::new(Kind::Usage, what)
+            .because(format!("{} is there and is no file, which would be replaced", path.display()))
+            .next("name a file that is to be made"));
+    }
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let written = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory);
     let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| Ok(file.persist(path)?)));

@@ -49,6 +49,24 @@ fn a_patch_makes_the_new_file_of_the_old_one() {
     expect(&tiding(&[word("diff"), &old, &new]), 2, "--output");
 }
 
+#[test]
+fn what_is_no_file_is_not_replaced_by_one() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let (old, patch, link) = (path("old"), path("patch"), path("link"));
+    fs::write(&old, generated(1000, 1)).expect("a file");
+    // As /dev/stdout is, and what root would put away: a name in a directory that may be written.
+    std::os::unix::fs::symlink("/dev/null", &link).expect("a link");
+    let word = Path::new;
+    for out in [&link, &path(".")] {
+        expect(&tiding(&[word("diff"), &old, &old, word("-o"), out]), 2, "is no file");
+    }
+    assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
+    expect(&tiding(&[word("diff"), &old, &old, word("-o"), &patch]), 0, "instead of");
+    expect(&tiding(&[word("patch"), &old, &patch, word("-o"), &link]), 2, "is no file");
+    assert!(fs::symlink_metadata(&link).expect("it is there").is_symlink());
+}
+
 /// What the process's mask takes away from executables.
 fn umask() -> u32 {
     let probe = tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o777)).tempfile().expect("a file");
