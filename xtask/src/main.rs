@@ -16,6 +16,7 @@ mod test;
 mod thin;
 mod tidy;
 mod trees;
+mod units;
 
 use anyhow::{Result, bail};
 
@@ -36,6 +37,7 @@ cargo xtask COMMAND
   thin [--agents N] [--page]  N real agents (2000) join an origin within ten seconds and are deployed to, on this machine; --page: with the page open
   page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
   dist [--binary FILE] [--out DIR]  the .deb, the .tar.gz and their sums, the same bytes each time
+  units [--deb FILE]          the package and its units under a real systemd: two machines, joined, deployed to, killed, restarted, purged (as root)
   fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
 ";
 
@@ -54,6 +56,7 @@ fn main() -> Result<()> {
         Some("thin") => thin::run(rest),
         Some("page") => page::run(rest),
         Some("dist") => dist::run(rest),
+        Some("units") => units::run(rest),
         Some("fuzz") => fuzz::run(rest),
         None | Some("help" | "--help" | "-h") => {
             print!("{HELP}");

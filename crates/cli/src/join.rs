@@ -1,6 +1,7 @@
 //! `tiding join LINE`: makes this machine part of a fleet, once, and runs it.
 
 use crate::failure::{Failure, Kind};
+use crate::homes;
 use crate::running::{self, Place};
 use crate::settings::Settings;
 use crate::speak;
@@ -36,7 +37,7 @@ impl Join {
         let home = settings.home(self.place.home.as_ref())?;
         let joined = !founding::is_founded(&home);
         if joined {
-            let name = settings.name(self.name.as_ref());
+            let name = settings.name(self.name.as_ref()).or_else(homes::host_name);
             joining::join(&line, &home, name.as_deref()).await.map_err(|error| cannot_join(&home, &error))?;
         } else {
             speak::note(format!("{} belongs to a fleet already: not joining again, only running", home.display()));

@@ -49,6 +49,20 @@ fn token(lab: &Lab, more: &[&str]) -> (String, String) {
 }
 
 #[test]
+fn a_node_is_called_as_its_machine_is_unless_it_is_told_another_name() {
+    let lab = Lab::new();
+    let machine = fs::read_to_string("/proc/sys/kernel/hostname").expect("a machine has a name").trim().to_lowercase();
+    let fitting = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "._-".contains(c);
+    let machine: String = machine.chars().map(|c| if fitting(c) { c } else { '-' }).take(64).collect();
+    let mut command = Command::new(&*TIDING);
+    command.args(["join", lab.origin.join.as_deref().expect("a join line"), "--listen", "127.0.0.1:0", "--no-run"]);
+    let output = command.arg("--home").arg(lab.dir().join("unnamed")).output().expect("the binary runs");
+    expect(&output, 0, "");
+    let said = text(&[output.stdout, output.stderr].concat());
+    assert!(said.contains(&format!("joined as {}", machine.trim_start_matches(['.', '_', '-']))), "{said}");
+}
+
+#[test]
 fn h2_a_join_line_that_is_mistyped_cut_off_or_revoked_joins_nobody() {
     let lab = Lab::new();
     let home = lab.dir().join("stranger");

@@ -178,6 +178,7 @@ impl fmt::Display for Selection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { chosen, agents, selector, away, .. } = self;
         match selector.is_everyone() {
+            true if *agents == 1 => write!(f, "the one agent there is")?,
             true => write!(f, "all {agents} agents")?,
             false => write!(f, "{chosen} of {agents} agents, {selector}")?,
         }
