@@ -52,9 +52,9 @@ pub(crate) enum Command {
     Hands(hands::HandsArguments),
     /// Put a directory or a file at a path on every node
     Deploy(Box<deploy::Deploy>),
-    /// Show what a deploy of a directory or a file would change; or, with -o, make a patch between two files
+    /// Show what a deploy of a directory or a file would change; or, with -o, make a patch between two files or directories
     Diff(diff::Diff),
-    /// Make the new file of the old one and a patch
+    /// Make the new file or directory of the old one and a patch
     Patch(patching::Patch),
     /// Show where every node stands
     Status(status::Status),

@@ -17,7 +17,7 @@ use node::publish::{self, DiffOptions, Patterns};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
-/// Shows what a deploy of a directory or file would change of what is ordered now; with -o, makes a patch between two files.
+/// Shows what a deploy of a directory or file would change of what is ordered now; with -o, makes a patch between two files or two directories.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tiding diff ./build\n  tiding diff git:v2.1 --app web --release 2.0\n  \
     tiding diff ./build --exit-code --json\n  tiding diff app-1.0 app-2.0 -o app.patch\n\n\
@@ -28,10 +28,10 @@ pub(crate) struct Diff {
     /// The directory or file, or git:REV for a revision of the repository here, as it was committed
     #[arg(value_name = "DIR")]
     source: PathBuf,
-    /// With -o: the file that the patch makes of the first one
+    /// With -o: the file or directory that the patch makes of the first one
     #[arg(value_name = "NEW", requires = "output")]
     new: Option<PathBuf>,
-    /// Where to write a patch that makes NEW of the first file
+    /// Where to write a patch that makes NEW of the first file or directory
     #[arg(short, long, value_name = "PATCH", requires = "new", conflicts_with_all = ["app", "release", "no_ignore", "exit_code", "json"])]
     output: Option<PathBuf>,
     /// How hard to look for a small patch

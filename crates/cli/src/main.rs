@@ -80,7 +80,7 @@ fn run(arguments: arguments::Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         Command::Launch(launch) => return launch.run(),
         Command::Settle(settle) => return settle.run().map(|()| ExitCode::SUCCESS),
-        // Nothing of a fleet, or of its configuration, is needed for a patch between two files.
+        // Nothing of a fleet, or of its configuration, is needed for a patch between two files or directories.
         Command::Patch(patch) => return patch.run().map(|()| ExitCode::SUCCESS),
         Command::Diff(diff) if let Some(making) = diff.patch() => return making.run().map(|()| ExitCode::SUCCESS),
         _ => {}

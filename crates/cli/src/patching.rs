@@ -1,4 +1,5 @@
-//! `tiding diff OLD NEW -o PATCH` and `tiding patch OLD PATCH -o NEW`: patches between two files, made and applied here.
+//! `tiding diff OLD NEW -o PATCH` and `tiding patch OLD PATCH -o NEW`: patches between two files or two directories, made and applied
+//! here.
 //!
 //! Nothing of a fleet is needed or asked. What is written comes under its name whole or not at all.
 
@@ -7,6 +8,7 @@ use crate::{speak, words};
 use clap::{Args, ValueEnum};
 use content::Digest;
 use delta::{ApplyError, Budget, Declared, Effort};
+use node::trees::{self, Summary, TreesError, is_tree_patch};
 use std::fs::Permissions;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -23,9 +25,9 @@ pub(crate) enum Trouble {
 
 /// What a patch is made of, and where it is written.
 pub(crate) struct Making<'a> {
-    /// The file that others have.
+    /// The file or directory that others have.
     pub(crate) old: &'a Path,
-    /// The file that they shall have.
+    /// The file or directory that they shall have.
     pub(crate) new: &'a Path,
     /// Where the patch is written.
     pub(crate) patch: &'a Path,
@@ -37,35 +39,53 @@ impl Making<'_> {
     /// Makes the patch and says how large it is.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let what = format!("no patch was made of {}", self.new.display());
+        if self.old.is_dir() && self.new.is_dir() {
+            return self.run_trees(&what);
+        }
         let (old, new) = (read(self.old, &what)?, read(self.new, &what)?);
-        let effort = match self.trouble {
-            Trouble::Best => Effort::Best,
-            Trouble::Fast => Effort::Fast,
-        };
-        let patch = delta::diff(&old, &new, effort);
+        let patch = delta::diff(&old, &new, self.effort());
         write(self.patch, &patch, 0o666, &what)?;
         let (size, of) = (words::size(patch.len() as u64), words::size(new.len() as u64));
         speak::result(format!("{}: {size} instead of {of}; it makes {}", self.patch.display(), Digest::of(&new)));
         Ok(())
     }
+
+    /// The same for two directories.
+    fn run_trees(&self, what: &str) -> Result<(), Failure> {
+        let (patch, summary) =
+            trees::diff(self.old, self.new, self.effort()).map_err(|error| not_made(what, &error, self.patch))?;
+        write(self.patch, &patch, 0o666, what)?;
+        let (size, of) = (words::size(patch.len() as u64), words::size(summary.size));
+        speak::result(format!("{}: {size} instead of {of}; {}", self.patch.display(), in_words(&summary)));
+        Ok(())
+    }
+
+    fn effort(&self) -> Effort {
+        match self.trouble {
+            Trouble::Best => Effort::Best,
+            Trouble::Fast => Effort::Fast,
+        }
+    }
 }
 
-/// Makes the new file of the old one and a patch.
+/// Makes the new file of the old one and a patch, or the new directory of the old one.
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  tiding patch app-1.0 app.patch -o app-2.0\n\n\
     A patch says how long the old file is, and no more of it: of another file of the same length it makes rubbish. So the digest of \
-    what was made is printed; `tiding diff` printed the one that it must be.")]
+    what was made is printed; `tiding diff` printed the one that it must be.\n\n\
+    The patch of a directory says which directory it is for and which one it makes, and both are compared: what comes under NEW is what it says, or nothing does. \
+    Names, bytes, links and modes come with it; times and owners do not.")]
 pub(crate) struct Patch {
-    /// The file that the patch was made against
+    /// The file or directory that the patch was made against
     #[arg(value_name = "OLD")]
     old: PathBuf,
     /// The patch, as `tiding diff OLD NEW -o PATCH` wrote it
     #[arg(value_name = "PATCH")]
     patch: PathBuf,
-    /// Where to write the new file; it gets the mode of OLD
+    /// Where to write the new file, which gets the mode of OLD, or make the new directory, which must not be there
     #[arg(short, long, value_name = "NEW")]
     output: PathBuf,
-    /// Refuse a patch that makes a longer file than this, in bytes
+    /// Refuse a patch that makes more than this, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     at_most: u64,
 }
@@ -74,7 +94,11 @@ impl Patch {
     /// Applies it and prints what was made.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let what = format!("{} was not made", self.output.display());
-        let (old, patch) = (read(&self.old, &what)?, read(&self.patch, &what)?);
+        let patch = read(&self.patch, &what)?;
+        if is_tree_patch(&patch) {
+            return self.run_trees(&what, &patch);
+        }
+        let old = read(&self.old, &what)?;
         let refused = |error: ApplyError| self.refused(&what, &error);
         let declared = Declared::of(&patch).map_err(|error| refused(error.into()))?;
         let budget = Budget { output: self.at_most, ..Budget::for_output(declared.new_len.min(self.at_most)) };
@@ -83,6 +107,22 @@ impl Patch {
         write(&self.output, &new, mode, &what)?;
         let size = words::size(new.len() as u64);
         speak::result(format!("{}: {size}, {}", self.output.display(), Digest::of(&new)));
+        Ok(())
+    }
+
+    /// The same for two directories.
+    fn run_trees(&self, what: &str, patch: &[u8]) -> Result<(), Failure> {
+        let summary = trees::patch(&self.old, patch, &self.output, self.at_most).map_err(|error| match &error {
+            TreesError::Apply(error) => self.refused(what, error),
+            _ => not_made(what, &error, &self.patch),
+        })?;
+        let size = words::size(summary.size);
+        speak::result(format!(
+            "{}: {size} of {}; {}",
+            self.output.display(),
+            words::size(patch.len() as u64),
+            in_words(&summary)
+        ));
         Ok(())
     }
 
@@ -100,11 +140,34 @@ impl Patch {
     }
 }
 
+fn in_words(summary: &Summary) -> String {
+    let Summary { unchanged, renamed, changed, added, .. } = summary;
+    format!("files: {unchanged} unchanged, {renamed} renamed or copied, {changed} changed, {added} new")
+}
+
+fn not_made(what: &str, error: &TreesError, patch: &Path) -> Failure {
+    let (kind, next) = match error {
+        TreesError::Disk { .. } => return Failure::new(Kind::Failed, what).because(error),
+        TreesError::Import(_) => (Kind::Failed, "take out, or make readable, what is named".to_owned()),
+        TreesError::Unread(_) => (Kind::Failed, "try again when nobody writes there".to_owned()),
+        TreesError::OneFile => (Kind::Usage, "give two files or two directories".to_owned()),
+        TreesError::WrongBase { .. } => {
+            (Kind::Usage, "give the directory that the patch was made against as OLD, as it was then".to_owned())
+        }
+        TreesError::Exists => (Kind::Usage, "name a directory that is to be made".to_owned()),
+        TreesError::Version(_) => (Kind::Usage, "use the version of tiding that made it, or a newer one".to_owned()),
+        TreesError::Manifest(_) | TreesError::Differs { .. } | TreesError::Apply(_) => {
+            (Kind::Usage, format!("look whether {} came whole, and from `tiding diff`", patch.display()))
+        }
+    };
+    Failure::new(kind, what).because(error).next(next)
+}
+
 fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     if path.is_dir() {
         return Err(Failure::new(Kind::Usage, what)
-            .because(format!("{} is a directory, and patches are between two files", path.display()))
-            .next("make a patch for each file of it, or a tar of each tree"));
+            .because(format!("{} is a directory, and patches are between two files or two directories", path.display()))
+            .next("give two of the same kind, and with `tiding patch` a patch that was made of such"));
     }
     std::fs::read(path).map_err(|error| {
         Failure::new(Kind::Failed, what).because(format!("{} cannot be read: {error}", path.display()))

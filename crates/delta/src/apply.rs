@@ -73,7 +73,7 @@ pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyE
     if patch.is_read() { Ok(new) } else { Err(Malformed::Length.into()) }
 }
 
-fn within(of: &'static str, needed: u64, allowed: u64) -> Result<(), ApplyError> {
+pub(crate) fn within(of: &'static str, needed: u64, allowed: u64) -> Result<(), ApplyError> {
     if needed <= allowed { Ok(()) } else { Err(ApplyError::OverBudget { of, needed, allowed }) }
 }
 

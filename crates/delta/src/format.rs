@@ -6,6 +6,9 @@
 /// The version of the format that this crate writes. It applies this one and all before it.
 pub const FORMAT_VERSION: u8 = 2;
 
+/// The version of tree patches ([`crate::tree`]) that this crate writes and applies.
+pub const TREE_FORMAT_VERSION: u8 = 1;
+
 const MAGIC: &[u8; 4] = b"tdgp";
 
 /// Bytes that are not a patch, and why.
@@ -17,6 +20,12 @@ pub enum Malformed {
     /// It is in another version of the format.
     #[error("it is in format version {0}, and this program applies versions 1 to {FORMAT_VERSION}")]
     Version(u8),
+    /// It is a tree patch in another version of that format.
+    #[error("it is a tree patch in format version {0}, and this program applies version {version}", version = TREE_FORMAT_VERSION)]
+    TreeVersion(u8),
+    /// It does not make each wanted file once.
+    #[error("it does not make each file once")]
+    Files,
     /// A part of it was made by an engine that there is not.
     #[error("it was made by engine {0}, which this program does not have")]
     Engine(u8),

@@ -3,7 +3,9 @@
 //! [`diff`] finds where the new bytes stand, exactly or nearly, in the old ones, and writes a patch; [`apply`] rebuilds the
 //! new bytes from the old ones and the patch. The format is drawn in `docs/patch-format.md`.
 //!
-//! This crate knows bytes: no files, no names and no digests. A patch made for other old bytes of the same length may apply
+//! [`tree`] does the same for numbered byte strings, the files of two trees, in one patch.
+//!
+//! This crate knows bytes: no files, no names but as hints, and no digests. A patch made for other old bytes of the same length may apply
 //! without an error and yield rubbish, so whoever applies one compares the digest of the old bytes before, and of the
 //! result after.
 //!
@@ -38,9 +40,10 @@ mod residual;
 #[cfg(test)]
 mod sample;
 mod suffix;
+pub mod tree;
 mod unwind;
 mod x86;
 
 pub use apply::{ApplyError, Budget, apply};
 pub use diff::{Effort, diff};
-pub use format::{Declared, FORMAT_VERSION, Malformed};
+pub use format::{Declared, FORMAT_VERSION, Malformed, TREE_FORMAT_VERSION};

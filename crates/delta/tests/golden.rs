@@ -5,6 +5,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test of the repository's files reads them")]
 
 use std::path::PathBuf;
+use tiding_delta::tree::{Files, Made, apply_tree, diff_tree};
 use tiding_delta::{Budget, Effort, apply, diff};
 
 fn path(name: &str) -> PathBuf {
@@ -53,9 +54,55 @@ fn c4_what_was_written_once_applies_for_ever() {
     }
 }
 
+/// Files in memory.
+struct Tree(Vec<Vec<u8>>);
+
+impl Files for Tree {
+    fn count(&self) -> u32 {
+        self.0.len() as u32
+    }
+
+    fn len(&self, file: u32) -> u64 {
+        self.0[file as usize].len() as u64
+    }
+
+    fn read(&self, file: u32) -> Option<Vec<u8>> {
+        Some(self.0[file as usize].clone())
+    }
+}
+
+/// Two trees: something empty, something that only moved, and something that is made of two old files.
+fn trees() -> (Tree, Tree) {
+    let [one, two, three] = [1, 2, 3].map(|seed| text(seed, 3000));
+    let edited = |text: &[u8]| [&text[..1000], b"something else", &text[1000..]].concat();
+    let new = vec![edited(&three), Vec::new(), one.clone(), edited(&two)];
+    (Tree(vec![one, two, three]), Tree(new))
+}
+
+#[test]
+fn c4_a_tree_patch_that_was_written_once_applies_for_ever() {
+    let (old, new) = trees();
+    let patch = std::fs::read(path("tree-1")).expect("a golden patch");
+    let lens: Vec<u64> = (0..4).map(|file| new.len(file)).collect();
+    let mut left = new.0;
+    apply_tree(&old, &lens, &[0, 1, 2, 3], &patch, Budget::for_output(1 << 20), &mut |file, made| {
+        let bytes = match made {
+            Made::Old(from) => old.0[from as usize].clone(),
+            Made::Bytes(bytes) => bytes.to_vec(),
+        };
+        assert_eq!(bytes, std::mem::take(&mut left[file as usize]));
+        Ok(())
+    })
+    .expect("it applies");
+    assert!(left.iter().all(Vec::is_empty));
+}
+
 #[test]
 #[ignore = "writes the golden patches"]
 fn golden_patches_are_written() {
+    let (old, new) = trees();
+    let patch = diff_tree(&old, &new, &[0, 1, 2, 3], Effort::Best, 1 << 30).expect("all can be read");
+    std::fs::write(path("tree-1"), patch).expect("the directory is there");
     for (name, old, new) in pairs() {
         let effort = if name.ends_with("packed") { Effort::Fast } else { Effort::Best };
         let patch = diff(&old, &new, effort);

@@ -58,6 +58,7 @@ pub mod standing;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub mod trees;
 pub mod vitals;
 mod warden;
 pub mod watching;

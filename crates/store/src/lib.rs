@@ -54,6 +54,7 @@ mod switch;
 mod take_over;
 mod target;
 mod tree;
+pub mod trees;
 mod verify;
 pub mod words;
 

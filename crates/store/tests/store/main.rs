@@ -15,5 +15,6 @@ mod owners;
 mod publish;
 mod render;
 mod repair;
+mod trees;
 mod trips;
 mod world;

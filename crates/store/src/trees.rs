@@ -1,0 +1,288 @@
+//! Patches between two directories, as files: made of both, and applied to one to make the other beside it.
+//!
+//! ```text
+//! +------+---+-------------+-------------+-------------+----------------------------+-----------------+
+//! | tdgd | 1 | old content | new content | len of the  | patch from the old encoded | tree patch,     |
+//! | (4)  |   | id (32)     | id (32)     | next (8)    | manifest to the new one    | to the end      |
+//! +------+---+-------------+-------------+-------------+----------------------------+-----------------+
+//! ```
+//!
+//! What both sides can tell from the two manifests is not said: which wanted file is an old one by its pieces, and all lengths. The tree
+//! patch brings the others, numbered as the files of each manifest are.
+//!
+//! Invariant: what stands under the new name in the end was read again, and is the tree that the patch was made of, by its content
+//! id; until then all of it stands under another name, and is removed if it is not.
+
+mod known;
+mod unfold;
+
+use crate::disk::{Disk, Name};
+use crate::hands::Hands;
+use crate::import::ImportError;
+use content::{ContentId, Digest, Manifest, blob};
+use delta::tree::{Files, Made, Stop, TreeError, apply_tree, diff_tree_by, tree_budget, tree_copies};
+use delta::{ApplyError, Budget, Declared, Malformed};
+use known::{Known, Sameness};
+use std::io;
+use std::sync::Arc;
+use unfold::Unfolding;
+
+pub use delta::Effort;
+
+const MAGIC: &[u8; 4] = b"tdgd";
+const VERSION: u8 = 1;
+
+/// A name in an open directory.
+pub struct Place<D: Disk> {
+    /// The directory.
+    pub parent: D::Dir,
+    /// The name.
+    pub name: Name,
+}
+
+impl<D: Disk> Clone for Place<D> {
+    fn clone(&self) -> Self {
+        Self { parent: self.parent.clone(), name: self.name.clone() }
+    }
+}
+
+/// How many files of a tree are what of the one before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Summary {
+    /// All bytes of the new tree's files.
+    pub size: u64,
+    /// The same under the same name.
+    pub unchanged: u32,
+    /// The same as one of another name.
+    pub renamed: u32,
+    /// Something else under the same name.
+    pub changed: u32,
+    /// The others.
+    pub added: u32,
+}
+
+/// Why there is no patch, or no new tree.
+#[derive(Debug, thiserror::Error)]
+pub enum TreesError {
+    /// A tree cannot be read, or has what no manifest can have.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// A tree is no directory.
+    #[error("it is one file, and no directory")]
+    OneFile,
+    /// A file is no longer what it was when its tree was read.
+    #[error("{0} changed while it was read, or cannot be read any more")]
+    Unread(String),
+    /// The patch cannot be applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// It is in another version of the format.
+    #[error("the patch of a directory is in format version {0}, and this program applies version {VERSION}")]
+    Version(u8),
+    /// It is for another tree.
+    #[error("the patch is for the tree {wanted}, and this one is {found}")]
+    WrongBase {
+        /// The content it was made for.
+        wanted: ContentId,
+        /// The content of the old tree.
+        found: ContentId,
+    },
+    /// The manifest in it is none.
+    #[error("the patch is malformed: it makes no manifest of a directory ({0})")]
+    Manifest(String),
+    /// What was made is something else.
+    #[error("what the patch makes is the tree {found}, and not {wanted} as it says")]
+    Differs {
+        /// What it says.
+        wanted: ContentId,
+        /// What was made.
+        found: ContentId,
+    },
+    /// Something has the new name.
+    #[error("it is there already")]
+    Exists,
+    /// The disk failed.
+    #[error("{path}: {source}")]
+    Disk {
+        /// At what, escaped.
+        path: String,
+        /// How.
+        source: io::Error,
+    },
+}
+
+impl From<Malformed> for TreesError {
+    fn from(malformed: Malformed) -> Self {
+        Self::Apply(malformed.into())
+    }
+}
+
+/// Whether a file begins like the patch of a directory.
+pub fn is_tree_patch(bytes: &[u8]) -> bool {
+    bytes.starts_with(MAGIC)
+}
+
+/// A patch that makes the directory `new` of the directory `old`, with so much memory for each side's files that are compared.
+pub fn diff<D: Disk>(
+    hands: &dyn Hands,
+    disk: &Arc<D>,
+    old: &Place<D>,
+    new: &Place<D>,
+    effort: Effort,
+    memory: u64,
+) -> Result<(Vec<u8>, Summary), TreesError> {
+    let (old, new) = (Known::read(hands, disk, old)?, Known::read(hands, disk, new)?);
+    let sameness = Sameness::of(&old.manifest, &new.manifest);
+    let tree = diff_tree_by(&Working(hands), &old.files(), &new.files(), &sameness.wanted, effort, memory);
+    let tree = tree.ok_or_else(|| TreesError::Unread(new.unread().or(old.unread()).unwrap_or_default()))?;
+    let copies = tree_copies(&old.files(), &lens(&new.files(), &sameness.wanted), &tree)?;
+    let manifest = delta::diff(&old.encoded, &new.encoded, Effort::Best);
+    let mut patch = [MAGIC.as_slice(), &[VERSION], old.content.0.as_bytes(), new.content.0.as_bytes()].concat();
+    patch.extend((manifest.len() as u64).to_le_bytes());
+    patch.extend([manifest, tree].concat());
+    Ok((patch, sameness.with(copies).summary(&old.manifest, &new.manifest)))
+}
+
+/// Makes the directory `new` of the directory `old` and a patch, if it has at most so many bytes.
+pub fn patch<D: Disk>(
+    hands: &dyn Hands,
+    disk: &Arc<D>,
+    old: &Place<D>,
+    patch: &[u8],
+    new: &Place<D>,
+    at_most: u64,
+) -> Result<Summary, TreesError> {
+    let head = Head::read(patch)?;
+    let at = |source| TreesError::Disk { path: crate::words::name(new.name.as_bytes()), source };
+    if crate::ground::if_there(disk.metadata(&new.parent, &new.name)).map_err(at)?.is_some() {
+        return Err(TreesError::Exists);
+    }
+    let old = Known::read(hands, disk, old)?;
+    if old.content != head.old {
+        return Err(TreesError::WrongBase { wanted: head.old, found: old.content });
+    }
+    let manifest = head.manifest(&old.encoded, at_most)?;
+    let staging = Place { name: staging(&new.name).map_err(at)?, parent: new.parent.clone() };
+    let clear = || crate::tree::remove(&**disk, &staging.parent, &staging.name);
+    clear().map_err(at)?;
+    let made = make(disk, &old, &manifest, head.tree, &staging, at_most).and_then(|summary| {
+        let found = Known::read(hands, disk, &staging)?.content;
+        match found == head.new {
+            true => Ok(summary),
+            false => Err(TreesError::Differs { wanted: head.new, found }),
+        }
+    });
+    let named = made.and_then(|summary| {
+        let sync = disk.sync_all(&new.parent);
+        let named = sync.and_then(|()| disk.rename(&staging.parent, &staging.name, &new.parent, &new.name));
+        named.and_then(|()| disk.sync_dir(&new.parent)).map_err(at).map(|()| summary)
+    });
+    if named.is_err() {
+        // What cannot be removed now is removed before the next attempt.
+        clear().unwrap_or_default();
+    }
+    named
+}
+
+/// What stands before the tree patch.
+struct Head<'a> {
+    old: ContentId,
+    new: ContentId,
+    manifest: &'a [u8],
+    tree: &'a [u8],
+}
+
+impl<'a> Head<'a> {
+    fn read(patch: &'a [u8]) -> Result<Self, TreesError> {
+        let rest = patch.strip_prefix(MAGIC).ok_or(Malformed::Magic)?;
+        let (&version, rest) = rest.split_first().ok_or(Malformed::Length)?;
+        if version != VERSION {
+            return Err(TreesError::Version(version));
+        }
+        let (old, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
+        let (new, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
+        let (old, new) = (ContentId(Digest::from_bytes(*old)), ContentId(Digest::from_bytes(*new)));
+        let (len, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
+        let len = u64::from_le_bytes(*len);
+        let len = usize::try_from(len).map_err(|_| Malformed::Length)?;
+        let (manifest, tree) = rest.split_at_checked(len).ok_or(Malformed::Length)?;
+        Ok(Self { old, new, manifest, tree })
+    }
+
+    /// The new manifest, which is what it should be, and a directory of at most so many bytes.
+    fn manifest(&self, old: &[u8], at_most: u64) -> Result<Manifest, TreesError> {
+        let len = Declared::of(self.manifest)?.new_len;
+        let most = at_most.min(content::manifest::MAX_ENCODED);
+        let encoded = delta::apply(old, self.manifest, Budget { output: most, ..Budget::for_output(len.min(most)) })?;
+        let manifest = Manifest::decode(&encoded).map_err(|why| TreesError::Manifest(why.to_string()))?;
+        let found = manifest.spec(blob::build(&encoded).0).id();
+        let needed = manifest.totals().size;
+        match manifest.entries[0].kind {
+            _ if found != self.new => Err(TreesError::Differs { wanted: self.new, found }),
+            _ if needed > at_most => Err(ApplyError::OverBudget { of: "output", needed, allowed: at_most }.into()),
+            content::manifest::Kind::Directory { .. } => Ok(manifest),
+            _ => Err(TreesError::OneFile),
+        }
+    }
+}
+
+/// Makes the new tree under another name.
+fn make<D: Disk>(
+    disk: &Arc<D>,
+    old: &Known<D>,
+    manifest: &Manifest,
+    tree: &[u8],
+    staging: &Place<D>,
+    at_most: u64,
+) -> Result<Summary, TreesError> {
+    let mut sameness = Sameness::of(&old.manifest, manifest);
+    let wanted = sameness.wanted.clone();
+    let lens: Vec<u64> = wanted.iter().map(|file| sameness.len(*file)).collect();
+    let files = old.files();
+    let needed = tree_budget(&files, &lens, tree)?;
+    let most = Budget::for_output(at_most).memory.saturating_add(at_most);
+    let budget = Budget { memory: needed.memory.min(most), output: at_most };
+    let mut unfolding = Unfolding::begin(disk, staging, manifest)?;
+    for (file, from) in sameness.known() {
+        unfolding.copy(sameness.entry(file), &old.open(from)?)?;
+    }
+    let mut failed = None;
+    let made = apply_tree(&files, &lens, &wanted, tree, budget, &mut |file, made| {
+        let entry = sameness.entry(file);
+        let written = match made {
+            Made::Bytes(bytes) => unfolding.write(entry, bytes),
+            Made::Old(from) => old.open(from).and_then(|from| unfolding.copy(entry, &from)),
+        };
+        written.map_err(|error| {
+            failed = Some(error);
+            Stop
+        })
+    });
+    match (made, failed) {
+        (_, Some(error)) => return Err(error),
+        (Err(TreeError::Apply(error)), _) => return Err(error.into()),
+        (Err(_), _) => return Err(TreesError::Unread(old.unread().unwrap_or_default())),
+        (Ok(()), None) => unfolding.finish()?,
+    }
+    sameness = sameness.with(tree_copies(&files, &lens, tree)?);
+    Ok(sameness.summary(&old.manifest, manifest))
+}
+
+fn lens(files: &dyn Files, which: &[u32]) -> Vec<u64> {
+    which.iter().map(|file| files.len(*file)).collect()
+}
+
+/// Beside the new name, and hidden.
+fn staging(name: &Name) -> io::Result<Name> {
+    let name = &name.as_bytes()[..name.as_bytes().len().min(200)];
+    Name::new([b".", name, b".tiding-patching"].concat()).map_err(io::Error::other)
+}
+
+/// The store's hands, at work for `delta`.
+struct Working<'a>(&'a dyn Hands);
+
+impl delta::tree::Hands for Working<'_> {
+    fn share(&self, jobs: usize, work: &(dyn Fn(usize) + Sync)) {
+        self.0.share(jobs, work);
+    }
+}
