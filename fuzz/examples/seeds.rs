@@ -10,6 +10,7 @@ use tiding_content::{
     AppName, Bitmap, BlobRef, ContentId, ContentSpec, Digest, Fact, FleetId, Label, Labels, Manifest, NodeId, Order,
     OrderId, PayloadKind, Piece, PieceNo, Release, ReleaseId, Role, Root, Signed, SigningKey, TokenId, UnixTime,
 };
+use tiding_delta::fuzzing::seed;
 use tiding_delta::{Effort, diff};
 use tiding_engine::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Submitted, Timeline};
 use tiding_engine::wire::{BulkHeader, PROTOCOL, encode};
@@ -42,6 +43,53 @@ fn main() {
     let patch = diff(old, new, Effort::Best);
     write("patch", "words", &[&[old.len() as u8], &old[..], &patch].concat());
     write("patch", "empty", &[0]);
+    executables();
+}
+
+/// Seeds of what reads executables, and of patches between them.
+fn executables() {
+    for (is_aarch64, name) in [(false, "x86-64"), (true, "aarch64")] {
+        let (old, new) = (seed(is_aarch64, 9), seed(is_aarch64, 10));
+        let old_len = (old.len() as u16).to_le_bytes();
+        let patch = diff(&old, &new, Effort::Best);
+        write("executable", name, &[&old_len[..], &old, &new].concat());
+        write("decoder", name, &[&old_len[..], &old, &patch].concat());
+        write("elf", name, &old);
+        write("mutated", name, &[is_aarch64.into(), 6, 2, 1, 5, 1, 3, 0, 0, 0, 62, 0, 3, 1, 40, 1, 9]);
+    }
+    write("elf", "overlap", &overlapping(seed(false, 9)));
+    let text = b"tidings of magpies and of news, ".repeat(20);
+    let other = [&text[100..], b"and no more"].concat();
+    for (effort, name) in [(Effort::Best, "plain"), (Effort::Fast, "packed")] {
+        let patch = diff(&text, &other, effort);
+        write("decoder", name, &[&(text.len() as u16).to_le_bytes()[..], &text, &patch].concat());
+    }
+    // A call, LEA of what is near, an immediate of the operand's size, a VEX and an EVEX prefix, 3DNow! and XOP, a jump.
+    let code = b"\xe8\x01\x02\x03\x04\x48\x8d\x05\x08\0\0\0\x66\xc7\x05\x01\x02\x03\x04\x05\x06\xc5\xf9\x6f\x05\x01\0\0\0\
+        \x62\xf1\x7c\x48\x28\x05\x01\0\0\0\x0f\x0f\xc1\x9e\x8f\xe8\x78\xa2\xc1\x20\x49\xb8\x01\x02\x03\x04\x05\x06\x07\x08\x0f\x84\0\x01\0\0";
+    write("x86", "forms", code);
+    // ADRP, ADD, LDR, B, BL, B.cond, CBZ, TBZ and a literal load, behind the address of the first.
+    let words: [u32; 10] = [
+        0x1000,
+        0x9000_0001,
+        0x9104_8021,
+        0xf940_0420,
+        0x1400_0010,
+        0x97ff_fff0,
+        0x5400_0041,
+        0xb400_0082,
+        0x3600_0043,
+        0x5800_0064,
+    ];
+    write("arm64", "forms", &words.map(u32::to_le_bytes).concat());
+}
+
+/// An executable whose code is said to be where its exception frames are: one section header has the place of another.
+fn overlapping(mut file: Vec<u8>) -> Vec<u8> {
+    let headers = u64::from_le_bytes(*file[40..].first_chunk().expect("a header")) as usize;
+    let (frames, text) = (headers + 2 * 64, headers + 4 * 64);
+    file.copy_within(frames + 16..frames + 40, text + 16);
+    file
 }
 
 fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
@@ -184,7 +232,9 @@ fn order() -> Order {
         epoch: 2,
         release: ReleaseId(Digest::of(b"new")),
         fallback: Some(ReleaseId(Digest::of(b"old"))),
-        selector: labels().into_iter().collect(),
+        selector: tiding_content::Selector::of(&labels()),
+        restraint: Default::default(),
+        unreachable: Default::default(),
         waves: vec![Wave::Count(1), Wave::PerMille(1000)],
         budget: 1,
         created: UnixTime(1_700_000_000),

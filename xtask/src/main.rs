@@ -3,6 +3,7 @@
 //! `cargo xtask help` says what there is. Every command is a short file here, and `test` is made of the others.
 
 mod bench;
+mod delta;
 mod dist;
 mod fuzz;
 mod hashes;
@@ -33,6 +34,7 @@ cargo xtask COMMAND
   hashes                      a seed gives the same events in two processes, in debug and in release
   trees [DIR ...]             real trees on eight agents, compared by rsync and sha256sum
   bench [...]                 measures beside a bare relay; arguments go to the bench program
+  bench delta [PAIR ...]      patches between versions of real software, beside other tools (--help)
   bench swarm [CELL ...]      broadcasts over shaped network namespaces, beside other tools and the simulator (--help; as root)
   thin [--agents N] [--page]  N real agents (2000) join an origin within ten seconds and are deployed to, on this machine; --page: with the page open
   page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
@@ -52,6 +54,7 @@ fn main() -> Result<()> {
         Some("mutants") => mutants::run(rest),
         Some("hashes") => hashes::run(),
         Some("bench") => bench::run(rest),
+        Some("measured") => delta::measured(rest),
         Some("trees") => trees::run(rest),
         Some("thin") => thin::run(rest),
         Some("page") => page::run(rest),

@@ -15,6 +15,7 @@ mod printing;
 mod sleeps;
 mod source;
 mod store_door;
+mod tables;
 mod traces;
 mod unsafe_code;
 
@@ -37,7 +38,7 @@ struct Finding {
     what: String,
 }
 
-const CHECKS: [Check; 13] = [
+const CHECKS: [Check; 14] = [
     Check { rule: "crates depend downwards only", run: dependencies::check },
     Check { rule: "the modules of a crate form no import circle", run: circles::check },
     Check { rule: "store imports of the engine only its doors", run: store_door::check },
@@ -50,6 +51,7 @@ const CHECKS: [Check; 13] = [
     Check { rule: "every file begins with what it is for", run: heads::check },
     Check { rule: "unsafe code is in named files only", run: unsafe_code::check },
     Check { rule: "tests wait for what happens, never for time to pass", run: sleeps::check },
+    Check { rule: "large tables of the delta crate are listed with their origin", run: tables::check },
     Check { rule: "nothing names a directory of somebody's machine", run: traces::check },
 ];
 

@@ -24,6 +24,9 @@ mod diff;
 mod elf;
 mod executable;
 mod format;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod index;
 mod labels;
 #[allow(dead_code, reason = "tokens wider than a byte are matched by tests only, as yet")]
@@ -37,7 +40,7 @@ mod prefixed;
 mod quick;
 mod references;
 mod residual;
-#[cfg(test)]
+#[cfg(any(test, feature = "fuzzing"))]
 mod sample;
 mod suffix;
 pub mod tree;
