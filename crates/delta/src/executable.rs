@@ -10,16 +10,18 @@
 //! Invariant: what [`write`] returns was read and compared; and [`Patch::read`] returns for any bytes, having taken no more
 //! memory than a multiple of what [`Patch::memory`] says (ADR 30).
 
+use crate::anatomy::{Anatomy, Zone};
 use crate::coder::{Coder, Reader, Writer};
 use crate::elf::{self, Map, Section};
+use crate::exceptions::{Moves, Tables};
 use crate::format::{Malformed, Numbers, put_number};
 use crate::labels::{self, Names, Side, read};
 use crate::matching::{Equivalence, Prices, equivalences_bytes};
 use crate::model::{Bit, Number, Signed};
 use crate::normal::{self, Index, Normal, Recipe, Relative, normalise};
-use crate::predict::Predictor;
+use crate::predict::{self, Expectation, Predictor};
 use crate::references::{self, Kind, Reference};
-use crate::residual::{Literals, Mending, OutOfRange, Runs};
+use crate::residual::{Between, Expected, Literals, Mending, OutOfRange, Runs};
 use std::collections::BTreeMap;
 
 /// How often matching and voting take turns.
@@ -48,9 +50,21 @@ impl Known {
         Some(Self { map: Map::of(&normal.sections), normal, references, bases })
     }
 
+    fn anatomy(&self) -> Anatomy {
+        let sections = self.normal.sections.iter().enumerate();
+        Anatomy::new(sections.filter_map(|(number, section)| zone(&self.normal, section, number)).collect())
+    }
+
     fn as_voter(&self) -> Side<'_> {
         Side { references: &self.references, map: &self.map }
     }
+}
+
+/// What a section, which is like the old one with this number, says of its bytes.
+fn zone(old: &Normal, section: &Section, number: usize) -> Option<Zone> {
+    let (at, end) = (section.at?, section.at?.checked_add(section.len)?);
+    let code = old.sections[number].executable.then_some(old.machine);
+    Some(Zone { at, end, number: 1 + number.min(62) as u32, code })
 }
 
 /// The body of a patch, or `None` if the files are no two executables of one kind, or would not come back exactly.
@@ -124,18 +138,18 @@ impl<'a> Patch<'a> {
 
 /// See [`Patch::memory`].
 fn memory(old: &Known, layout: &Layout) -> u64 {
-    const REFERENCE: u64 = size_of::<Reference>() as u64 + 8;
+    const REFERENCE: u64 = size_of::<Reference>() as u64 + 16;
     let (bytes, references) = (old.normal.bytes.len() as u64, old.references.len() as u64);
-    let runs = u64::from(layout.runs) * 2 * size_of::<Equivalence>() as u64;
+    let runs = u64::from(layout.runs) * 3 * size_of::<Equivalence>() as u64;
     let places = old.normal.recipe.relative.as_ref().map_or(0, |relative| relative.places.len() as u64);
-    let tables = 18 * (4 << table_bits(layout.len)) + (1 << 17);
+    let tables = Mending::memory(table_bits(layout.len)) + Literals::memory(table_bits(layout.len));
     // Of each place: itself, where it came from, and its entry while that is made.
     bytes + references * REFERENCE + runs + (places + u64::from(layout.places)) * 48 + tables
 }
 
 /// The bits of a place in the tables of models: small files have small tables.
 fn table_bits(len: u32) -> u32 {
-    (len | 1).ilog2().saturating_sub(6).clamp(10, 18)
+    (len | 1).ilog2().saturating_sub(7).clamp(10, 20)
 }
 
 /// What is coded beside bytes.
@@ -161,29 +175,34 @@ fn walk<'a, C: Coder>(
     let map = layout.map();
     let predictor =
         Predictor::new(&old.references, &said.runs, &old.map, &map, layout.said(&old.normal.sections), &layout.bases);
+    let by_old = predict::Runs::new(&said.runs);
+    let tables = Tables::of(&old.normal.bytes, &old.normal.sections, &old.references);
+    let mut moves = Moves::new(&by_old, &old.map, &map);
     let bits = table_bits(layout.len);
-    let mut mending = Mending::new(bits);
-    let mut literals = Literals::new(bits);
+    let mut mending = Mending::new(bits, old.anatomy());
+    let mut literals = Literals::new(bits, layout.anatomy(&old.normal));
     let mut verdicts = Verdicts::new(predictor, &map, said.references);
-    let mut at = 0;
+    let (mut at, mut ends) = (0, 0);
     for run in &said.runs {
         if is_lost(coder) {
             return Err(Malformed::Stream);
         }
         let (from, to) = (run.old as usize, (run.old + run.len) as usize);
         let (start, end) = (run.new as usize, (run.new + run.len) as usize);
-        literals.code(coder, new, at, start);
+        let between = Between { ends, begins: Some(from) };
+        literals.code(coder, &old.normal.bytes, between, new, at, start);
         let mut expected = old.normal.bytes[from..to].to_vec();
+        tables.expect(&old.normal.bytes, run, &mut expected, &mut moves);
         for reference in inside(&old.references, run) {
             let within = (reference.at - run.old) as usize;
             let slot = within..within + reference.kind.len() as usize;
             let actual = read(&new[start + slot.start..start + slot.end]);
             verdicts.code(coder, run, reference, &mut expected[slot], actual)?;
         }
-        mending.code(coder, &old.normal.bytes[from.saturating_sub(4)..from], &expected, &mut new[start..end]);
-        at = end;
+        mending.code(coder, Expected { old: &old.normal.bytes, from, bytes: &expected }, new, start);
+        (at, ends) = (end, to);
     }
-    literals.code(coder, new, at, layout.len as usize);
+    literals.code(coder, &old.normal.bytes, Between { ends, begins: None }, new, at, layout.len as usize);
     Ok(said)
 }
 
@@ -232,6 +251,8 @@ struct Verdicts<'a> {
     /// By trust, kind and the last verdicts.
     right: Vec<Bit>,
     corrected: Vec<Bit>,
+    known: Vec<Bit>,
+    ranks: Vec<Signed>,
     /// By trust.
     distances: [Signed; 3],
     history: usize,
@@ -243,7 +264,8 @@ impl<'a> Verdicts<'a> {
     fn new(predictor: Predictor<'a>, map: &'a Map, references: Option<&'a [Reference]>) -> Self {
         let right = vec![Bit::default(); 3 * KINDS * 16];
         let corrected = vec![Bit::default(); 3 * KINDS];
-        Self { predictor, map, references, right, corrected, distances: Default::default(), history: 0 }
+        let (known, ranks) = (corrected.clone(), vec![Signed::default(); 3 * KINDS]);
+        Self { predictor, map, references, right, corrected, known, ranks, distances: Default::default(), history: 0 }
     }
 
     /// Puts into `slot`, which has the old bytes, what is expected in the new file, where `actual` stands in the end.
@@ -274,12 +296,31 @@ impl<'a> Verdicts<'a> {
         if !self.corrected[situation].code(coder, target.is_some()) {
             return Ok(());
         }
-        let distance = i64::from(target.unwrap_or(0)) - i64::from(expectation.target);
-        let distance = self.distances[expectation.trust as usize].code(coder, distance);
-        let target = u32::try_from(i64::from(expectation.target) + distance).map_err(|_| Malformed::OutOfRange)?;
+        let target = self.target(coder, &expectation, situation, target.unwrap_or(0))?;
         put(body(target));
         self.predictor.correct(reference.target, target);
         Ok(())
+    }
+
+    /// A target that is not the expected one: how many known ones lie between the two, or how many bytes.
+    fn target(
+        &mut self,
+        coder: &mut impl Coder,
+        expectation: &Expectation,
+        situation: usize,
+        target: u32,
+    ) -> Result<u32, Malformed> {
+        let rank = self.predictor.rank(target);
+        let expected = self.predictor.rank(expectation.target).unwrap_or_else(|behind| behind) as i64;
+        let target = if self.known[situation].code(coder, rank.is_ok()) {
+            let distance = rank.map_or(0, |rank| rank as i64 - expected);
+            self.predictor.ranked(expected + self.ranks[situation].code(coder, distance))
+        } else {
+            let distance = i64::from(target) - i64::from(expectation.target);
+            let distance = self.distances[expectation.trust as usize].code(coder, distance);
+            u32::try_from(i64::from(expectation.target) + distance).ok()
+        };
+        target.ok_or(Malformed::OutOfRange)
     }
 
     /// What a reference of the new file names, for those who know.
@@ -292,9 +333,15 @@ impl<'a> Verdicts<'a> {
 
 fn matched(old: &Known, new: &Known) -> Vec<Equivalence> {
     let mut names = (Names::default(), Names::default());
+    let tables = Tables::of(&old.normal.bytes, &old.normal.sections, &old.references);
     let mut runs = Vec::new();
     for turn in 0..TURNS {
-        let ours = names.0.instead(&old.normal.bytes, &old.references);
+        let mut ours = names.0.instead(&old.normal.bytes, &old.references);
+        tables.expect_all(
+            &old.normal.bytes,
+            &mut ours,
+            &mut Moves::new(&predict::Runs::new(&runs), &old.map, &new.map),
+        );
         let theirs = names.1.instead(&new.normal.bytes, &new.references);
         runs = equivalences_bytes(&ours, &theirs, &Prices::of_bytes(&theirs));
         if turn + 1 < TURNS {
@@ -435,6 +482,11 @@ impl Layout {
             return Err(Malformed::OutOfRange);
         }
         Ok(Self { len, sections, recipe, bases, runs, places })
+    }
+
+    fn anatomy(&self, old: &Normal) -> Anatomy {
+        let zones = self.sections.iter().filter_map(|(section, namesake)| zone(old, section, (*namesake)?));
+        Anatomy::new(zones.filter(|zone| zone.end <= self.len).collect())
     }
 
     fn map(&self) -> Map {
@@ -591,7 +643,7 @@ mod tests {
             Layout::read(&mut Numbers(&written), &old).map(|layout| memory(&old, &layout))
         };
         let len = old.normal.bytes.len() as u32;
-        assert!(layout(len / BYTES_PER_RUN, len / 8).is_ok_and(|memory| memory < 40 * u64::from(len) + (1 << 18)));
+        assert!(layout(len / BYTES_PER_RUN, len / 8).is_ok_and(|memory| memory < 50 * u64::from(len) + (1 << 20)));
         assert_eq!(layout(len, 0), Err(Malformed::OutOfRange));
         assert_eq!(layout(0, len), Err(Malformed::OutOfRange));
     }

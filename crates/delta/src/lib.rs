@@ -17,11 +17,13 @@
 //! not again in each place that names it; everything else is bytes. What it does not do yet: compressed containers are
 //! bytes like any others here.
 
+mod anatomy;
 mod apply;
 mod arm64;
 mod coder;
 mod diff;
 mod elf;
+mod exceptions;
 mod executable;
 mod format;
 #[cfg(any(test, feature = "fuzzing"))]

@@ -63,7 +63,7 @@ impl Prices {
             recent: bits(18),
             jump: bits(20),
             miss: mean + bits(3),
-            more: mean + BIT / 2,
+            more: mean + bits(3),
             literals,
             token: bits(14),
             seed: 9,
@@ -472,7 +472,10 @@ impl Prices {
         let price = match recent.iter().position(|held| *held == diagonal) {
             Some(0) => self.resume,
             Some(_) => self.recent,
-            None => self.jump + BIT * (diagonal.abs_diff(recent[0]) + 1).ilog2(),
+            None => {
+                let distances = recent.map(|held| (diagonal.abs_diff(held) + 1).ilog2());
+                self.jump + BIT * distances[0].min(1 + distances[1]).min(2 + distances[2]).min(3 + distances[3])
+            }
         };
         u64::from(price)
     }

@@ -100,8 +100,9 @@ impl Signed {
 /// The mixing is that of Mahoney's PAQ: guesses become logits, their weighted sum is squashed back into a probability.
 #[derive(Debug, Clone)]
 pub(crate) struct Mixed<const N: usize> {
-    /// For each context: guesses, 22 bits of probability and 10 bits of how often it was corrected.
-    tables: [Vec<u32>; N],
+    /// For each context: guesses, 12 bits of probability and 4 bits of how often it was corrected. Of each 16 that belong together, the first
+    /// says which context they are for.
+    tables: [Vec<u16>; N],
     /// A set of weights for each situation.
     weights: Vec<[i32; N]>,
     /// The bits of a place in a table.
@@ -111,14 +112,19 @@ pub(crate) struct Mixed<const N: usize> {
 /// Where in the tables a decision is seen from.
 type Places<const N: usize> = [usize; N];
 
-const EVEN: u32 = 1 << 31;
+const EVEN: u16 = 1 << 15;
 
 impl<const N: usize> Mixed<N> {
     /// Tables of `1 << bits` places each (at least 16), and this many sets of weights.
     pub(crate) fn new(bits: u32, sets: usize) -> Self {
         let table = vec![EVEN; 1 << bits];
-        let weight = (1 << 16) / N as i32 + (1 << 14);
+        let weight = (1 << 16) / N as i32 + (1 << 12);
         Self { tables: [(); N].map(|()| table.clone()), weights: vec![[weight; N]; sets], bits }
+    }
+
+    /// The memory that these take.
+    pub(crate) fn memory(bits: u32, sets: usize) -> u64 {
+        N as u64 * ((2 << bits) + 4 * sets as u64)
     }
 
     /// One decision.
@@ -145,27 +151,35 @@ impl<const N: usize> Mixed<N> {
         node as u8
     }
 
-    fn nibbles(&self, contexts: &[u32; N], node: u32) -> Places<N> {
-        contexts.map(|context| {
+    /// Where the guesses of four decisions begin, which are forgotten if they were another context's.
+    fn nibbles(&mut self, contexts: &[u32; N], node: u32) -> Places<N> {
+        let mut places = [0; N];
+        for ((place, table), context) in places.iter_mut().zip(&mut self.tables).zip(contexts) {
             let mixed = (context ^ node.wrapping_mul(0x85eb_ca6b)).wrapping_mul(0x9e37_79b1);
-            ((mixed ^ mixed >> 15).wrapping_mul(0x2c1b_3c6d) >> (32 - self.bits)) as usize & !15
-        })
+            let mixed = (mixed ^ mixed >> 15).wrapping_mul(0x2c1b_3c6d);
+            *place = (mixed >> (32 - self.bits)) as usize & !15;
+            let check = (mixed & 0xffff) as u16;
+            if table[*place] != check {
+                table[*place..*place + 16].fill(EVEN);
+                table[*place] = check;
+            }
+        }
+        places
     }
 
     fn decide(&mut self, coder: &mut impl Coder, places: &Places<N>, set: usize, bit: bool) -> bool {
         let mut logits = [0i32; N];
         for ((logit, table), place) in logits.iter_mut().zip(&self.tables).zip(places) {
-            *logit = i32::from(STRETCHED[(table[*place] >> 20) as usize]);
+            *logit = i32::from(STRETCHED[usize::from(table[*place] >> 4)]);
         }
         let weights = &mut self.weights[set];
-        let sum: i64 =
-            logits.iter().zip(weights.iter()).map(|(logit, weight)| i64::from(*logit) * i64::from(*weight)).sum();
+        let sum: i64 = (0..N).map(|n| i64::from(logits[n]) * i64::from(weights[n])).sum();
         let one = SQUASHED[((sum >> 16).clamp(-2047, 2047) + 2047) as usize];
         let bit = coder.bit(bit, one.clamp(16, 65_520));
-        let error = (i32::from(bit) << 16) - i32::from(one);
+        let error = ((i32::from(bit) << 16) - i32::from(one)) * LEARNING;
         for (weight, logit) in weights.iter_mut().zip(&logits) {
-            let learned = (i64::from(*logit) * i64::from(error) * LEARNING) >> 20;
-            *weight = (i64::from(*weight) + learned).clamp(-(1 << 20), 1 << 20) as i32;
+            let learned = ((i64::from(*logit) * i64::from(error)) >> 20) as i32;
+            *weight = (*weight + learned).clamp(-(1 << 20), 1 << 20);
         }
         for (table, place) in self.tables.iter_mut().zip(places) {
             corrected(&mut table[*place], bit);
@@ -175,28 +189,20 @@ impl<const N: usize> Mixed<N> {
 }
 
 /// How quickly weights learn.
-const LEARNING: i64 = 6;
+const LEARNING: i32 = 40;
 
-/// A guess is corrected less the more it has seen, but never less than after this often.
-const SETTLED: u32 = 250;
-
-fn corrected(guess: &mut u32, bit: bool) {
-    let (probability, seen) = (*guess >> 10, *guess & 1023);
-    let wanted = if bit { (1 << 22) - 1 } else { 0 };
-    let step = ((i64::from(wanted) - i64::from(probability)) * i64::from(STEPS[seen as usize])) >> 16;
-    *guess = ((i64::from(probability) + step) as u32) << 10 | (seen + 1).min(SETTLED);
+fn corrected(guess: &mut u16, bit: bool) {
+    let (probability, seen) = (i32::from(*guess >> 4), *guess & 15);
+    let wanted = if bit { 4095 } else { 0 };
+    let step = (wanted - probability) * STEPS[usize::from(seen)];
+    // Rounded away from zero, so that what is certain becomes so.
+    let step = (step + if bit { 0xffff } else { 0 }) >> 16;
+    *guess = ((probability + step) as u16) << 4 | (seen + 1).min(15);
 }
 
-/// 65536 / (n + 1.5), for n corrections before.
-static STEPS: [u16; SETTLED as usize + 1] = {
-    let mut steps = [0; SETTLED as usize + 1];
-    let mut n = 0;
-    while n < steps.len() {
-        steps[n] = (131_072 / (2 * n + 3)) as u16;
-        n += 1;
-    }
-    steps
-};
+/// By how much a guess is corrected after so many corrections before, in 1/65536.
+static STEPS: [i32; 16] =
+    [43690, 26214, 18724, 14563, 11915, 10082, 8738, 7710, 6898, 6241, 5461, 4681, 3855, 3276, 2621, 2048];
 
 /// The probability, in 1/65536, of each logit from -2047 to 2047, in 1/256: 1 / (1 + e^-x).
 static SQUASHED: [u16; 4095] = {
@@ -277,7 +283,7 @@ mod tests {
         let mut writer = Writer::new();
         through(&mut Mixed::new(12, 256), &mut writer, &mut text.clone());
         let coded = writer.finish();
-        assert!(coded.len() < 200, "{}", coded.len());
+        assert!(coded.len() < 250, "{}", coded.len());
         let mut read = vec![0; text.len()];
         through(&mut Mixed::new(12, 256), &mut Reader::new(&coded), &mut read);
         assert_eq!(read, text);
@@ -304,8 +310,8 @@ mod tests {
         };
         let squashed = sum(&mut SQUASHED.iter().map(|number| u32::from(*number)));
         let stretched = sum(&mut STRETCHED.iter().map(|number| i32::from(*number) as u32));
-        let steps = sum(&mut STEPS.iter().map(|number| u32::from(*number)));
-        assert_eq!((squashed, stretched, steps), (3_884_575_128, 2_317_004_787, 2_782_341_129));
+        let steps = sum(&mut STEPS.iter().map(|number| *number as u32));
+        assert_eq!((squashed, stretched, steps), (3_884_575_128, 2_317_004_787, 3_746_508_929));
         assert_eq!((SQUASHED[2047], STRETCHED[2048], SQUASHED[0] > 0), (32_768, 0, true));
     }
 }

@@ -6,10 +6,11 @@
 //!     gap literals | if new is not full: where the run lies in old, its length | how it is mended
 //! ```
 
+use crate::anatomy::Anatomy;
 use crate::coder::{Coder, Reader, Writer};
 use crate::format::Malformed;
 use crate::matching::Equivalence;
-use crate::residual::{Literals, Mending, OutOfRange, Runs};
+use crate::residual::{Between, Expected, Literals, Mending, OutOfRange, Runs};
 
 /// How large the tables of the models are: what little is said of learns in small ones.
 #[derive(Debug, Clone, Copy)]
@@ -43,7 +44,7 @@ impl Sizes {
 /// The memory that reading this body takes.
 pub(crate) fn memory(body: &[u8]) -> Result<u64, Malformed> {
     let (sizes, _) = Sizes::read(body)?;
-    Ok(11 * (4u64 << sizes.mending) + 7 * (4u64 << sizes.literals) + (1 << 17))
+    Ok(Mending::memory(sizes.mending) + Literals::memory(sizes.literals))
 }
 
 /// The body that makes `new` of `old` by these runs. Both are shorter than 2 GiB.
@@ -82,20 +83,24 @@ fn walk<C: Coder>(
     is_lost: impl Fn(&C) -> bool,
 ) -> Result<(), OutOfRange> {
     let mut lie = Runs::default();
-    let (mut mending, mut literals) = (Mending::new(sizes.mending), Literals::new(sizes.literals));
-    let (mut runs, mut at, end) = (runs.iter(), 0, new.len());
+    let (mut mending, mut literals) = (
+        Mending::new(sizes.mending, Anatomy::new(Vec::new())),
+        Literals::new(sizes.literals, Anatomy::new(Vec::new())),
+    );
+    let (mut runs, mut at, mut ends, end) = (runs.iter(), 0, 0, new.len());
     while at < end && !is_lost(coder) {
         let next = runs.next().copied();
         let next = next.unwrap_or(Equivalence { old: 0, new: end as u32, len: 0 });
         let gap = lie.gap(coder, next.new.saturating_sub(at as u32), (end - at) as u64)? as usize;
-        literals.code(coder, new, at, at + gap);
+        literals.code(coder, old, Between { ends, begins: None }, new, at, at + gap);
         at += gap;
         if at < end {
             let run = Equivalence { new: at as u32, ..next };
             let run = lie.run(coder, run, old.len() as u64, (end - at) as u64)?;
             let (from, to) = (run.old as usize, (run.old + run.len) as usize);
-            mending.code(coder, &old[from.saturating_sub(4)..from], &old[from..to], &mut new[at..at + to - from]);
+            mending.code(coder, Expected { old, from, bytes: &old[from..to] }, new, at);
             at += to - from;
+            ends = to;
         }
     }
     Ok(())

@@ -54,6 +54,8 @@ pub(crate) struct Predictor<'a> {
     addresses: Vec<u32>,
     /// Where each is in the new file by the runs, or [`UNKNOWN`].
     moved: Vec<u32>,
+    /// All of these in their order: what references name is mostly among them.
+    pool: Vec<u32>,
     /// What a correction said of each, or [`UNKNOWN`].
     corrected: Vec<u32>,
     /// What was said of each as the beginning of a table, or [`UNKNOWN`].
@@ -80,9 +82,12 @@ impl<'a> Predictor<'a> {
         addresses.shrink_to_fit();
         let runs = Runs::new(runs);
         let moved = |address: &u32| old.place(*address).and_then(|place| new.address(runs.place(place)?));
-        let moved = addresses.iter().map(|address| moved(address).unwrap_or(UNKNOWN)).collect();
+        let moved: Vec<u32> = addresses.iter().map(|address| moved(address).unwrap_or(UNKNOWN)).collect();
+        let mut pool = moved.clone();
+        pool.sort_unstable();
+        pool.dedup();
         let unknown = vec![UNKNOWN; addresses.len()];
-        Self { old, new, moved, corrected: unknown.clone(), tables: unknown, addresses, said, bases }
+        Self { old, new, moved, pool, corrected: unknown.clone(), tables: unknown, addresses, said, bases }
     }
 
     /// What a reference inside `run` will be; `here` is the address where it stands in the new file, `word` its old bytes.
@@ -93,6 +98,16 @@ impl<'a> Predictor<'a> {
             _ => reference.base,
         };
         Expectation { word: reference.kind.body(word, here, base, target), target, base, trust }
+    }
+
+    /// The number of a target among those that are known, or of the first one behind it.
+    pub(crate) fn rank(&self, target: u32) -> Result<usize, usize> {
+        self.pool.binary_search(&target)
+    }
+
+    /// The target of a number.
+    pub(crate) fn ranked(&self, number: i64) -> Option<u32> {
+        self.pool.get(usize::try_from(number).ok()?).copied()
     }
 
     /// From now on, references to the old address name the new one.
@@ -155,6 +170,13 @@ impl Runs {
         let mut runs = runs.to_vec();
         runs.sort_by_key(|run| (run.old, Reverse(run.len), run.new));
         Self(runs)
+    }
+
+    /// Of the runs that cover a place and begin nearest, the one with the least distance.
+    pub(crate) fn nearest(&self, old: u32, distance: impl Fn(&Equivalence) -> u32) -> Option<&Equivalence> {
+        let next = self.0.partition_point(|run| run.old <= old);
+        let near = &self.0[next.saturating_sub(COVERING)..next];
+        near.iter().rev().filter(|run| old - run.old < run.len).min_by_key(|run| distance(run))
     }
 
     /// Where in the new file a place of the old one is: in the longest run that covers it, of those that begin nearest.

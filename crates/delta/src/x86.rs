@@ -7,7 +7,7 @@
 //! Invariant: an instruction's length is 1 to 15 and within the bytes given; a reference's four bytes are within it.
 
 /// The longest instruction there is.
-const LONGEST: usize = 15;
+pub(crate) const LONGEST: usize = 15;
 
 /// What is known of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +17,11 @@ pub(crate) struct Instruction {
     pub(crate) distance_at: Option<u8>,
     /// It takes an address without reading from it (LEA), as code does that jumps by a table.
     pub(crate) takes_address: bool,
+    /// Where its parts begin behind the opcode: a ModRM byte (and SIB), a displacement, an immediate. Each ends where the next
+    /// one begins, the last where the instruction does.
+    pub(crate) operand_at: u8,
+    pub(crate) displacement_at: u8,
+    pub(crate) immediate_at: u8,
 }
 
 /// Calls `found` with the place of each instruction, one after the other; what is no instruction is passed over bytewise.
@@ -256,7 +261,7 @@ fn finish(code: &[u8], form: Form, at: usize, prefixes: Prefixes, takes_address:
         Form::ImmV => (Operand::NONE, if prefixes.wide { 8 } else { sized }),
         Form::Address => (Operand::NONE, if prefixes.narrow { 4 } else { 8 }),
         Form::Near => (Operand::NONE, 4),
-        Form::Registers => (Operand { len: 1, distance_at: None }, 0),
+        Form::Registers => (Operand::REGISTER, 0),
         Form::M => (operand(code, at)?, 0),
         Form::MImm(len) => (operand(code, at)?, len.into()),
         Form::MImmZ => (operand(code, at)?, sized),
@@ -271,28 +276,39 @@ fn finish(code: &[u8], form: Form, at: usize, prefixes: Prefixes, takes_address:
     }
     let near = (form == Form::Near).then_some(at);
     let distance_at = near.or(operand.distance_at.map(|within| at + within)).map(|at| at as u8);
-    Some(Instruction { len: len as u8, distance_at, takes_address: takes_address && distance_at.is_some() })
+    let immediate_at = (at + operand.len) as u8;
+    Some(Instruction {
+        len: len as u8,
+        distance_at,
+        takes_address: takes_address && distance_at.is_some(),
+        operand_at: at as u8,
+        displacement_at: immediate_at - operand.displacement as u8,
+        immediate_at,
+    })
 }
 
 /// A ModRM byte and what belongs to it.
 struct Operand {
     len: usize,
+    /// How many bytes of it, the last ones, are a displacement.
+    displacement: usize,
     /// Where in it a RIP-relative distance stands.
     distance_at: Option<usize>,
 }
 
 impl Operand {
-    const NONE: Self = Self { len: 0, distance_at: None };
+    const NONE: Self = Self { len: 0, displacement: 0, distance_at: None };
+    const REGISTER: Self = Self { len: 1, displacement: 0, distance_at: None };
 }
 
 fn operand(code: &[u8], at: usize) -> Option<Operand> {
     let modrm = *code.get(at)?;
     let (mode, register) = (modrm >> 6, modrm & 7);
     if mode == 3 {
-        return Some(Operand { len: 1, distance_at: None });
+        return Some(Operand::REGISTER);
     }
     if mode == 0 && register == 5 {
-        return Some(Operand { len: 5, distance_at: Some(1) });
+        return Some(Operand { len: 5, displacement: 4, distance_at: Some(1) });
     }
     let scaled = usize::from(register == 4);
     let displacement = match mode {
@@ -301,7 +317,7 @@ fn operand(code: &[u8], at: usize) -> Option<Operand> {
         _ if register == 4 && code.get(at + 1)? & 7 == 5 => 4,
         _ => 0,
     };
-    Some(Operand { len: 1 + scaled + displacement, distance_at: None })
+    Some(Operand { len: 1 + scaled + displacement, displacement, distance_at: None })
 }
 
 #[cfg(test)]
