@@ -21,7 +21,7 @@ const APP: &str = "[Service]\nExecStart=/bin/sh -c 'while :; do cat /srv/app/ver
 const DEPLOY: [&str; 10] = [
     "tiding",
     "deploy",
-    "/root/build",
+    "/opt/build",
     "--to",
     "/srv/app",
     "--after",
@@ -102,7 +102,7 @@ fn lives(origin: &Machine, agent: &Machine) -> Result<()> {
 }
 
 fn deploy(origin: &Machine, agent: &Machine, version: &str) -> Result<()> {
-    origin.write("root/build/version", version)?;
+    origin.write("opt/build/version", version)?;
     origin.run(&DEPLOY)?;
     agent.until("cat /run/app.version", version)
 }
@@ -149,7 +149,7 @@ fn halves(origin: &Machine, agent: &Machine) -> Result<()> {
     said(
         "two halves, by the lines of docs/operations.md: one is not root, is confined, and a deploy goes through both",
     );
-    agent.sh("dpkg -i /root/tiding.deb && sleep 1")?;
+    agent.sh("dpkg -i /opt/tiding.deb && sleep 1")?;
     agent.until("systemctl show tiding -p StatusText", "connected to its origin")?;
     agent.expect("systemctl is-active tiding tiding-hands app | sort -u", "active")?;
     said("the package installed again: both halves are started again, the release goes on");

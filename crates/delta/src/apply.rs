@@ -5,7 +5,7 @@
 
 use crate::format::{Declared, Engine, Malformed, Patch, Window};
 use crate::packed::{Parts, reserved};
-use crate::{executable, plain, prefixed};
+use crate::{executable, plain, prefixed, sparse};
 
 /// How much a patch may make `apply` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +95,11 @@ fn make(window: &Window<'_>, old: &[u8], new: &mut [u8], memory: u64) -> Result<
         Engine::Packed => {
             let parts = Parts::read(window.body)?;
             within("memory", parts.memory(window.new_len)?, memory)?;
+            parts.apply(old, new)?;
+        }
+        Engine::Sparse => {
+            let parts = sparse::Parts::read(window.body)?;
+            within("memory", parts.memory(), memory)?;
             parts.apply(old, new)?;
         }
         Engine::Plain => {

@@ -3,12 +3,12 @@
 use crate::apply::Budget;
 use crate::format::{Declared, Engine, Patch, Window};
 use crate::matching::{Equivalence, Prices, equivalences_bytes};
-use crate::{executable, plain, prefixed, quick};
+use crate::{executable, plain, prefixed, quick, sparse};
 
 /// How hard to look for a small patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Effort {
-    /// Little memory (about half of the old bytes) and time; quick to apply.
+    /// Little time, and two to three times the memory of the old bytes beside the new ones'; quick to apply.
     Fast,
     /// The smallest patch, with about ten times the memory of the old bytes.
     #[default]
@@ -47,7 +47,7 @@ fn part_of_old(old: &[u8], new: &[u8], at: u64, window: u64) -> std::ops::Range<
 
 fn body(old: &[u8], new: &[u8], effort: Effort) -> (Engine, Vec<u8>) {
     match effort {
-        Effort::Fast => (Engine::Packed, quick::draft(old, new).write(3)),
+        Effort::Fast => (Engine::Sparse, sparse::write(&quick::draft(old, new))),
         Effort::Best => smallest(old, new),
     }
 }
@@ -61,7 +61,9 @@ fn smallest(old: &[u8], new: &[u8]) -> (Engine, Vec<u8>) {
     if literals <= (new.len() / 4).max(1 << 16) {
         bodies.push((Engine::Plain, plain::write(old, new, &runs)));
     }
-    if literals > new.len() / 16 && bodies.iter().all(|(engine, _)| *engine != Engine::Executable) {
+    // Of what is short, no estimate is sure, and both ways together take little time.
+    let is_short = new.len() <= 1 << 16;
+    if is_short || literals > new.len() / 16 && bodies.iter().all(|(engine, _)| *engine != Engine::Executable) {
         bodies.push((Engine::Prefixed, prefixed::write(old, new)));
     }
     bodies.into_iter().min_by_key(|(_, body)| body.len()).expect("one of the two conditions holds")

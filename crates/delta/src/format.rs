@@ -79,11 +79,13 @@ pub(crate) enum Engine {
     Prefixed = 2,
     /// [`crate::executable`].
     Executable = 3,
+    /// [`crate::sparse`].
+    Sparse = 4,
 }
 
 impl Engine {
     fn of(byte: u8) -> Result<Self, Malformed> {
-        [Self::Packed, Self::Plain, Self::Prefixed, Self::Executable]
+        [Self::Packed, Self::Plain, Self::Prefixed, Self::Executable, Self::Sparse]
             .into_iter()
             .find(|engine| *engine as u8 == byte)
             .ok_or(Malformed::Engine(byte))

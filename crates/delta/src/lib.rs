@@ -44,6 +44,7 @@ mod references;
 mod residual;
 #[cfg(any(test, feature = "fuzzing"))]
 mod sample;
+mod sparse;
 mod suffix;
 pub mod tree;
 mod unwind;

@@ -1,5 +1,5 @@
-//! The quick engine: instructions, differences and literals, each a stream that zstd compressed. It is all that version 1 of the
-//! format has.
+//! The first engine: instructions, differences and literals, each a stream that zstd compressed. It is all that version 1 of the
+//! format has, and is read for ever; what is written instead is [`crate::sparse`].
 //!
 //! Reading the parts takes no memory: it only finds where the streams are and what they declare.
 
@@ -98,6 +98,7 @@ pub(crate) struct Draft {
     pub(crate) literals: Vec<u8>,
 }
 
+#[cfg(test)]
 impl Draft {
     /// The bytes of the body.
     pub(crate) fn write(&self, level: i32) -> Vec<u8> {
@@ -114,7 +115,7 @@ impl Draft {
 }
 
 /// An empty stream has no bytes, not even those of an empty zstd frame.
-fn compress(bytes: &[u8], level: i32) -> Vec<u8> {
+pub(crate) fn compress(bytes: &[u8], level: i32) -> Vec<u8> {
     match bytes {
         [] => Vec::new(),
         _ => zstd::bulk::compress(bytes, level)
@@ -153,12 +154,12 @@ impl Sources<'_> {
     }
 }
 
-fn slice(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
+pub(crate) fn slice(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
     let end = start.checked_add(len)?;
     bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
-fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
+pub(crate) fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
     let len = usize::try_from(len).map_err(|_| Malformed::Sums)?;
     let (taken, left) = stream.split_at_checked(len).ok_or(Malformed::Sums)?;
     *stream = left;
@@ -173,7 +174,7 @@ pub(crate) fn reserved(len: u64) -> Option<Vec<u8>> {
 }
 
 /// Decompresses into a buffer of the declared length, whatever the stream itself says: one byte more is an error.
-fn decompress(stream: Stream<'_>) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn decompress(stream: Stream<'_>) -> Result<Vec<u8>, Malformed> {
     if stream.len == 0 && stream.compressed.is_empty() {
         return Ok(Vec::new());
     }

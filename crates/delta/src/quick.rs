@@ -6,22 +6,30 @@
 //! lies between two alignments goes to whichever fits it, also where only most of the bytes are equal: there the
 //! differences are written, which are mostly zero, and small and repetitive where code only moved.
 
-use crate::index::{Grain, Index, Rolling, common_prefix, top_of};
+use crate::index::{Index, SEED, common_prefix};
 use crate::packed::{Draft, Instruction};
 
-const GRAIN: Grain = Grain { window: 32, step: 32, tries: 4 };
+/// An alignment must explain this many bytes more than the one so far, to be worth an instruction.
+const GAIN: i64 = 12;
 
-/// A match must explain this many bytes more than the alignment so far, to be worth an instruction.
-const GAIN: usize = 8;
+/// How many bytes are looked at to see whether two strings are nearly equal there, and how many must be equal.
+const GLANCE: usize = 32;
+const NEARLY: usize = 24;
 
-/// What a packed patch that makes `new` of `old` is made of.
+/// How far an alignment is followed to see how much it explains.
+const REACH: usize = 128;
+
+/// How many alignments are remembered: code that was left is often returned to.
+const RECENT: usize = 6;
+
+/// What a patch that makes `new` of `old` is made of.
 pub(crate) fn draft(old: &[u8], new: &[u8]) -> Draft {
-    let index = Index::new(old, GRAIN);
+    let index = Index::new(old);
     let mut writer = Writer { old, new, draft: Draft::default(), cursor: 0 };
-    let mut pair = Pair { old, new, from: Alignment { old: 0, new: 0 } };
-    let mut scan = Scan::new(new, index.window());
-    while let Some(found) = pair.next_alignment(&index, &mut scan) {
-        pair.from = writer.close(pair.from, found);
+    let mut pair = Pair { old, new, from: Alignment { old: 0, new: 0 }, at: 0, found: 0, recent: [0; RECENT] };
+    while let Some(found) = pair.next_alignment(&index) {
+        let closed = writer.close(pair.from, found);
+        pair.follow(closed);
     }
     writer.end(pair.from);
     writer.draft
@@ -41,76 +49,110 @@ impl Alignment {
     }
 }
 
-/// The place in the new bytes that is looked at, and the hash of the window there.
-struct Scan<'a> {
-    new: &'a [u8],
-    window: usize,
-    top: u64,
-    at: usize,
-    hash: Rolling,
-}
-
-impl<'a> Scan<'a> {
-    fn new(new: &'a [u8], window: usize) -> Self {
-        let mut scan = Self { new, window, top: top_of(window), at: 0, hash: Rolling::over(&[]) };
-        scan.jump(0);
-        scan
-    }
-
-    fn has_window(&self) -> bool {
-        self.new.len() - self.at >= self.window
-    }
-
-    fn step(&mut self) {
-        if let Some(&into) = self.new.get(self.at + self.window) {
-            self.hash = self.hash.moved(self.new[self.at], into, self.top);
-        }
-        self.at += 1;
-    }
-
-    fn jump(&mut self, to: usize) {
-        self.at = to;
-        if self.has_window() {
-            self.hash = Rolling::over(&self.new[to..to + self.window]);
-        }
-    }
-}
-
-/// The two strings and the alignment that is kept to.
+/// The two strings, the alignment that is kept to, and how far new was looked through.
 struct Pair<'a> {
     old: &'a [u8],
     new: &'a [u8],
     from: Alignment,
+    at: usize,
+    /// Where what was found last ends.
+    found: usize,
+    /// The alignments before, as distances from new to old, the latest first.
+    recent: [i64; RECENT],
 }
 
 impl Pair<'_> {
-    /// The beginning of the next exact match that is worth leaving the alignment for.
-    fn next_alignment(&self, index: &Index<'_>, scan: &mut Scan<'_>) -> Option<Alignment> {
-        while scan.has_window() {
-            let here = self.from.old_at(scan.at);
-            let kept = self.old.get(here..).map_or(0, |old| common_prefix(old, &self.new[scan.at..]));
-            if kept >= index.window() {
-                scan.jump(scan.at + kept);
+    /// The beginning of the next stretch that is worth leaving the alignment for.
+    fn next_alignment(&mut self, index: &Index<'_>) -> Option<Alignment> {
+        while self.new.len() >= self.at + SEED {
+            let here = self.from.old_at(self.at);
+            let kept = self.old.get(here..).map_or(0, |old| common_prefix(old, &self.new[self.at..]));
+            if kept >= SEED || self.is_nearly(here) {
+                self.at += kept.max(SEED / 2);
+                self.found = self.at;
                 continue;
             }
-            let Some(found) = index.longest(&self.new[scan.at..], scan.hash, here) else {
-                scan.step();
+            let Some((old, weight)) = self.best(index) else {
+                self.at += self.stride();
                 continue;
             };
-            let start = scan.at;
-            scan.jump(start + found.len);
-            if self.explained(start, found.len) + GAIN < found.len {
-                return Some(Alignment { old: found.old, new: start });
+            if weight.explained - self.equal(here, weight.len) > GAIN {
+                let found = Alignment { old, new: self.at };
+                self.at += weight.len;
+                self.found = self.at;
+                return Some(found);
             }
+            self.at += (kept + 1).max(SEED / 2).min(weight.len);
         }
         None
     }
 
-    /// How many of `len` new bytes from `start` on the alignment that is kept to explains.
-    fn explained(&self, start: usize, len: usize) -> usize {
-        let old = self.old.get(self.from.old_at(start)..).unwrap_or_default();
-        old.iter().zip(&self.new[start..start + len]).filter(|(old, new)| old == new).count()
+    /// How far to go on where nothing is found: where nothing was for long, by a number that has no factor in common with the index's
+    /// step, so that what is a little longer than a window is found whatever its distance.
+    fn stride(&self) -> usize {
+        if self.at - self.found < 512 { 1 } else { 3 }
     }
+
+    /// Keeps to another alignment from now on.
+    fn follow(&mut self, to: Alignment) {
+        let left = self.from.old as i64 - self.from.new as i64;
+        let place = self.recent.iter().position(|recent| *recent == left).unwrap_or(RECENT - 1);
+        self.recent[..=place].rotate_right(1);
+        self.recent[0] = left;
+        self.from = to;
+    }
+
+    /// Where in old that begins which explains most of what comes next, if anything does.
+    fn best(&self, index: &Index<'_>) -> Option<(usize, Weight)> {
+        let recent = self.recent.iter().filter_map(|distance| self.at.checked_add_signed(*distance as isize));
+        let recent = recent.filter(|old| self.begins(*old) && self.is_nearly(*old));
+        let places = recent.chain(index.places(&self.new[self.at..]));
+        let weighed = places.map(|old| (old, self.weigh(old)));
+        weighed.min_by_key(|(old, weight)| (-weight.explained, old.abs_diff(self.from.old_at(self.at))))
+    }
+
+    /// Whether the next four bytes of new stand at a place in old, which is looked at first because it is quick.
+    fn begins(&self, old: usize) -> bool {
+        self.old.get(old..old + 4) == self.new.get(self.at..self.at + 4)
+    }
+
+    /// Whether the next bytes of new nearly stand at a place in old.
+    fn is_nearly(&self, old: usize) -> bool {
+        let (Some(old), Some(new)) = (self.old.get(old..old + GLANCE), self.new.get(self.at..self.at + GLANCE)) else {
+            return false;
+        };
+        old.iter().zip(new).filter(|(old, new)| old == new).count() >= NEARLY
+    }
+
+    /// How far the next bytes of new stand at a place in old, with some that differ.
+    fn weigh(&self, old: usize) -> Weight {
+        let (mut best, mut explained, mut misses) = (Weight { len: 1, explained: 0 }, 0, 0);
+        let pairs = self.old[old..].iter().zip(&self.new[self.at..]).take(REACH);
+        for (n, (old, new)) in pairs.enumerate() {
+            let equal = i64::from(old == new);
+            (explained, misses) = (explained + equal, misses + 1 - equal);
+            let score = explained - 2 * misses;
+            if score > best.explained - 2 * (best.len as i64 - best.explained) {
+                best = Weight { len: n + 1, explained };
+            } else if score + 24 < best.explained - 2 * (best.len as i64 - best.explained) {
+                break;
+            }
+        }
+        best
+    }
+
+    /// How many of the next `len` new bytes stand at a place in old.
+    fn equal(&self, old: usize, len: usize) -> i64 {
+        let old = self.old.get(old..).unwrap_or_default();
+        old.iter().zip(&self.new[self.at..self.at + len]).filter(|(old, new)| old == new).count() as i64
+    }
+}
+
+/// How many of the next bytes of new an alignment is followed for, and how many of them are equal.
+#[derive(Debug, Clone, Copy)]
+struct Weight {
+    len: usize,
+    explained: i64,
 }
 
 /// Writes instructions, each for the stretch from one alignment to the next.

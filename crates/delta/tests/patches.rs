@@ -63,6 +63,24 @@ fn changed() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     })
 }
 
+/// Lines of few words, and what edits make of them.
+fn edited_text() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
+    let words = vec(prop_oneof!["magpie ", "tiding ", "wren, ", "of seven\n", "[a-z]{1,8} "], 0..4000);
+    (words, vec(edit(), 0..8)).prop_map(|(words, edits)| {
+        let old = words.concat().into_bytes();
+        let mut new = old.clone();
+        edits.iter().for_each(|edit| make(&mut new, edit));
+        (old, new)
+    })
+}
+
+/// How long the frame of `zstd -19 --patch-from` is.
+fn patch_from(old: &[u8], new: &[u8]) -> usize {
+    let mut zstd = zstd::Encoder::with_ref_prefix(Vec::new(), 19, old).expect("zstd has this level");
+    std::io::Write::write_all(&mut zstd, new).expect("a vector takes what it is given");
+    zstd.finish().expect("a vector takes what it is given").len()
+}
+
 fn effort() -> impl Strategy<Value = Effort> {
     prop_oneof![Just(Effort::Fast), Just(Effort::Best)]
 }
@@ -82,6 +100,13 @@ proptest! {
         let patch = round_trip(&old, &new, effort)?;
         prop_assert_eq!(diff(&old, &new, effort), patch, "equal arguments give equal patches");
         round_trip(&new, &old, effort)?;
+    }
+
+    #[test]
+    fn the_best_patch_is_never_larger_than_one_of_zstd((old, new) in prop_oneof![changed(), edited_text(), (bytes(), bytes())]) {
+        let patch = diff(&old, &new, Effort::Best);
+        let most = patch_from(&old, &new) + 256;
+        prop_assert!(patch.len() <= most, "{} of at most {most}", patch.len());
     }
 
     #[test]
@@ -109,7 +134,7 @@ proptest! {
         let budget = Budget { output: 1 << 16, memory: 1 << 18 };
         prop_assert!(apply(&old, &tail, budget).is_err());
         let header = |version: u8| [b"tdgp".as_slice(), &[version, old.len() as u8]].concat();
-        for engine in 0..5 {
+        for engine in 0..6 {
             let window = [100, 0, old.len() as u8, engine, tail.len() as u8];
             let tries = [
                 [&header(1), &tail[..]].concat(),

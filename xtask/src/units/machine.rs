@@ -57,7 +57,7 @@ impl Wire {
         for end in Self::ENDS {
             let mut remove = Command::new("ip");
             // There is none to remove the first time.
-            let _ = remove.args(["netns", "del", end]).stderr(Stdio::null()).status();
+            remove.args(["netns", "del", end]).stderr(Stdio::null()).status().ok();
         }
     }
 }
@@ -91,9 +91,9 @@ impl Machine {
         ensure!(copy.status()?.success(), "cannot copy {}", base.display());
         fs::write(dir.join("etc/hostname"), name)?;
         fs::write(dir.join("etc/machine-id"), "")?;
-        fs::copy(deb, dir.join("root/tiding.deb")).with_context(|| format!("cannot copy {}", deb.display()))?;
+        fs::copy(deb, dir.join("opt/tiding.deb")).with_context(|| format!("cannot copy {}", deb.display()))?;
         let mut install = Command::new("chroot");
-        install.arg(&dir).args(["dpkg", "-i", "/root/tiding.deb"]);
+        install.arg(&dir).args(["dpkg", "-i", "/opt/tiding.deb"]);
         step::output("install", install)?;
         Ok(Self { name, dir, running: Mutex::new(None) })
     }
@@ -136,7 +136,7 @@ impl Machine {
     /// Shuts it down in order, and switches it on again.
     pub(super) fn reboot(&self) -> Result<()> {
         // The shell that asks ends with the machine, one way or another.
-        let _ = self.sh("systemctl poweroff");
+        self.sh("systemctl poweroff").ok();
         self.ended()?;
         self.start()
     }
@@ -165,9 +165,9 @@ impl Machine {
     /// Runs a command in it, as root; what it printed.
     pub(super) fn run(&self, words: &[&str]) -> Result<String> {
         let mut command = Command::new("nsenter");
-        command.args(["--all", "--wd=/root", "--target"]).arg(self.first()?);
+        command.args(["--all", "--wd=/opt", "--target"]).arg(self.first()?);
         command
-            .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root"])
+            .args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/opt/home"])
             .args(words)
             .stdin(Stdio::null());
         let out = command.output().context("cannot start nsenter")?;
@@ -218,8 +218,8 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        let _ = self.sh("systemctl poweroff");
-        let _ = self.ended();
-        let _ = fs::remove_dir_all(&self.dir);
+        self.sh("systemctl poweroff").ok();
+        self.ended().ok();
+        fs::remove_dir_all(&self.dir).ok();
     }
 }
