@@ -91,6 +91,7 @@ impl Machine {
         ensure!(copy.status()?.success(), "cannot copy {}", base.display());
         fs::write(dir.join("etc/hostname"), name)?;
         fs::write(dir.join("etc/machine-id"), "")?;
+        fs::create_dir_all(dir.join("opt/home"))?;
         fs::copy(deb, dir.join("opt/tiding.deb")).with_context(|| format!("cannot copy {}", deb.display()))?;
         let mut install = Command::new("chroot");
         install.arg(&dir).args(["dpkg", "-i", "/opt/tiding.deb"]);
@@ -123,7 +124,10 @@ impl Machine {
 
     fn start(&self) -> Result<()> {
         let log = File::create(self.dir.with_extension("log"))?;
-        let mut nspawn = Command::new("systemd-nspawn");
+        // Where this machine was not booted by systemd /run may be a disk, on which nspawn cannot keep what it mounts: it has one of its own.
+        let prepare = "mkdir -p /run/systemd/nspawn && mount -t tmpfs -o mode=755 tmpfs /run/systemd/nspawn && exec systemd-nspawn \"$@\"";
+        let mut nspawn = Command::new("unshare");
+        nspawn.args(["--mount", "sh", "-c", prepare, "systemd-nspawn"]);
         nspawn.args(["--quiet", "--boot", "--register=no", "--keep-unit", "--console=pipe", CALLS, "--directory"]);
         nspawn.arg(&self.dir).arg(format!("--machine={}", self.name));
         nspawn.arg(format!("--network-namespace-path=/run/netns/{}", self.name));
