@@ -4,12 +4,14 @@
 //! origin [`Tracker`] chooses neighbours; at an agent [`Mesh`] dials them and [`Origins`] keeps one connection to an origin.
 //! Neighbourhood is symmetric, and of two agents the one with the lower id dials.
 
+mod course;
 mod trees;
 
 use crate::alarm::Alarms;
 use crate::chance::Chance;
 use crate::door::{Introduction, STRIPES, Stripe, Time};
 use content::{Labels, NodeId};
+use course::Course;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -48,8 +50,12 @@ pub(crate) struct Tracker {
     members: BTreeMap<NodeId, Member>,
     /// The members that have a part in the given order, by their places.
     order: Vec<NodeId>,
-    /// Those that have none for now, and since when.
-    benched: BTreeMap<NodeId, Time>,
+    /// Those that have none for now, since when, and what for.
+    benched: BTreeMap<NodeId, (Time, Charge)>,
+    /// Those that had one again before their time, and when.
+    acquitted: BTreeMap<NodeId, Time>,
+    /// How soon members had all of what was published last.
+    course: Option<Course>,
     /// Who was blamed last when, and by whom.
     blamed: BTreeMap<NodeId, (Time, BTreeSet<NodeId>)>,
     /// Who was accused by whom since when, and when last.
@@ -96,6 +102,15 @@ pub(crate) enum Proof {
     Weak,
 }
 
+/// What a member has no part in the given order for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Charge {
+    /// It takes less than it is given, by what it says itself.
+    TakesLittle,
+    /// It passes on less than it has.
+    PassesOnLittle,
+}
+
 #[derive(Debug)]
 struct Member {
     address: SocketAddr,
@@ -126,6 +141,8 @@ impl Tracker {
             members: BTreeMap::new(),
             order: Vec::new(),
             benched: BTreeMap::new(),
+            acquitted: BTreeMap::new(),
+            course: None,
             blamed: BTreeMap::new(),
             accused: BTreeMap::new(),
             domains: Vec::new(),
@@ -212,6 +229,7 @@ impl Tracker {
     fn remove(&mut self, node: NodeId) -> (BTreeSet<NodeId>, Vec<usize>) {
         let touched = self.uproot(node);
         self.benched.remove(&node);
+        self.acquitted.remove(&node);
         let Some(gone) = self.members.remove(&node) else { return (BTreeSet::new(), touched) };
         self.domains[gone.domain].remove(&node);
         for other in &gone.neighbours {
@@ -272,7 +290,10 @@ impl Tracker {
         self.accused.entry((node, by)).or_insert((now, now)).1 = now;
         let holds = |(first, last): &(Time, Time)| last.since(*first) >= HOLDS;
         match children.iter().all(|child| self.accused.get(&(node, *child)).is_some_and(holds)) {
-            true => self.bench(now, node, if children.len() > 1 { Proof::Strong } else { Proof::Weak }),
+            true => {
+                let proof = if children.len() > 1 { Proof::Strong } else { Proof::Weak };
+                self.bench(now, node, proof, Charge::PassesOnLittle)
+            }
             false => Changes::default(),
         }
     }
@@ -305,14 +326,15 @@ impl Tracker {
             true => Proof::Strong,
             false => Proof::Weak,
         };
+        let charge = if by == node { Charge::TakesLittle } else { Charge::PassesOnLittle };
         match is_again {
-            true => self.bench(now, node, proof),
+            true => self.bench(now, node, proof, charge),
             false => Changes::default(),
         }
     }
 
     /// Takes a member out of the given order for a while, unless that was done to many already.
-    pub(crate) fn bench(&mut self, now: Time, node: NodeId, proof: Proof) -> Changes {
+    pub(crate) fn bench(&mut self, now: Time, node: NodeId, proof: Proof, charge: Charge) -> Changes {
         let part = match proof {
             Proof::Strong => BENCH_PROVEN,
             Proof::Weak => BENCH,
@@ -324,7 +346,7 @@ impl Tracker {
         if touched.is_empty() {
             return Changes::default();
         }
-        self.benched.insert(node, now);
+        self.benched.insert(node, (now, charge));
         let nobody = Stripe { from: Some(node), to: Vec::new() };
         let mut changes = self.replant(touched, Vec::new());
         let stripes: [Stripe; STRIPES] = std::array::from_fn(|_| nobody.clone());
@@ -335,17 +357,46 @@ impl Tracker {
         changes
     }
 
-    /// Gives those a place again that have had none for long.
-    pub(crate) fn pardon(&mut self, now: Time) -> Changes {
-        let long_ago = |since: &Time| now.since(*since) >= PARDON;
-        let pardoned: Vec<NodeId> =
-            self.benched.iter().filter(|(_, since)| long_ago(since)).map(|(node, _)| *node).collect();
+    /// A release begins to spread. Gives those a place again that have had none for long, and those of whom the release before has shown
+    /// that they are not to blame.
+    pub(crate) fn begins(&mut self, now: Time) -> Changes {
+        let is_long_ago = |since: &Time| now.since(*since) >= PARDON;
+        self.acquitted.retain(|_, at| !is_long_ago(at));
+        let mut innocent = BTreeSet::new();
+        if self.course.as_ref().is_none_or(|course| course.is_over(now))
+            && let Some(course) = self.course.replace(Course::new(now, self.members.len()))
+        {
+            innocent = self.innocent(&course);
+        }
+        self.acquitted.extend(innocent.iter().map(|node| (*node, now)));
+        let is_free = |node: &NodeId, (since, _): &(Time, Charge)| is_long_ago(since) || innocent.contains(node);
+        let free: Vec<NodeId> =
+            self.benched.iter().filter(|(node, bench)| is_free(node, bench)).map(|(node, _)| *node).collect();
         let mut touched = Vec::new();
-        for node in pardoned {
+        for node in free {
             self.benched.remove(&node);
             touched.extend(self.plant(node));
         }
         self.replant(touched, Vec::new())
+    }
+
+    /// Who is benched and not to blame: if as many were slow as seemed to keep things to themselves, whoever had all in time only fed them,
+    /// or was starved by them. Otherwise there are liars, and nobody can tell. Nobody is let off twice in a while.
+    fn innocent(&self, course: &Course) -> BTreeSet<NodeId> {
+        let charged = |wanted: Charge| self.benched.iter().filter(move |(_, (_, charge))| *charge == wanted);
+        let slow = charged(Charge::TakesLittle).filter(|(node, _)| !course.was_in_time(**node)).count();
+        if slow < charged(Charge::PassesOnLittle).count() {
+            return BTreeSet::new();
+        }
+        let is_innocent = |node: &&NodeId| course.was_in_time(**node) && !self.acquitted.contains_key(*node);
+        self.benched.keys().filter(is_innocent).copied().collect()
+    }
+
+    /// A member has all of a release.
+    pub(crate) fn has_all(&mut self, now: Time, node: NodeId) {
+        if let Some(course) = &mut self.course {
+            course.has_all(now, node);
+        }
     }
 
     /// Members were told of another part in the given order.
@@ -615,18 +666,67 @@ mod tests {
     fn whoever_is_benched_passes_on_to_nobody_for_a_while() {
         let (mut tracker, _) = joined(40);
         let lame = tracker.line(0, node(7))[1];
-        let changes = tracker.bench(Time(0), lame, Proof::Weak);
+        let changes = tracker.bench(Time(0), lame, Proof::Weak, Charge::PassesOnLittle);
         let (_, part) = changes.stripes.iter().find(|(to, _)| *to == lame).expect("it is told");
         assert!(part.iter().all(|stripe| stripe.from == Some(lame) && stripe.to.is_empty()));
         assert_ne!(tracker.line(0, node(7))[1], lame);
-        assert!(tracker.line(0, lame).is_empty() && tracker.bench(Time(0), lame, Proof::Weak).stripes.is_empty());
+        assert!(
+            tracker.line(0, lame).is_empty()
+                && tracker.bench(Time(0), lame, Proof::Weak, Charge::PassesOnLittle).stripes.is_empty()
+        );
         for place in 0..39 {
             let stripes = tracker.stripes(place);
             assert!(stripes.iter().all(|stripe| stripe.from != Some(lame) && !stripe.to.contains(&lame)));
         }
-        assert!(tracker.pardon(Time(0)).stripes.is_empty());
-        assert!(tracker.pardon(Time(0).after(PARDON)).stripes.iter().any(|(to, _)| *to == lame));
+        assert!(tracker.begins(Time(0)).stripes.is_empty());
+        assert!(tracker.begins(Time(0).after(PARDON)).stripes.iter().any(|(to, _)| *to == lame));
         assert!(!tracker.line(0, lame).is_empty());
+    }
+
+    /// Forty members, of whom these are benched; a release came to all but these in time, and then the next one begins.
+    fn afterwards(benched: &[(u16, Charge)], late: &[u16]) -> Vec<u16> {
+        let (mut tracker, _) = joined(40);
+        tracker.begins(Time(0));
+        benched.iter().for_each(|(nr, charge)| drop(tracker.bench(Time(0), node(*nr), Proof::Strong, *charge)));
+        (0..40).filter(|nr| !late.contains(nr)).for_each(|nr| tracker.has_all(Time(1000), node(nr)));
+        late.iter().for_each(|nr| tracker.has_all(Time(9000), node(*nr)));
+        tracker.begins(Time(10_000));
+        (0..40).filter(|nr| tracker.benched.contains_key(&node(*nr))).collect()
+    }
+
+    #[test]
+    fn whoever_was_taken_for_slow_and_had_all_in_time_passes_on_again() {
+        let benched = [(1, Charge::TakesLittle), (2, Charge::TakesLittle)];
+        assert_eq!(afterwards(&benched, &[1]), [1]);
+    }
+
+    #[test]
+    fn nobody_keeps_things_to_itself_where_the_slow_explain_what_was_missing() {
+        let keeps = |nr| (nr, Charge::PassesOnLittle);
+        assert_eq!(
+            afterwards(&[keeps(1), keeps(2), (3, Charge::TakesLittle), (4, Charge::TakesLittle)], &[3, 4]),
+            [3, 4]
+        );
+        assert_eq!(afterwards(&[keeps(1), keeps(2), (3, Charge::TakesLittle)], &[3]), [1, 2, 3], "one is not enough");
+        assert_eq!(afterwards(&[keeps(1)], &[]), [1], "nobody was slow");
+        assert_eq!(afterwards(&[keeps(1), (2, Charge::TakesLittle)], &[1, 2]), [1, 2], "it was late itself");
+    }
+
+    #[test]
+    fn nobody_is_let_off_twice_in_a_while_and_nothing_is_judged_before_its_time() {
+        let (mut tracker, _) = joined(40);
+        let mut next = |at: u64| {
+            tracker.begins(Time(at));
+            let was_benched = tracker.benched.contains_key(&node(1));
+            tracker.bench(Time(at), node(1), Proof::Strong, Charge::TakesLittle);
+            (0..40).for_each(|nr| tracker.has_all(Time(at + 1000), node(nr)));
+            was_benched
+        };
+        assert!(!next(0));
+        assert!(next(2000), "who is slow may still come");
+        assert!(!next(10_000));
+        assert!(next(20_000), "the second time in a while");
+        assert!(!next(20_000 + PARDON.as_nanos() as u64));
     }
 
     #[test]
@@ -693,8 +793,11 @@ mod tests {
     #[test]
     fn most_of_a_fleet_is_never_benched() {
         let (mut tracker, _) = joined(30);
-        let mut benched =
-            |proof| (0..30).filter(|nr| !tracker.bench(Time(0), node(*nr), proof).stripes.is_empty()).count();
+        let mut benched = |proof| {
+            (0..30)
+                .filter(|nr| !tracker.bench(Time(0), node(*nr), proof, Charge::PassesOnLittle).stripes.is_empty())
+                .count()
+        };
         assert_eq!([benched(Proof::Weak), benched(Proof::Strong)], [3, 12]);
     }
 

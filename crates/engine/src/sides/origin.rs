@@ -10,7 +10,7 @@ use crate::door::{
 use crate::limits::{cap, lowest};
 use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
-use crate::tracker::{Changes, Domain, Proof, Tracker};
+use crate::tracker::{Changes, Charge, Domain, Proof, Tracker};
 use crate::trust::{Believed, Instruction, Standing, Trust};
 use crate::{Alarm, Engine, Errand, FEW, Reading, Side, reachable, swarm};
 use content::fact::{JournalName, Position};
@@ -468,7 +468,7 @@ impl Engine {
         let Some(parents) = self.origin().and_then(|origin| origin.tracker.before(node)) else { return };
         if self.swarm.is_slow(now, content, node, parents) {
             let Side::Origin(origin) = &mut self.side else { return };
-            let changes = origin.tracker.bench(now, node, Proof::Strong);
+            let changes = origin.tracker.bench(now, node, Proof::Strong, Charge::TakesLittle);
             self.benched(now, node, changes);
         }
     }
@@ -517,6 +517,9 @@ impl Engine {
                 // It may have heard something older since (or lost what it heard): it is told once more.
                 *gate = Gate::Hold;
             }
+        }
+        if matches!(status.phase, Phase::Complete | Phase::Staged | Phase::Live | Phase::Confirmed) {
+            origin.tracker.has_all(now, from);
         }
         let (is_staged, reached) = (status.phase == Phase::Staged, reached(from, &status));
         if let Some(known) = origin.nodes.get_mut(&from) {
@@ -616,7 +619,7 @@ impl Engine {
             origin.spreads.insert(app.clone(), spread);
         }
         if let Side::Origin(origin) = &mut self.side {
-            let changes = origin.tracker.pardon(now);
+            let changes = origin.tracker.begins(now);
             self.arrange(now, changes);
         }
         contents.into_iter().for_each(|content| self.swarm.want(now, content));

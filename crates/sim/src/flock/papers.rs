@@ -65,6 +65,12 @@ impl Papers {
         ReleaseId(self.release.payload_digest())
     }
 
+    /// The newest release is ordered for all, in an order of that epoch.
+    pub(super) fn order_newest(&mut self, epoch: u64, created: UnixTime) {
+        let terms = Terms { epoch, created, ..first_terms() };
+        self.order = self.order_for(self.newest_release(), terms);
+    }
+
     /// An order for a release.
     pub(super) fn order_for(&self, release: ReleaseId, terms: Terms) -> Signed {
         let order = Order { release, ..order(self.fleet, &self.release, terms) };

@@ -32,6 +32,8 @@ pub struct Plan {
     pub joining: Duration,
     /// Whether agents are enrolled when they start, with a token, as the first time.
     pub enrols: bool,
+    /// How many releases of that length went out before the one that is measured, a minute apart.
+    pub before: u32,
     /// What goes wrong.
     pub mishaps: Vec<Mishap>,
     /// When it is given up.
@@ -55,6 +57,7 @@ impl Plan {
             window_bytes: 8 << 20,
             joining: Duration::from_millis(500 + u64::from(agents)),
             enrols: false,
+            before: 0,
             mishaps: Vec::new(),
             limit: Duration::from_secs(60) + Duration::from_secs(20 * 8 * bytes / bits),
         }

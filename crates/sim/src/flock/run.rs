@@ -26,6 +26,8 @@ pub(super) const ORIGIN: u32 = 0;
 const STRETCHES: u32 = 20;
 /// How long the mesh may settle before anything is published.
 const SETTLING: Duration = Duration::from_secs(3);
+/// How long after a release the next one is published.
+const REST: Duration = Duration::from_secs(60);
 /// So many racks are a zone.
 const RACKS: u32 = 10;
 /// What goes between two processes of one machine, in bytes a second.
@@ -46,8 +48,7 @@ pub fn run(plan: &Plan, seed: u64) -> Outcome {
 /// The same, which says now and then how far it is and keeps a diary.
 pub fn run_telling(plan: &Plan, seed: u64, tell: impl FnMut(Progress)) -> Outcome {
     let mut flock = Flock::new(plan, seed);
-    let pieces = flock.papers.contents[0].total();
-    flock.diary = Some(Diary::new(plan.unicast() / STRETCHES, plan.agents as usize + 2, pieces));
+    flock.diary = Some(flock.new_diary());
     flock.live(tell);
     flock.outcome()
 }
@@ -88,6 +89,8 @@ pub(super) struct Flock<'a> {
     pub(super) published: u64,
     /// Measured agents that have not all yet.
     waiting: u32,
+    /// The number of the tree that is measured.
+    measured: u8,
     is_measured: Vec<bool>,
     /// What has not come to any agent of each content, as long as the origin is to die when all has, and whether it loses its power.
     inside: Option<([Bitmap; 2], bool)>,
@@ -130,6 +133,7 @@ impl<'a> Flock<'a> {
             places: Vec::new(),
             published: nanos(plan.joining + SETTLING),
             waiting: plan.agents,
+            measured: 0,
             is_measured: vec![true; plan.agents as usize + 2],
             inside: None,
             origin_died: None,
@@ -228,7 +232,41 @@ impl<'a> Flock<'a> {
 
     // What happens.
 
+    fn new_diary(&self) -> Diary {
+        let pieces = self.papers.contents[0].total();
+        Diary::new(self.plan.unicast() / STRETCHES, self.plan.agents as usize + 2, pieces)
+    }
+
     fn live(&mut self, mut tell: impl FnMut(Progress)) {
+        self.spread(&mut tell);
+        for _ in 0..self.plan.before {
+            self.another();
+            self.spread(&mut tell);
+        }
+    }
+
+    /// A minute later another release is published, and measured.
+    fn another(&mut self) {
+        self.until(self.now + nanos(REST));
+        self.measured += 2;
+        let number = u64::from(self.measured);
+        self.papers.renew(&format!("v{number}"), self.plan.bytes, self.plan.piece_bytes, UnixTime(2 + number));
+        self.papers.order_newest(1 + number, UnixTime(2 + number));
+        let publisher = self.publisher();
+        self.dies(publisher, false);
+        self.boot(publisher);
+        self.until(self.now + nanos(SETTLING));
+        for member in &mut self.members {
+            (member.complete, member.received, member.sent) = (NEVER, 0, 0);
+        }
+        self.counts = Counts::default();
+        self.waiting = self.is_measured.iter().filter(|is| **is).count() as u32;
+        self.diary = self.diary.is_some().then(|| self.new_diary());
+        self.published = self.now;
+        self.publish(publisher);
+    }
+
+    fn spread(&mut self, tell: &mut impl FnMut(Progress)) {
         let limit = self.published + nanos(self.plan.limit);
         let mut events = 0;
         while self.waiting > 0 {
@@ -592,7 +630,7 @@ impl<'a> Flock<'a> {
         if self.inside.is_some() && node != ORIGIN {
             self.got_out(content, piece);
         }
-        if let Some(diary) = self.diary.as_mut().filter(|_| content == 0 && !corrupt) {
+        if let Some(diary) = self.diary.as_mut().filter(|_| content == self.measured && !corrupt) {
             diary.came(self.now.saturating_sub(self.published), node, piece, self.is_measured[node as usize]);
         }
         let buffer = if corrupt { DAMAGED } else { WHOLE };
@@ -902,7 +940,7 @@ impl<'a> Flock<'a> {
     fn completed(&mut self, node: u32, content: u8) {
         let member = &mut self.members[node as usize];
         member.whole.insert(content);
-        if content == 0 && member.complete == NEVER {
+        if content == self.measured && member.complete == NEVER {
             member.complete = self.now;
             self.waiting -= u32::from(self.is_measured[node as usize]);
         }

@@ -212,7 +212,11 @@ fn hard_days() -> Vec<Scenario> {
     let thousand = || (middle(), "thousand-100MiB");
     let half = |plan: Plan| plan.unicast() / 2;
     let halves = |agents: u32, after| [die(agents / 2, after, false), die(agents / 2, after, true)];
+    let again = |(plan, beside): (Plan, &'static str)| (Plan { before: 1, ..plan }, beside);
     vec![
+        of("slow-tenth-again-thousand", again(thousand()), &slow(100), &[by_good_day(1.05, 1.01)]),
+        of("liars-10-again-thousand", again(thousand()), &bad(100), &[by_good_day(1.2, 1.05)]),
+        of("liars-30-again-thousand", again(thousand()), &bad(300), &[by_good_day(2.0, 1.3)]),
         of("dying", ten(), &halves(500, half(large())), &[by_good_day(1.10, 1.03)]),
         of("liars-10", ten(), &bad(1000), &[by_good_day(1.2, 1.05)]),
         of("liars-30", ten(), &bad(3000), &[by_good_day(2.0, 1.3)]),
@@ -229,6 +233,7 @@ fn hard_days() -> Vec<Scenario> {
         of("liars-10-hundred", hundred(), &bad(10), &[by_good_day(1.2, 1.05)]),
         of("liars-30-hundred", hundred(), &bad(30), &[by_good_day(2.0, 1.3)]),
         of("slow-tenth-hundred", hundred(), &slow(10), &[by_good_day(1.05, 1.01)]),
+        of("slow-tenth-again-hundred", again(hundred()), &slow(10), &[by_good_day(1.05, 1.01)]),
         of("origin-dies-hundred", hundred(), &gone, &[all, by_good_day(2.0, 1.1)]),
         of("boasters-hundred", hundred(), &boasters, &[by_good_day(1.2, 1.05)]),
         of("late-hundred", hundred(), &late, &[of_others(1.2, 1.05), by_good_day(3.5, 3.0)]),
