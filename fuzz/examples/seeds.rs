@@ -21,10 +21,12 @@ fn main() {
     write("manifest", "file", &file().encode());
     write("attributes", "two", &attributes().encode());
     let key = SigningKey::from_secret(&[1; 32]);
+    let naming = Root { authorities: vec![b"the old CA".to_vec(), b"the new CA".to_vec()], ..root(&key) };
+    let naming = key.sign(PayloadKind::Root, naming.encode());
     let root = key.sign(PayloadKind::Root, root(&key).encode());
     let release = key.sign(PayloadKind::Release, release(&tree).encode());
     let order = key.sign(PayloadKind::Order, order().encode());
-    for (name, signed) in [("root", &root), ("release", &release), ("order", &order)] {
+    for (name, signed) in [("root", &root), ("root-authorities", &naming), ("release", &release), ("order", &order)] {
         write("signed", name, &signed.encode());
         write("signed", &format!("{name}-payload"), &signed.payload);
     }
@@ -205,6 +207,7 @@ fn root(key: &SigningKey) -> Root {
         root_threshold: 1,
         operators: vec![Operator { name: "alice".to_owned(), key: key.public(), powers: Default::default() }],
         operator_threshold: 1,
+        authorities: Vec::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::settings::Settings;
 use crate::{
-    backup, deploy, diff, direct, doctor, forget, hands, history, join, key, launch, limit, manual, operator, page,
+    backup, ca, deploy, diff, direct, doctor, forget, hands, history, join, key, launch, limit, manual, operator, page,
     patching, playground, rollback, running, settle, status, stop, token, uninstall, up, upgrade, verify,
 };
 use clap::{Parser, Subcommand};
@@ -84,6 +84,8 @@ pub(crate) enum Command {
     Operator(operator::Operator),
     /// Bring the operator's keys elsewhere: away from the origin's machine
     Key(key::Key),
+    /// Change the CA, whose certificates say who may talk: because its key was stolen or lost, or is old
+    Ca(ca::Ca),
     /// Show who did what, when and why
     History(history::History),
     /// Find out whether the journals are what was written into them

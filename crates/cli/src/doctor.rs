@@ -89,6 +89,12 @@ impl Doctor {
             Ok(status) => findings.extend(of_fleet(&status, now())),
             Err(finding) => findings.push(finding),
         }
+        if node::vouching::lacks_the_ca(&home) {
+            let [what, next] = crate::ca::lacking();
+            let finding = Finding::warning(what, next);
+            findings.retain(|other| *other != finding);
+            findings.push(finding);
+        }
         findings.sort_by_key(|finding| finding.level);
         match self.json {
             true => speak::json(&findings),
@@ -218,6 +224,7 @@ fn of_fleet(status: &FleetStatus, now: u64) -> Vec<Finding> {
     let mut findings = vec![of_clock(status, now)];
     findings.extend(of_machines(status));
     findings.extend(of_versions(status));
+    findings.extend(of_authorities(status));
     findings.extend(of_rollouts(status));
     findings
 }
@@ -266,6 +273,31 @@ fn of_versions(status: &FleetStatus) -> Vec<Finding> {
             format!("the origin runs {}, and others do not: {}", escape(&status.software), few(&others)),
             "bring all to one version when it suits; older ones are served meanwhile",
         )],
+    }
+}
+
+/// Whether the fleet changes its CA, and who has not got a certificate of the new one.
+fn of_authorities(status: &FleetStatus) -> Option<Finding> {
+    let vouching = status.vouching.as_ref()?;
+    if vouching.lacks_key {
+        let [what, next] = crate::ca::lacking();
+        return Some(Finding::warning(what, next));
+    }
+    let left: Vec<String> = vouching.left.iter().map(|name| escape(name)).collect();
+    match left.is_empty() {
+        _ if vouching.named < 2 => None,
+        true => Some(Finding::warning(
+            "the fleet changes its CA: every agent has a certificate of the new one, and the old one is believed still",
+            "give it up: `tiding ca rotate --finish`",
+        )),
+        false => Some(Finding::warning(
+            format!(
+                "the fleet changes its CA: {} not shown a certificate of the new one since the origin started: {}",
+                if left.len() == 1 { "1 agent has".to_owned() } else { format!("{} agents have", left.len()) },
+                few(&left)
+            ),
+            "wait until they have, or see why they are not connected; then `tiding ca rotate --finish`",
+        )),
     }
 }
 

@@ -71,7 +71,7 @@ fn cannot_join(home: &Path, error: &JoinError) -> Failure {
     match error {
         JoinError::Unreachable(_) => failure(Kind::Unreachable).because_and_next(error),
         JoinError::NotTheFleet { .. } => failure(Kind::Refused).because(error).next(
-            "copy the line again from `tiding token`; if it is right, something stands between you and the origin",
+            "make a new line with `tiding token`: one of before the fleet changed its CA leads nowhere; if it is right, something stands between you and the origin",
         ),
         JoinError::Refused(refusal) => {
             let refused = failure(Kind::Refused).because_and_next(refusal);

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod backup;
+mod ca;
 mod care;
 mod deploy;
 mod diff;
@@ -121,6 +122,7 @@ async fn route(command: Command, settings: &Settings) -> Result<(), Failure> {
         Command::Limit(limit) => limit.run(settings).await,
         Command::Operator(operator) => operator.run(settings).await,
         Command::Key(key) => key.run(settings).await,
+        Command::Ca(ca) => ca.run(settings).await,
         Command::History(history) => history.run(settings).await,
         Command::Audit(audit) => audit.run(settings).await,
         Command::Backup(backup) => backup.run(settings).await,

@@ -149,7 +149,8 @@ async fn remove(operator_home: &Path, name: &str, root_key: Option<&Path>) -> Re
     Ok(())
 }
 
-fn failed(what: impl std::fmt::Display, error: &PeopleError) -> Failure {
+/// What came of changing a trust root that did not go well.
+pub(crate) fn failed(what: impl std::fmt::Display, error: &PeopleError) -> Failure {
     match error {
         PeopleError::Client(error) => Failure::asking(what, error),
         PeopleError::Invalid(_) => Failure::new(Kind::Usage, what).because_and_next(error),

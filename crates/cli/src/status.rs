@@ -94,6 +94,7 @@ fn lines(status: &FleetStatus) -> Vec<String> {
         words::count(agents.len(), "agent")
     )];
     lines.extend(status.ahead.iter().map(ahead_line));
+    lines.extend(status.vouching.as_ref().and_then(crate::ca::notice).map(|notice| format!("WARNING: {notice}")));
     for rollout in &status.apps {
         lines.push(String::new());
         lines.extend(rollout_lines(rollout));

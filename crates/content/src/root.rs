@@ -7,9 +7,11 @@ use crate::{
 };
 use std::collections::BTreeSet;
 
-/// The version in which every operator may do everything, which older programs read, and the newest.
+/// The version in which every operator may do everything, which older programs read; the one that says what each may; and the newest,
+/// which names the CAs as well.
 const PLAIN: u8 = 1;
-const NEWEST: u8 = 2;
+const POWERS: u8 = 2;
+const NEWEST: u8 = 3;
 
 /// The signed statement that names the fleet's keys. Its first version's payload digest is the [`crate::FleetId`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct Root {
     pub operators: Vec<Operator>,
     /// How many of them must sign a release or an order.
     pub operator_threshold: u8,
+    /// The certificates (DER) of the CAs that say who may talk; the last of them makes certificates. None: the one that a join line pinned.
+    pub authorities: Vec<Vec<u8>>,
 }
 
 /// An operator: a name for people and a key for machines.
@@ -61,6 +65,9 @@ pub enum BadRoot {
     /// The root of some other fleet, even if the same keys have signed it.
     #[error("the trust root belongs to another fleet")]
     OtherFleet,
+    /// A root that names CAs is followed by one that does: what was given up by name does not come back by silence.
+    #[error("the trust root names no CA, and the one before it does")]
+    NoAuthority,
 }
 
 impl Root {
@@ -70,6 +77,10 @@ impl Root {
     pub const MAX_OPERATORS: usize = 256;
     /// The longest operator's name, in bytes.
     pub const MAX_NAME: usize = 64;
+    /// How many CAs it may name.
+    pub const MAX_AUTHORITIES: usize = 4;
+    /// The longest certificate of a CA, in bytes.
+    pub const MAX_CERTIFICATE: usize = 2048;
 
     /// The canonical bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -97,7 +108,12 @@ impl Root {
         let keeps_fleet = self.operators.iter().any(|operator| operator.powers.allow(Act::Fleet));
         rule(keeps_fleet, "no operator may change the fleet (power fleet), so nobody ever could again")?;
         let names: BTreeSet<&str> = self.operators.iter().map(|operator| operator.name.as_str()).collect();
-        rule(names.len() == self.operators.len(), "two operators have the same name")
+        rule(names.len() == self.operators.len(), "two operators have the same name")?;
+        rule(self.authorities.len() <= Self::MAX_AUTHORITIES, "it names more than 4 CAs")?;
+        let fits = |certificate: &Vec<u8>| (1..=Self::MAX_CERTIFICATE).contains(&certificate.len());
+        rule(self.authorities.iter().all(fits), "a CA's certificate is empty or too long")?;
+        let distinct: BTreeSet<&Vec<u8>> = self.authorities.iter().collect();
+        rule(distinct.len() == self.authorities.len(), "the same CA stands there twice")
     }
 
     /// The first root of a fleet and the fleet's id, which is the digest of exactly these bytes: version 1, signed by
@@ -119,7 +135,11 @@ impl Root {
         if Some(next.version) != self.version.checked_add(1) {
             return Err(BadRoot::WrongVersion { wanted: self.version.saturating_add(1), found: next.version });
         }
-        if next.nonce == self.nonce { Ok(next) } else { Err(BadRoot::OtherFleet) }
+        match next.nonce == self.nonce {
+            true if next.authorities.is_empty() && !self.authorities.is_empty() => Err(BadRoot::NoAuthority),
+            true => Ok(next),
+            false => Err(BadRoot::OtherFleet),
+        }
     }
 
     /// The release of a signed document, once enough operators have signed it and it is for `fleet`, whose root this is.
@@ -172,9 +192,13 @@ impl Root {
         })
     }
 
-    /// Whether every operator may do everything, which is what the first version of a root could say.
-    fn is_plain(&self) -> bool {
-        self.operators.iter().all(|operator| operator.powers.are_full())
+    /// The version of the encoding that says it: the oldest that can.
+    fn encoding(&self) -> u8 {
+        match self.authorities.is_empty() {
+            true if self.operators.iter().all(|operator| operator.powers.are_full()) => PLAIN,
+            true => POWERS,
+            false => NEWEST,
+        }
     }
 
     fn verify_payload<'a>(&self, kind: PayloadKind, signed: &'a Signed) -> Result<&'a [u8], NotBelieved> {
@@ -280,17 +304,23 @@ impl Encode for Root {
     const WHAT: &'static str = "trust root";
 
     fn put(&self, to: &mut Encoder) {
-        let is_plain = self.is_plain();
-        to.header_in(Document::Root, if is_plain { PLAIN } else { NEWEST });
+        let encoding = self.encoding();
+        to.header_in(Document::Root, encoding);
         to.number(self.version).raw(&self.nonce).value(&self.created);
         to.list(self.root_keys.iter()).byte(self.root_threshold).count(self.operators.len());
         for operator in &self.operators {
-            match is_plain {
-                true => Plain(operator).put(to),
-                false => operator.put(to),
+            match encoding {
+                PLAIN => Plain(operator).put(to),
+                _ => operator.put(to),
             }
         }
         to.byte(self.operator_threshold);
+        if encoding == NEWEST {
+            to.count(self.authorities.len());
+            for certificate in &self.authorities {
+                to.bytes(certificate);
+            }
+        }
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
@@ -303,13 +333,22 @@ impl Encode for Root {
             root_threshold: from.byte()?,
             operators: take_operators(from, encoding)?,
             operator_threshold: from.byte()?,
+            authorities: if encoding == NEWEST { take_authorities(from)? } else { Vec::new() },
         };
         // One root has one encoding.
-        let is_due = encoding == PLAIN || !root.is_plain();
-        require(is_due, Self::WHAT, "it says no more than version 1 can, and is in version 2")?;
+        let due = root.encoding();
+        if encoding != due {
+            let why = format!("it says no more than version {due} can, and is in version {encoding}");
+            return Err(Malformed::new(Self::WHAT, why));
+        }
         root.check()?;
         Ok(root)
     }
+}
+
+fn take_authorities(from: &mut Decoder<'_>) -> Result<Vec<Vec<u8>>, Malformed> {
+    let count = from.count("the number of CAs", Root::MAX_AUTHORITIES, 2)?;
+    (0..count).map(|_| Ok(from.bytes("a CA's certificate", Root::MAX_CERTIFICATE)?.to_vec())).collect()
 }
 
 fn take_operators(from: &mut Decoder<'_>, encoding: u8) -> Result<Vec<Operator>, Malformed> {
@@ -347,6 +386,7 @@ mod tests {
             root_threshold: 2,
             operators: vec![operator(4), operator(5)],
             operator_threshold: 1,
+            authorities: Vec::new(),
         }
     }
 
@@ -514,18 +554,66 @@ mod tests {
         for powers in some {
             let root = bounded(powers);
             let bytes = root.encode();
-            assert_eq!((bytes[4], Root::decode(&bytes)), (NEWEST, Ok(root)));
+            assert_eq!((bytes[4], Root::decode(&bytes)), (POWERS, Ok(root)));
         }
         // What is full, in the newer form: nobody may say one thing in two ways.
         let mut to = Encoder::new();
         let full = root();
-        to.header_in(Document::Root, NEWEST).number(full.version).raw(&full.nonce).value(&full.created);
+        to.header_in(Document::Root, POWERS).number(full.version).raw(&full.nonce).value(&full.created);
         to.list(full.root_keys.iter()).byte(2).list(full.operators.iter()).byte(1);
         let error = Root::decode(&to.finish()).expect_err("two encodings").to_string();
         assert!(error.contains("no more than version 1 can"), "{error}");
         let mut newer = full.encode();
         newer[4] = NEWEST + 1;
         assert!(Root::decode(&newer).expect_err("a newer one").is_newer);
+    }
+
+    /// A root that names CAs.
+    fn naming(authorities: &[&[u8]]) -> Root {
+        Root { authorities: authorities.iter().map(|bytes| bytes.to_vec()).collect(), ..root() }
+    }
+
+    #[test]
+    fn c4_cas_are_said_in_the_third_version_in_its_very_bytes_and_in_no_other_way() {
+        let named = naming(&[b"old", b"newer"]);
+        let mut to = Encoder::new();
+        to.header_in(Document::Root, 3).number(named.version).raw(&named.nonce).value(&named.created);
+        to.list(named.root_keys.iter()).byte(2).list(named.operators.iter()).byte(1);
+        let mut bytes = to.finish();
+        let without = bytes.clone();
+        bytes.extend(b"\x02\x03old\x05newer");
+        assert_eq!((named.encode(), Root::decode(&bytes)), (bytes.clone(), Ok(named)));
+        (0..bytes.len()).for_each(|end| drop(Root::decode(&bytes[..end]).expect_err("it is cut")));
+        // None, in the newest form.
+        let error = Root::decode(&[&without[..], b"\x00"].concat()).expect_err("two encodings").to_string();
+        assert!(error.contains("no more than version 1 can"), "{error}");
+        // A program of before says that it is too old, and nothing else.
+        bytes[4] = NEWEST + 1;
+        assert!(Root::decode(&bytes).expect_err("a newer one").is_newer);
+    }
+
+    #[test]
+    fn cas_that_no_root_may_name_are_refused() {
+        let refused = |why: &str, authorities: &[&[u8]]| {
+            let error = Root::decode(&naming(authorities).encode()).expect_err(why).to_string();
+            assert!(error.contains(why), "{error}");
+        };
+        refused("the same CA", &[b"one", b"two", b"one"]);
+        refused("empty or too long", &[b"one", b""]);
+        refused("certificate", &[&[7; Root::MAX_CERTIFICATE + 1]]);
+        refused("the number of CAs", &[b"1", b"2", b"3", b"4", b"5"]);
+        assert!(Root::decode(&naming(&[&[7; Root::MAX_CERTIFICATE], b"2", b"3", b"4"]).encode()).is_ok());
+    }
+
+    #[test]
+    fn h7_a_ca_that_was_given_up_does_not_come_back_by_silence() {
+        let both = naming(&[b"old", b"new"]);
+        let next = |authorities: &[&[u8]]| signed(&Root { version: 2, ..naming(authorities) }, &[1, 2]);
+        assert!(both.verify_next(&next(&[b"new"])).is_ok());
+        assert_eq!(both.verify_next(&next(&[])), Err(BadRoot::NoAuthority));
+        assert!(root().verify_next(&next(&[])).is_ok(), "who never named one need not begin");
+        let thief = signed(&Root { version: 2, ..naming(&[b"thief"]) }, &[4, 5]);
+        assert!(matches!(both.verify_next(&thief), Err(BadRoot::NotBelieved(_))), "only root keys name CAs");
     }
 
     #[test]

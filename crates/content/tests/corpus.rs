@@ -51,4 +51,6 @@ fn the_seeds_are_still_valid() {
     assert!(tiding_content::Fact::decode(&seed("fact/seed-0")).is_ok());
     let root = tiding_content::Signed::decode(&seed("signed/seed-root")).expect("a signed root");
     assert!(tiding_content::Root::verify_first(&root).is_ok());
+    let naming = tiding_content::Signed::decode(&seed("signed/seed-root-authorities")).expect("a signed root");
+    assert!(tiding_content::Root::verify_first(&naming).is_ok_and(|(_, root)| root.authorities.len() == 2));
 }

@@ -315,9 +315,9 @@ fn powers() -> impl Strategy<Value = Powers> {
 
 fn root() -> impl Strategy<Value = Root> {
     let key = |n: u8| SigningKey::from_secret(&[n; 32]).public();
-    let bounded = option::of(powers());
+    let bounded = (option::of(powers()), btree_set(vec(any::<u8>(), 1..9), 0..=4));
     let shape = (1..=u64::MAX, any::<[u8; 16]>(), time(), 1..=4u8, 1..=4u8, any::<Index>(), any::<Index>(), bounded);
-    shape.prop_map(move |(version, nonce, created, roots, operators, root_threshold, operator_threshold, last)| Root {
+    shape.prop_map(move |(version, nonce, created, roots, operators, root_threshold, operator_threshold, rest)| Root {
         version,
         nonce,
         created,
@@ -325,11 +325,12 @@ fn root() -> impl Strategy<Value = Root> {
         root_threshold: root_threshold.index(roots.into()) as u8 + 1,
         operators: (0..operators)
             .map(|n| {
-                let powers = last.clone().filter(|_| n > 0).unwrap_or_default();
+                let powers = rest.0.clone().filter(|_| n > 0).unwrap_or_default();
                 Operator { name: format!("{n}"), key: key(50 + n), powers }
             })
             .collect(),
         operator_threshold: operator_threshold.index(operators.into()) as u8 + 1,
+        authorities: rest.1.into_iter().collect(),
     })
 }
 

@@ -1077,6 +1077,13 @@ pub enum Request {
         /// The operator's name.
         name: String,
     },
+    /// Origin: was this node let in as this, and not revoked since? Answered by [`Answer::Noted`].
+    Vouch {
+        /// Which.
+        node: NodeId,
+        /// As what.
+        role: Role,
+    },
     /// Origin: from now on nodes move pieces at most so fast.
     Limit {
         /// Whom it bounds.
@@ -1125,7 +1132,7 @@ pub enum Answer {
         /// By node: its name, and what it found or why not.
         nodes: Vec<(NodeId, String, Result<VerifyReport, String>)>,
     },
-    /// To `Direct`, `IssueToken`, `RevokeToken`, `Forget`, `Limit`, `Root`, `Countersign`, `Dismiss`: it stands in the journal.
+    /// To `Vouch`: so it is. To `Direct`, `IssueToken`, `RevokeToken`, `Forget`, `Limit`, `Root`, `Countersign`, `Dismiss`: it stands in the journal.
     Noted,
     /// To `Enrol` and `EnrolOperator`: it stands in the journal; make the certificate.
     Enrolled {
@@ -1336,6 +1343,8 @@ pub enum Event {
     Rooted {
         /// Its version.
         version: u64,
+        /// The certificates of the CAs that it names, if it names any; the last one's makes certificates.
+        authorities: Vec<Vec<u8>>,
     },
     /// An origin follows an older trust root than this agent, which hands it those that came after. It may have been made anew from a
     /// backup that is older than they are.

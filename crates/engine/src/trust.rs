@@ -290,6 +290,7 @@ mod tests {
             root_threshold: 1,
             operators: vec![Operator { name: "alice".to_owned(), key: operator().public(), powers: Powers::default() }],
             operator_threshold: 1,
+            authorities: Vec::new(),
         };
         let root = key.sign(PayloadKind::Root, root.encode());
         Trust::new(FleetId(root.payload_digest()), Some(&root))

@@ -236,6 +236,34 @@ fn not_allowed(answer: Answer) -> String {
 }
 
 #[test]
+fn h7_a_certificate_alone_vouches_for_nobody() {
+    let mut fleet = Fleet::new(1, 6);
+    enrol(&mut fleet, 1, "alice");
+    enrol(&mut fleet, 2, "ci");
+    let vouch = |nr: u8, role| Request::Vouch { node: member(nr), role };
+    assert_eq!(asks(&mut fleet, 1, 1, vouch(1, Role::Operator)), Answer::Noted);
+    for (client, role) in [(2, Role::Agent), (3, Role::Origin)] {
+        assert!(not_allowed(asks(&mut fleet, client, 1, vouch(1, role))).contains("nobody was let into this fleet"));
+    }
+    assert!(not_allowed(asks(&mut fleet, 4, 9, vouch(9, Role::Operator))).contains("nobody was let into this fleet"));
+    assert_eq!(asks(&mut fleet, 5, 1, Request::Dismiss { name: "ci".to_owned() }), Answer::Noted);
+    assert!(not_allowed(asks(&mut fleet, 6, 1, vouch(2, Role::Operator))).contains("nobody was let into this fleet"));
+}
+
+#[test]
+fn h7_everyone_is_told_which_cas_the_newest_root_names() {
+    let mut fleet = Fleet::new(2, 6);
+    let mut root = Root::decode(&root().payload).expect("a root");
+    (root.version, root.authorities) = (2, vec![b"old".to_vec(), b"new".to_vec()]);
+    follow(&mut fleet, 10, root_key().sign(PayloadKind::Root, root.encode()));
+    let told = |fleet: &Fleet| {
+        let is_it = |event: &Event| matches!(event, Event::Rooted { version: 2, authorities } if *authorities == root.authorities);
+        fleet.nodes.iter().filter(|node| node.events.iter().any(is_it)).count()
+    };
+    fleet.run_until("all follow", |fleet| told(fleet) == 3);
+}
+
+#[test]
 fn g14_who_has_not_the_power_changes_nothing_and_who_is_removed_reads_nothing() {
     let mut fleet = Fleet::new(1, 6);
     let forget = |fleet: &Fleet| Request::Forget { node: fleet.nodes[1].id };

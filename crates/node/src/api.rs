@@ -38,6 +38,36 @@ pub struct FleetStatus {
     /// Applications of which agents have accepted newer orders than this origin knows: its state was lost, or is an old copy.
     #[serde(default)]
     pub ahead: Vec<Ahead>,
+    /// Who vouches for members; origins of before do not say.
+    #[serde(default)]
+    pub vouching: Option<Vouching>,
+}
+
+/// Who vouches for members, and how far a change of that is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Vouching {
+    /// The pin of the CA that makes certificates.
+    pub newest: String,
+    /// How many CAs are believed: more than one while the fleet changes over.
+    pub named: usize,
+    /// Whether the origin lacks the key of the one that makes certificates.
+    pub lacks_key: bool,
+    /// The agents that have not shown a certificate of the newest one here since the origin started, while the fleet changes over.
+    pub left: Vec<String>,
+}
+
+/// Has a CA made to which the fleet is to change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityRequest {
+    /// Whether the key of the present one is lost.
+    pub lost: bool,
+}
+
+/// That CA.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuthorityMade {
+    /// Its certificate (DER), base64.
+    pub certificate: String,
 }
 
 /// Orders that agents have accepted and the origin does not know.

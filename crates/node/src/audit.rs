@@ -645,6 +645,7 @@ mod tests {
             root_threshold: 1,
             operators: vec![Operator { name: "alice".to_owned(), key: alice().public(), powers: Powers::default() }],
             operator_threshold: 1,
+            authorities: Vec::new(),
         }
     }
 

@@ -4,9 +4,9 @@
 //! whether to ask again.
 
 use crate::api::{
-    self, CountersignRequest, DirectiveRequest, DismissRequest, FleetStatus, JournalPage, LimitRequest,
-    OperatorCertificate, OperatorRequest, OrderRequest, Ordered, Refusal, RootRequest, TokenIssued, TokenRequest,
-    Verification, labels_to_text,
+    self, AuthorityMade, AuthorityRequest, CountersignRequest, DirectiveRequest, DismissRequest, FleetStatus,
+    JournalPage, LimitRequest, OperatorCertificate, OperatorRequest, OrderRequest, Ordered, Refusal, RootRequest,
+    TokenIssued, TokenRequest, Verification, labels_to_text,
 };
 use crate::audit::{Head, Journals};
 use crate::founding;
@@ -16,10 +16,11 @@ use crate::join::{BadJoinLine, JoinLine, JoinTerms};
 use crate::life::{Age, Life};
 use crate::renewal;
 use crate::tls::{Door, Tls};
+use crate::vouching::Follower;
 use content::blob::PAGE;
 use content::cut::MAX_PIECE;
 use content::fact::{Entry, JournalName};
-use content::{AppName, ContentId, FleetId, Label, NodeId, PieceNo, ReleaseId, Role, Signed, TokenId};
+use content::{AppName, ContentId, Digest, FleetId, Label, NodeId, PieceNo, ReleaseId, Role, Signed, TokenId};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -29,8 +30,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -71,10 +72,12 @@ pub struct Client {
     renewal: Option<Arc<Renewal>>,
 }
 
-/// Where the certificate of the operator lies, and whether it was tried to renew it.
+/// Where the certificate of the operator lies, and whether it was tried to renew it, and to learn which CAs are believed.
 struct Renewal {
     home: PathBuf,
+    fleet: FleetId,
     tried: AtomicBool,
+    heeded: Mutex<String>,
 }
 
 type Connection = http1::SendRequest<Full<Bytes>>;
@@ -83,7 +86,9 @@ impl Client {
     /// Reads the keys and addresses in an operator's home.
     pub fn open(operator_home: &Path) -> Result<Self, ClientError> {
         let keys = OperatorKeys::read(operator_home)?;
-        let renewal = Some(Arc::new(Renewal { home: operator_home.to_owned(), tried: AtomicBool::new(false) }));
+        let (home, fleet) = (operator_home.to_owned(), keys.id);
+        let renewal = Renewal { home, fleet, tried: AtomicBool::new(false), heeded: Mutex::default() };
+        let renewal = Some(Arc::new(renewal));
         Ok(Self { tls: keys.tls, origins: keys.fleet.origins, patience: PATIENCE, renewal })
     }
 
@@ -245,10 +250,57 @@ impl Client {
         let asked = async {
             let mut connection = self.connect().await?;
             let answer = accepted(send(&mut connection, method, path, body.into()).await?).await?;
+            let believed = answer.headers().get(BELIEVED).and_then(|value| value.to_str().ok()).map(str::to_owned);
             let bytes = collect(answer.into_body()).await?;
-            serde_json::from_slice(&bytes).map_err(protocol)
+            Ok((serde_json::from_slice(&bytes).map_err(protocol)?, believed))
         };
-        within(patience, asked).await
+        let (answer, believed) = within(patience, asked).await?;
+        if let Some(believed) = believed {
+            Box::pin(self.heed(believed)).await;
+        }
+        Ok(answer)
+    }
+
+    /// An origin believes other CAs than this operator does: what the trust roots say of them is followed, and the certificate renewed, once.
+    /// Who cannot goes on with what is there.
+    async fn heed(&self, believed: String) {
+        let Some(renewal) = self.renewal.as_ref().filter(|_| believed != mark(&self.tls.believed())) else { return };
+        let before =
+            std::mem::replace(&mut *renewal.heeded.lock().unwrap_or_else(PoisonError::into_inner), believed.clone());
+        if before == believed {
+            return;
+        }
+        if let Err(why) = self.follow_authorities(renewal).await {
+            tracing::error!("the fleet changes its CA, and these keys do not follow yet: {why}");
+        }
+    }
+
+    async fn follow_authorities(&self, renewal: &Renewal) -> Result<(), String> {
+        let journals = self.journals().await.map_err(|error| error.to_string())?;
+        let roots = journals.roots(renewal.fleet).map_err(|error| error.to_string())?;
+        let path = renewal.home.join(home::ROOTS);
+        let seen: Vec<String> =
+            if path.exists() { home::read_json(&path).map_err(|error| error.to_string())? } else { Vec::new() };
+        let named = roots.last().filter(|_| seen.len() <= roots.len()).map(|root| root.authorities.clone());
+        let follower = Follower {
+            directory: renewal.home.clone(),
+            tls: self.tls.clone(),
+            authorities: None,
+            changed: Arc::default(),
+        };
+        follower.follow(&named.unwrap_or_default()).map_err(|error| error.to_string())?;
+        let is_superseded = Identity::load(&renewal.home).map_err(|error| error.to_string())?.is_superseded();
+        if is_superseded {
+            renewal::renew(&renewal.home, &self.tls, &self.origins).await.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
+    /// Has an origin make a CA to which the fleet is to change; gives its certificate.
+    pub(crate) async fn prepare_authority(&self, lost: bool) -> Result<Vec<u8>, ClientError> {
+        let request = AuthorityRequest { lost };
+        let made: AuthorityMade = self.ask(Method::POST, "/v1/authorities", Some(&request), self.patience).await?;
+        data_encoding::BASE64.decode(made.certificate.as_bytes()).map_err(protocol)
     }
 
     /// Renews this operator's certificate when it is time, once; who cannot goes on with the one that is there.
@@ -312,6 +364,15 @@ impl Reader {
         };
         within(self.patience, asked).await
     }
+}
+
+/// What an origin says of the CAs that it believes, with each answer.
+pub(crate) const BELIEVED: &str = "tiding-authorities";
+
+/// These CAs in one word.
+pub(crate) fn mark(believed: &[Digest]) -> String {
+    let all: Vec<u8> = believed.iter().flat_map(|pin| *pin.as_bytes()).collect();
+    Digest::of(&all).to_string()
 }
 
 /// What comes in time, or the reason why nothing is waited for any more.

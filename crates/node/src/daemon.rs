@@ -21,6 +21,7 @@ use crate::renewal::{self, Keeper};
 use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
 use crate::vitals::Vitals;
+use crate::vouching::{Authorities, Follower};
 use crate::webhooks::{Teller, Webhook};
 use crate::{founding, http, limits, metrics, reach};
 use content::fact::{JournalName, Noted, Position};
@@ -34,7 +35,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use store::{PieceSource, Store};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Notify, broadcast, mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 /// How to run a node.
@@ -282,7 +283,7 @@ struct Home {
     node: NodeFile,
     root: Signed,
     fleet: FleetId,
-    authority: Option<Arc<Authority>>,
+    authorities: Option<Arc<Authorities>>,
 }
 
 /// Starts a node.
@@ -311,7 +312,7 @@ async fn start_with(
     hands: Option<&Path>,
 ) -> Result<Running, StartError> {
     let home = read_home(&options.home)?;
-    if hands.is_some() && home.authority.is_some() {
+    if hands.is_some() && home.authorities.is_some() {
         return Err(StartError::Alone(
             "an origin lays nothing out and runs nothing, so it has no root half; run it without --hands".to_owned(),
         ));
@@ -323,6 +324,17 @@ async fn start_with(
     let address = listener.local_addr().map_err(|source| StartError::Listen { address: options.listen, source })?;
     let (store, recovered) = open_store(&options, &home, hands.is_some()).await?;
     let mut recovered = Recovered { clock: wall_clock(), ..recovered };
+    let follower = Follower {
+        directory: home::identity(&options.home),
+        tls: tls.clone(),
+        authorities: home.authorities.clone(),
+        changed: Arc::default(),
+    };
+    // It was killed before it had done what the root says.
+    let named = recovered.root.as_ref().and_then(|root| Root::decode(&root.payload).ok()).map(|root| root.authorities);
+    let named = named.unwrap_or_default();
+    follower.follow(&named).map_err(bad_home)?;
+    let (rooted, in_force) = watch::channel(named);
     let (gone, left) = watch::channel(None);
     let config = engine_config(&home, address, (options.limit, options.policy.speaks))?;
     let (to_inbox, inbox) = mpsc::channel(INBOX);
@@ -354,10 +366,12 @@ async fn start_with(
         host: Host::Store(Box::new(host)),
         inbox: (to_inbox, inbox),
         contact: contact.clone(),
+        rooted,
     });
-    let chores = chores(&options, &home, &tls, contact, &handle)?;
+    let mut chores = chores(&options, &home, (&tls, follower.changed.clone()), contact, &handle)?;
+    chores.spawn(follower.run(in_force));
     let (node, name) = (home.identity.node, home.node.name.clone());
-    let desk = Arc::new(desk_of(&home, address, handle.clone()));
+    let desk = Arc::new(desk_of(&home, address, tls.clone(), handle.clone()));
     let porter = porter_of(home, desk.addresses.clone(), handle)?;
     let came = Arc::new(Came::default());
     let doors = Arc::new(Doors { tls, desk: desk.clone(), porter, pairing: Pairing::default(), came: came.clone() });
@@ -388,7 +402,7 @@ async fn start_with(
 fn chores(
     options: &Options,
     home: &Home,
-    tls: &Arc<Tls>,
+    (tls, changed): (&Arc<Tls>, Arc<Notify>),
     contact: Arc<Contact>,
     handle: &Handle,
 ) -> Result<JoinSet<()>, StartError> {
@@ -397,7 +411,8 @@ fn chores(
         directory: home::identity(&options.home),
         tls: tls.clone(),
         origins: home.node.origins.clone(),
-        authority: home.authority.clone(),
+        authorities: home.authorities.clone(),
+        changed,
     };
     chores.spawn(keeper.run());
     if home.identity.role == Role::Agent {
@@ -424,18 +439,24 @@ fn read_home(home: &Path) -> Result<Home, StartError> {
     let mut identity = Identity::load(&directory).map_err(bad_home)?;
     let node = home::read_json(&directory.join(home::NODE)).map_err(bad_home)?;
     let (root, fleet, _) = founding::read_root(&directory).map_err(bad_home)?;
-    let authority = match identity.role {
-        Role::Origin => Some(Arc::new(Authority::load(&home::authority(home)).map_err(bad_home)?)),
+    let authorities = match identity.role {
+        Role::Origin => Some(Arc::new(Authorities::load(home, identity.newest()))),
         Role::Agent => None,
         Role::Operator => return Err(bad_home("an operator's certificate does not run a node")),
     };
-    if let Some(authority) = &authority
-        && renewed(&directory, authority)
-    {
-        identity = Identity::load(&directory).map_err(bad_home)?;
+    if let Some(authorities) = &authorities {
+        match authorities.with_pin(pin_of(identity.ca())) {
+            Some(authority) if renewed(&directory, &authority) => {
+                identity = Identity::load(&directory).map_err(bad_home)?;
+            }
+            _ => {}
+        }
+        if let Err(why) = authorities.require_issuing() {
+            tracing::warn!("{why}");
+        }
     }
     warn_of_the_end(&identity);
-    Ok(Home { identity, node, root, fleet, authority })
+    Ok(Home { identity, node, root, fleet, authorities })
 }
 
 /// Renews the origin's own certificate when it is old. An origin that cannot is no worse off than before, and runs.
@@ -590,7 +611,7 @@ fn open_once(opened: &Opened, home: &Path, (node, labels): &(String, Labels)) ->
 
 /// What the journals of a new fleet begin with: the root, the origin that founded it, and the first operator.
 fn first_facts(home: &Home) -> Result<Vec<(JournalName, Vec<Fact>)>, StartError> {
-    let Some(operator) = home.node.operator.as_ref().filter(|_| home.authority.is_some()) else {
+    let Some(operator) = home.node.operator.as_ref().filter(|_| home.authorities.is_some()) else {
         return Ok(Vec::new());
     };
     let operator: NodeId = operator.parse().map_err(bad_home)?;
@@ -640,7 +661,7 @@ fn engine_config(
     })
 }
 
-fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
+fn desk_of(home: &Home, address: SocketAddr, tls: Arc<Tls>, handle: Handle) -> Desk {
     let addresses = reach::addresses(&home.node.advertise, address);
     let me = FleetStatus {
         fleet: home.fleet.to_string(),
@@ -654,18 +675,18 @@ fn desk_of(home: &Home, address: SocketAddr, handle: Handle) -> Desk {
         handle,
         me,
         role: home.identity.role,
-        ca: pin_of(home.identity.ca()),
+        tls,
         fleet: home.fleet,
         addresses,
-        authority: home.authority.clone(),
+        authorities: home.authorities.clone(),
     }
 }
 
 fn porter_of(home: Home, origins: Vec<SocketAddr>, handle: Handle) -> Result<Option<Porter>, StartError> {
     let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
     let (turns, patience, root) = (Porter::turns(), Porter::PATIENCE, home.root);
-    let porter = |authority| Porter { authority, handle, root, origins, datacenter, turns, patience };
-    Ok(home.authority.map(porter))
+    let porter = |authorities| Porter { authorities, handle, root, origins, datacenter, turns, patience };
+    Ok(home.authorities.map(porter))
 }
 
 /// What stands behind the port.
@@ -724,7 +745,11 @@ impl Doors {
             (Door::Join, _, Some(porter)) => Ok(porter.serve(stream, from.ip()).await?),
             (Door::Renew, Some(peer), _) => Ok(renewal::serve(&self.desk, peer, stream).await?),
             (Door::Api, Some(peer), _) => {
-                http::serve(self.desk.clone(), peer, stream).await;
+                // Who watches is not let in once and for all.
+                tokio::select! {
+                    () = http::serve(self.desk.clone(), peer, stream) => {}
+                    () = self.tls.given_up(peer.ca) => {}
+                }
                 Ok(())
             }
             (Door::Control | Door::Bulk, Some(peer), _) => {

@@ -4,8 +4,10 @@ use crate::api::{self, FleetStatus, Ordered, Refusal, TokenIssued, TokenRequest,
 use crate::driver::{Gone, Handle};
 use crate::identity::{Authority, RequestedKey, wall_clock};
 use crate::join::{JoinLine, JoinTerms};
+use crate::tls::{Peer, Tls};
+use crate::vouching::Authorities;
 use content::fact::{JournalName, Position};
-use content::{AppName, ContentId, Digest, FleetId, Label, NodeId, PieceNo, Rate, ReleaseId, Role, Signed, TokenId};
+use content::{AppName, ContentId, FleetId, Label, NodeId, PieceNo, Rate, ReleaseId, Role, Signed, TokenId};
 use engine::door::{Answer, Request};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,14 +29,14 @@ pub(crate) struct Desk {
     pub(crate) me: FleetStatus,
     /// This node's role.
     pub(crate) role: Role,
-    /// The pin of the fleet's CA.
-    pub(crate) ca: Digest,
+    /// Its side of TLS.
+    pub(crate) tls: Arc<Tls>,
     /// The fleet.
     pub(crate) fleet: FleetId,
     /// Where others reach this node; empty when it does not know.
     pub(crate) addresses: Vec<SocketAddr>,
-    /// What makes certificates; only an origin has one.
-    pub(crate) authority: Option<Arc<Authority>>,
+    /// What makes certificates; only an origin has any.
+    pub(crate) authorities: Option<Arc<Authorities>>,
 }
 
 impl From<Gone> for Refusal {
@@ -68,7 +70,8 @@ impl Desk {
     pub(crate) async fn status(&self) -> Result<FleetStatus, Refusal> {
         match self.ask(Request::Status).await? {
             Answer::Status(status) => {
-                Ok(FleetStatus { now: Some(wall_clock().0), ..FleetStatus::of(*status, &self.me) })
+                let status = FleetStatus { now: Some(wall_clock().0), ..FleetStatus::of(*status, &self.me) };
+                Ok(FleetStatus { vouching: self.vouching(&status), ..status })
             }
             _ => Err(unexpected()),
         }
@@ -186,8 +189,7 @@ impl Desk {
 
     /// Makes an operator's certificate.
     pub(crate) async fn certify(&self, request: &api::OperatorRequest) -> Result<api::OperatorCertificate, Refusal> {
-        let only = || Refusal::NotAllowed { why: "only an origin makes certificates".to_owned() };
-        let authority = self.authority.as_ref().ok_or_else(only)?;
+        let authority = self.authority()?;
         let asked = data_encoding::BASE64.decode(request.request.as_bytes()).map_err(invalid)?;
         let key = RequestedKey::of_request(&asked).map_err(invalid)?;
         let enrol = Request::EnrolOperator { node: key.node(), name: request.name.clone() };
@@ -199,6 +201,48 @@ impl Desk {
             }
             _ => Err(unexpected()),
         }
+    }
+
+    /// What makes certificates now.
+    pub(crate) fn authority(&self) -> Result<Arc<Authority>, Refusal> {
+        self.authorities()?.require_issuing()
+    }
+
+    fn authorities(&self) -> Result<&Authorities, Refusal> {
+        let only = || Refusal::NotAllowed { why: "only an origin makes certificates".to_owned() };
+        self.authorities.as_deref().ok_or_else(only)
+    }
+
+    /// Refuses whoever shows a certificate of a CA that is to be given up, and was not let in as what it says: that CA's key may be stolen.
+    pub(crate) async fn require_vouched(&self, peer: Peer) -> Result<(), Refusal> {
+        match peer.ca == Some(self.authorities()?.newest()) {
+            true => Ok(()),
+            false => self.note(Request::Vouch { node: peer.node, role: peer.role }).await,
+        }
+    }
+
+    /// Gives the certificate of the CA to which the fleet is to change.
+    pub(crate) async fn prepare(&self, request: &api::AuthorityRequest) -> Result<api::AuthorityMade, Refusal> {
+        self.require_admission().await?;
+        let certificate = self.authorities()?.prepare(self.tls.believed().len(), request.lost)?;
+        Ok(api::AuthorityMade { certificate: data_encoding::BASE64.encode(&certificate) })
+    }
+
+    /// How far the fleet's change to another CA is.
+    fn vouching(&self, status: &FleetStatus) -> Option<api::Vouching> {
+        let authorities = self.authorities.as_ref()?;
+        let newest = authorities.newest();
+        let is_left = |node: &&api::NodeStatus| {
+            let shown = node.node.parse().ok().and_then(|node| self.tls.shown_by(node));
+            node.role == api::Role::Agent && shown != Some(newest)
+        };
+        let named = self.tls.believed().len();
+        let left = if named > 1 {
+            status.nodes.iter().filter(is_left).map(|node| node.name.clone()).collect()
+        } else {
+            Vec::new()
+        };
+        Some(api::Vouching { newest: newest.to_string(), named, lacks_key: authorities.issuing().is_none(), left })
     }
 
     /// Lets an operator in no more whom the newest root does not name.
@@ -246,7 +290,8 @@ impl Desk {
                 "a join line is for one node or more, and for a while, a week at most; give other --uses or --valid",
             ));
         }
-        let line = JoinLine::new(terms, self.addresses.clone(), self.ca, self.fleet, wall_clock());
+        self.authority()?;
+        let line = JoinLine::new(terms, self.addresses.clone(), self.tls.shows(), self.fleet, wall_clock());
         let (token, secret) = (line.token_id(), line.secret_hash());
         let (uses, expires, role, labels) = (line.uses, line.expires, line.role, line.labels.clone());
         match self.ask(Request::IssueToken { token, secret, uses, expires, role, labels }).await? {

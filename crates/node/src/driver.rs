@@ -29,7 +29,7 @@ use engine::door::{
     Answer, BufferId, ClientId, Config, DownReason, Event, Input, Job, Output, Recovered, Request, Time,
 };
 use inbox::{FromLink, LinkId, NewLink, Payload};
-use link::Link;
+use link::{Link, Means};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -113,6 +113,8 @@ pub(crate) struct Parts {
     pub(crate) inbox: (Inbox, mpsc::Receiver<Incoming>),
     /// Who wants to know whether an origin is there.
     pub(crate) contact: Arc<Contact>,
+    /// The CAs that the trust root in force names, for whoever lets members in.
+    pub(crate) rooted: watch::Sender<Vec<Vec<u8>>>,
 }
 
 /// A client that waits for its answer.
@@ -144,6 +146,7 @@ pub(crate) struct Driver {
     events: broadcast::Sender<Event>,
     sent: Arc<AtomicU64>,
     contact: Arc<Contact>,
+    rooted: watch::Sender<Vec<Vec<u8>>>,
     tally: Tally,
 }
 
@@ -179,6 +182,7 @@ impl Driver {
             events,
             sent,
             contact: parts.contact,
+            rooted: parts.rooted,
             tally: Tally::default(),
         };
         (driver, handle)
@@ -294,7 +298,8 @@ impl Driver {
         let (role, seen, dialled) = (peer.role, new.seen, new.dialled);
         let id = LinkId(self.next_link);
         self.next_link += 1;
-        let link = Link::start(id, new, self.shelf.clone(), self.throttles.clone(), self.to_self.clone());
+        let means = Means { shelf: self.shelf.clone(), throttles: self.throttles.clone(), tls: self.tls.clone() };
+        let link = Link::start(id, new, means, self.to_self.clone());
         self.links.insert(peer.node, link);
         self.handle(Input::PeerUp { peer: peer.node, role, seen, dialled });
     }
@@ -440,7 +445,10 @@ impl Driver {
             // It may come as often as it likes.
             Event::Shunned { .. } => tracing::debug!(?event, "trust"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
-            Event::Rooted { version } => tracing::info!(version, "a trust root is in force"),
+            Event::Rooted { version, authorities } => {
+                tracing::info!(version, "a trust root is in force");
+                self.rooted.send_if_modified(|named| std::mem::replace(named, authorities.clone()) != *authorities);
+            }
             Event::Mending { .. }
             | Event::Benched { .. }
             | Event::PeerUp { .. }

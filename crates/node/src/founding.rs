@@ -4,7 +4,8 @@
 //! the origin is started by [`crate::daemon::start`], which writes the first facts when its journal is empty.
 
 use crate::home::{self, FileError, FleetFile, NodeFile};
-use crate::identity::{Authority, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
+use crate::identity::{self, Authority, Identity, IdentityError, new_key, node_of_key, random, wall_clock};
+use crate::vouching::Authorities;
 use crate::{life, reach};
 use content::root::Operator;
 use content::{FleetId, Label, NodeId, PayloadKind, Powers, Role, Root, Signed, SigningKey, UnixTime};
@@ -101,8 +102,19 @@ pub fn set_advertised(home: &Path, advertise: &[SocketAddr]) -> Result<(), Found
 
 /// Renews an operator's certificate when it is old, by the CA in the home of an origin of the same fleet. Says whether it did.
 pub fn renew_operator(operator_home: &Path, home: &Path) -> Result<bool, FoundError> {
-    let authority = Authority::load(&home::authority(home))?;
-    Ok(life::renew(operator_home, &authority, wall_clock())?)
+    let own = Identity::load(&home::identity(home))?;
+    let Some(authority) = Authorities::load(home, own.newest()).issuing() else {
+        return Err(FoundError::Failed("the key of the fleet's CA is not in this origin's home".to_owned()));
+    };
+    let operator = Identity::load(operator_home)?;
+    if operator.believed() == own.believed() && !operator.is_superseded() {
+        return Ok(life::renew(operator_home, &authority, wall_clock())?);
+    }
+    if read_root(operator_home)?.1 != read_root(&home::identity(home))?.1 {
+        return Err(FoundError::Failed("the operator's keys are another fleet's".to_owned()));
+    }
+    identity::keep_authorities(operator_home, own.believed())?;
+    Ok(life::change(operator_home, &authority, wall_clock())?)
 }
 
 fn refuse_used(directory: &Path) -> Result<(), FoundError> {
@@ -125,6 +137,7 @@ fn sign_root(operator: &str, now: UnixTime, root: &[u8; 32], key: &[u8; 32]) -> 
         root_threshold: 1,
         operators: vec![Operator { name: operator.to_owned(), key: operator_key.public(), powers: Powers::default() }],
         operator_threshold: 1,
+        authorities: Vec::new(),
     };
     root.check().map_err(|bad| FoundError::Failed(bad.to_string()))?;
     Ok(root_key.sign(PayloadKind::Root, root.encode()).encode())

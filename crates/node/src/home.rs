@@ -19,6 +19,10 @@ pub(crate) const STORE_MADE: &str = "store.made";
 pub(crate) const KEY: &str = "key.pem";
 /// The certificate and the CA's, PEM.
 pub(crate) const CERTIFICATE: &str = "cert.pem";
+/// The certificates of the CAs that the newest trust root names, PEM; the last one's makes certificates.
+pub(crate) const AUTHORITIES: &str = "authorities.pem";
+/// A CA, in an origin's directory of them, that no trust root names yet, PEM: its certificate and its key.
+pub(crate) const NEXT_CA: &str = "next.pem";
 /// The signed trust root, encoded.
 pub(crate) const ROOT: &str = "root.signed";
 /// What a node knows of itself, JSON.

@@ -18,12 +18,15 @@
 //! | `POST /v1/roots` | takes a [`crate::api::RootRequest`], answers nothing |
 //! | `POST /v1/countersigned` | takes a [`crate::api::CountersignRequest`], answers nothing |
 //! | `POST /v1/operators` | takes a [`crate::api::OperatorRequest`], answers [`crate::api::OperatorCertificate`] |
+//! | `POST /v1/authorities` | takes a [`crate::api::AuthorityRequest`], answers [`crate::api::AuthorityMade`] |
 //! | `POST /v1/dismissals` | takes a [`crate::api::DismissRequest`], answers nothing |
 //! | `POST /v1/limits` | takes a [`crate::api::LimitRequest`], answers nothing |
 //!
+//! Each answer says in a header which CAs the origin believes, so that an operator's keys follow a change.
 //! A refusal is a [`crate::api::Refusal`] with a status code that fits. TLS has said who asks; bodies, heads and times are bounded.
 
 use crate::api::{EventLine, FleetStatus, Refusal};
+use crate::client;
 use crate::desk::Desk;
 use crate::exchange::{self, Answer, whole, with_body};
 use crate::tls::{Peer, Stream};
@@ -59,7 +62,11 @@ async fn answer(desk: &Arc<Desk>, peer: Peer, request: Request<Incoming>) -> Ans
         let why = "the control API is for operators".to_owned();
         return refused(&Refusal::NotAllowed { why });
     }
-    route(desk, request).await.unwrap_or_else(|refusal| refused(&refusal))
+    let mut answer = route(desk, request).await.unwrap_or_else(|refusal| refused(&refusal));
+    if let Ok(believed) = client::mark(&desk.tls.believed()).parse() {
+        answer.headers_mut().insert(client::BELIEVED, believed);
+    }
+    answer
 }
 
 async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, Refusal> {
@@ -87,6 +94,7 @@ async fn route(desk: &Arc<Desk>, request: Request<Incoming>) -> Result<Answer, R
             Ok(json(&()))
         }
         (&Method::POST, ["v1", "operators"]) => Ok(json(&desk.certify(&body(request).await?).await?)),
+        (&Method::POST, ["v1", "authorities"]) => Ok(json(&desk.prepare(&body(request).await?).await?)),
         (&Method::POST, ["v1", "roots"]) => {
             desk.root(&body(request).await?).await?;
             Ok(json(&()))

@@ -132,6 +132,19 @@ impl Authority {
         Ok(Self { issuer: Issuer::new(params, key), certificate: made.der().clone() })
     }
 
+    /// All of it as one file.
+    pub(crate) fn to_file(&self) -> Vec<u8> {
+        [pem("CERTIFICATE", &self.certificate), self.issuer.key().serialize_pem().into_bytes()].concat()
+    }
+
+    /// Reads such a file.
+    pub(crate) fn load_file(path: &Path) -> Result<Self, IdentityError> {
+        let bytes = home::at(path, std::fs::read(path))?;
+        let what = "CA certificate";
+        let certificate = CertificateDer::from_pem_slice(&bytes).map_err(|error| malformed(what, error))?;
+        Self::of(certificate, &String::from_utf8_lossy(&bytes))
+    }
+
     /// Its files.
     pub(crate) fn to_files(&self) -> Vec<(&'static str, Vec<u8>)> {
         let key = self.issuer.key().serialize_pem().into_bytes();
@@ -143,8 +156,15 @@ impl Authority {
         let certificate = read_certificates(directory)?.into_iter().next();
         let certificate = certificate.ok_or_else(|| malformed("CA certificate", "the file holds none"))?;
         let path = directory.join(home::KEY);
-        let text = home::at(&path, std::fs::read_to_string(&path))?;
-        let key = KeyPair::from_pem(&text).map_err(|error| malformed("CA key", error))?;
+        Self::of(certificate, &home::at(&path, std::fs::read_to_string(&path))?)
+    }
+
+    fn of(certificate: CertificateDer<'static>, text: &str) -> Result<Self, IdentityError> {
+        let key = PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| malformed("CA key", error))?;
+        let key = KeyPair::try_from(&key).map_err(|error| malformed("CA key", error))?;
+        if !is_made_with(&certificate, &key.subject_public_key_info()) {
+            return Err(malformed("CA key", "it is not the key of the certificate beside it"));
+        }
         let issuer = Issuer::from_ca_cert_der(&certificate, key).map_err(|error| malformed("CA certificate", error))?;
         Ok(Self { issuer, certificate })
     }
@@ -248,7 +268,7 @@ fn validity(now: UnixTime, how_long: Duration) -> (OffsetDateTime, OffsetDateTim
     (now - BACKDATE, now + how_long)
 }
 
-/// A node's or operator's own key and certificate, and the CA that it believes.
+/// A node's or operator's own key and certificate, and the CAs that it believes.
 #[derive(Debug)]
 pub(crate) struct Identity {
     /// Who.
@@ -257,6 +277,8 @@ pub(crate) struct Identity {
     pub(crate) role: Role,
     /// Its certificate, then the CA's.
     pub(crate) chain: Vec<CertificateDer<'static>>,
+    /// The CAs that the newest trust root names; none, where it names none.
+    named: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
 }
 
@@ -281,12 +303,31 @@ impl Identity {
         let bytes = home::at(&path, std::fs::read(&path))?;
         let key = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| malformed("private key", error))?;
         let (node, role) = who(leaf)?;
-        Ok(Self { node, role, chain, key })
+        let named = match directory.join(home::AUTHORITIES) {
+            path if path.exists() => certificates_in(&path)?,
+            _ => Vec::new(),
+        };
+        Ok(Self { node, role, chain, named, key })
     }
 
-    /// The CA's certificate.
+    /// The CA's certificate that is shown with its own.
     pub(crate) fn ca(&self) -> &CertificateDer<'static> {
         &self.chain[1]
+    }
+
+    /// The CAs that are believed: those that the newest trust root names, or the one that was pinned.
+    pub(crate) fn believed(&self) -> &[CertificateDer<'static>] {
+        if self.named.is_empty() { &self.chain[1..] } else { &self.named }
+    }
+
+    /// The CA that makes certificates now.
+    pub(crate) fn newest(&self) -> &CertificateDer<'static> {
+        self.believed().last().unwrap_or(&self.chain[1])
+    }
+
+    /// Whether its certificate is one of an earlier CA.
+    pub(crate) fn is_superseded(&self) -> bool {
+        !is_made_by(&self.chain[0], self.newest())
     }
 
     /// The private key.
@@ -314,14 +355,45 @@ pub(crate) fn who(certificate: &CertificateDer<'_>) -> Result<(NodeId, Role), Id
     }
 }
 
+/// Whether a CA has made a certificate: whether its key has signed it.
+pub(crate) fn is_made_by(certificate: &CertificateDer<'_>, ca: &CertificateDer<'_>) -> bool {
+    let Ok((_, ca)) = X509Certificate::from_der(ca) else { return false };
+    let Ok((_, parsed)) = X509Certificate::from_der(certificate) else { return false };
+    parsed.verify_signature(Some(ca.public_key())).is_ok()
+}
+
+/// Whether a certificate is for the key with this SubjectPublicKeyInfo.
+fn is_made_with(certificate: &CertificateDer<'_>, key: &[u8]) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, parsed)| parsed.tbs_certificate.subject_pki.raw == key)
+}
+
+/// Whether these bytes are a CA's certificate, as this software makes and believes them.
+pub(crate) fn is_authority(certificate: &CertificateDer<'_>) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(rest, parsed)| rest.is_empty() && parsed.is_ca())
+        && rustls::RootCertStore::empty().add(certificate.clone().into_owned()).is_ok()
+}
+
+/// Remembers in a member's directory the CAs that the newest trust root names.
+pub(crate) fn keep_authorities(directory: &Path, named: &[CertificateDer<'_>]) -> Result<(), IdentityError> {
+    Ok(home::replace(&directory.join(home::AUTHORITIES), &authorities_file(named))?)
+}
+
+/// The file of it.
+pub(crate) fn authorities_file(named: &[CertificateDer<'_>]) -> Vec<u8> {
+    named.iter().flat_map(|ca| pem("CERTIFICATE", ca)).collect()
+}
+
 /// The digest by which a join line pins a CA.
 pub(crate) fn pin_of(ca: &CertificateDer<'_>) -> Digest {
     Digest::of(ca)
 }
 
 fn read_certificates(directory: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
-    let path = directory.join(home::CERTIFICATE);
-    let bytes = home::at(&path, std::fs::read(&path))?;
+    certificates_in(&directory.join(home::CERTIFICATE))
+}
+
+fn certificates_in(path: &Path) -> Result<Vec<CertificateDer<'static>>, IdentityError> {
+    let bytes = home::at(path, std::fs::read(path))?;
     CertificateDer::pem_slice_iter(&bytes).collect::<Result<_, _>>().map_err(|error| malformed("certificate", error))
 }
 

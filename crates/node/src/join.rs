@@ -8,9 +8,10 @@ use crate::api::{Refusal, labels_to_text};
 use crate::clock;
 use crate::driver::Handle;
 use crate::home::{self, NodeFile};
-use crate::identity::{self, Authority, Identity, RequestedKey, new_key, node_of_key, random, wall_clock};
+use crate::identity::{self, Identity, RequestedKey, new_key, node_of_key, random, wall_clock};
 use crate::shares::Shares;
 use crate::tls::{self, Pinned, Stream, TlsError};
+use crate::vouching::Authorities;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::{Digest, FleetId, Label, Labels, Role, Root, Signed, TokenId, UnixTime};
 use data_encoding::BASE64URL_NOPAD;
@@ -537,8 +538,8 @@ fn keep(
 
 /// The origin's side of the join door.
 pub(crate) struct Porter {
-    /// Makes certificates.
-    pub(crate) authority: Arc<Authority>,
+    /// What makes certificates.
+    pub(crate) authorities: Arc<Authorities>,
     /// Asks the engine.
     pub(crate) handle: Handle,
     /// The fleet's signed root.
@@ -586,12 +587,13 @@ impl Porter {
     /// The engine decides by the token; of the request, only the key is used.
     async fn decide(&self, plea: Plea) -> Result<Welcome, String> {
         let key = RequestedKey::of_request(&plea.request).map_err(|error| error.to_string())?;
+        let authority = self.authorities.require_issuing().map_err(|refusal| refusal.to_string())?;
         let now = wall_clock();
         let secret = hash_secret(plea.token, &plea.secret);
         let enrol = Request::Enrol { token: plea.token, secret, node: key.node(), name: plea.name, now };
         match self.handle.ask(enrol).await {
             Ok(Answer::Enrolled { role, name, labels }) => {
-                let leaf = self.authority.issue(&key, role, now).map_err(|error| error.to_string())?;
+                let leaf = authority.issue(&key, role, now).map_err(|error| error.to_string())?;
                 let (root, origins) = (self.root.clone(), self.origins.clone());
                 Ok(Welcome { leaf: leaf.to_vec(), root, origins, name, labels, datacenter: self.datacenter.clone() })
             }
@@ -681,7 +683,15 @@ mod tests {
     fn porter(fleet: Fleet, root: Signed, handle: Handle) -> Porter {
         let (origins, turns, patience) = (vec![([127, 0, 0, 1], 1).into()], Porter::turns(), Porter::PATIENCE);
         let datacenter = Label::new("here").expect("a label");
-        Porter { authority: Arc::new(fleet.authority), handle, root, origins, datacenter, turns, patience }
+        Porter {
+            authorities: Arc::new(Authorities::of(fleet.authority)),
+            handle,
+            root,
+            origins,
+            datacenter,
+            turns,
+            patience,
+        }
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@
 //! is longer. Who has ended may still renew for a while. The clock comes in as an argument.
 
 use crate::home;
-use crate::identity::{Authority, BACKDATE, Identity, IdentityError, malformed, node_of_key};
+use crate::identity::{Authority, BACKDATE, Identity, IdentityError, is_made_by, malformed, node_of_key};
 use content::{Role, UnixTime};
 use rcgen::KeyPair;
 use rustls::pki_types::CertificateDer;
@@ -119,16 +119,37 @@ pub(crate) fn renew(directory: &Path, authority: &Authority, now: UnixTime) -> R
     if identity.ca() != authority.certificate() {
         return Err(malformed("certificate", "it was made by another CA"));
     }
+    renew_by(directory, &identity, authority, now)
+}
+
+/// The same by the CA that makes certificates now, if an earlier one made it.
+pub(crate) fn change(directory: &Path, authority: &Authority, now: UnixTime) -> Result<bool, IdentityError> {
+    let identity = Identity::load(directory)?;
+    if is_made_by(&identity.chain[0], authority.certificate()) && identity.ca() == authority.certificate() {
+        return Ok(false);
+    }
+    make_anew(directory, &identity, authority, now).map(|()| true)
+}
+
+fn renew_by(
+    directory: &Path,
+    identity: &Identity,
+    authority: &Authority,
+    now: UnixTime,
+) -> Result<bool, IdentityError> {
     let life = Life::of(&identity.chain[0])?;
     if now < life.begins || matches!(life.age(identity.role, now), Age::Young(_)) {
         return Ok(false);
     }
+    make_anew(directory, identity, authority, now).map(|()| true)
+}
+
+fn make_anew(directory: &Path, identity: &Identity, authority: &Authority, now: UnixTime) -> Result<(), IdentityError> {
     let earliest = Life::of(authority.certificate())?.begins.0 + BACKDATE.as_secs();
     let now = UnixTime(now.0.max(earliest));
-    let key = key_of(directory, &identity)?;
+    let key = key_of(directory, identity)?;
     let leaf = authority.reissue_own(&key, identity.role, now, term(identity.role))?;
-    keep(directory, &key, &leaf, authority.certificate())?;
-    Ok(true)
+    keep(directory, &key, &leaf, authority.certificate())
 }
 
 #[cfg(test)]

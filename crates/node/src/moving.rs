@@ -39,9 +39,15 @@ impl What {
     /// The files that go along and hold none; the last ones to leave.
     fn papers(self) -> &'static [&'static str] {
         match self {
-            Self::Everything => {
-                &[home::CERTIFICATE, home::AUDIT, home::ROOTS, home::ROOT_MOVED, home::FLEET, home::ROOT]
-            }
+            Self::Everything => &[
+                home::CERTIFICATE,
+                home::AUTHORITIES,
+                home::AUDIT,
+                home::ROOTS,
+                home::ROOT_MOVED,
+                home::FLEET,
+                home::ROOT,
+            ],
             Self::RootKey => &[],
         }
     }

@@ -96,18 +96,18 @@ impl From<IdentityError> for PeopleError {
 const AT_ONCE: usize = 256 << 10;
 const AROUND: usize = 512;
 
-/// Everything that one who changes operators works with.
-struct Desk {
-    home: PathBuf,
+/// Everything that one who makes trust roots works with.
+pub(crate) struct Desk {
+    pub(crate) home: PathBuf,
     root_key: PathBuf,
-    client: Client,
+    pub(crate) client: Client,
     keys: OperatorKeys,
     journals: Journals,
     roots: Vec<Root>,
 }
 
 impl Desk {
-    async fn open(operator_home: &Path, root_key: Option<&Path>) -> Result<Self, PeopleError> {
+    pub(crate) async fn open(operator_home: &Path, root_key: Option<&Path>) -> Result<Self, PeopleError> {
         let (client, keys) = (Client::open(operator_home)?, OperatorKeys::read(operator_home)?);
         let journals = client.journals().await?;
         let bad = |why: String| PeopleError::Refused(format!("the origin's journal has no trust root to go by: {why}"));
@@ -151,21 +151,26 @@ impl Desk {
     }
 
     /// Brings a root, and remembers it once it stands.
-    async fn bring(&self, signed: &Signed) -> Result<(), PeopleError> {
+    pub(crate) async fn bring(&self, signed: &Signed) -> Result<(), PeopleError> {
         self.client.root(signed).await?;
         let all: Vec<String> = self.journals.signed_roots().chain([signed]).map(to_text).collect();
         Ok(home::replace(&self.home.join(home::ROOTS), &home::to_json(&all))?)
     }
 
-    fn newest(&self) -> &Root {
+    pub(crate) fn newest(&self) -> &Root {
         self.roots.last().expect("it was opened with one")
     }
 
     /// The root that follows, with other operators, signed; before anything is done for it.
     fn next(&self, operators: Vec<Operator>) -> Result<(Root, Signed), PeopleError> {
+        self.following(Root { operators, ..self.newest().clone() })
+    }
+
+    /// The root that follows, with what this one says.
+    pub(crate) fn following(&self, root: Root) -> Result<(Root, Signed), PeopleError> {
         let key = root_key(&self.root_key)?;
         let newest = self.newest();
-        let root = Root { version: newest.version + 1, created: wall_clock(), operators, ..newest.clone() };
+        let root = Root { version: newest.version + 1, created: wall_clock(), ..root };
         root.check().map_err(|bad| PeopleError::Invalid(bad.to_string()))?;
         let signed = key.sign(PayloadKind::Root, root.encode());
         if signed.payload.len() > Signed::MAX_PAYLOAD {
@@ -184,7 +189,7 @@ impl Desk {
 }
 
 /// The root key in a file, or in a directory.
-fn root_key(at: &Path) -> Result<SigningKey, PeopleError> {
+pub(crate) fn root_key(at: &Path) -> Result<SigningKey, PeopleError> {
     let path = if at.is_file() { at.to_owned() } else { at.join(home::ROOT_KEY) };
     match path.exists() {
         true => Ok(founding::read_signing_key(&path)?),
@@ -278,7 +283,11 @@ async fn make_home(desk: &Desk, options: &AddOptions) -> Result<PublicKey, Peopl
     }
     let mine = Identity::load(&desk.home)?;
     let fleet = FleetFile { operator: options.name.clone(), ..desk.keys.fleet.clone() };
-    let mut files = Identity::to_files(&key, &leaf, mine.ca());
+    let ca = mine.believed().iter().find(|ca| identity::is_made_by(&leaf, ca)).unwrap_or(mine.ca());
+    let mut files = Identity::to_files(&key, &leaf, ca);
+    if desk.home.join(home::AUTHORITIES).exists() {
+        files.push((home::AUTHORITIES, identity::authorities_file(mine.believed())));
+    }
     files.extend([
         (home::OPERATOR_KEY, founding::hex(&secret)),
         (home::ROOT, desk.keys.root.encode()),
@@ -414,6 +423,7 @@ mod tests {
             root_threshold: 1,
             operators: operators.iter().map(operator).collect(),
             operator_threshold: 1,
+            authorities: Vec::new(),
         }
     }
 

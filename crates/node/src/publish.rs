@@ -902,6 +902,7 @@ async fn serve_until_ordered(
         host,
         inbox,
         contact: Arc::default(),
+        rooted: watch::channel(Vec::new()).0,
     });
     let mut running = Publisher(tokio::spawn(driver.run()));
     let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone() };

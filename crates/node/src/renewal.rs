@@ -8,10 +8,11 @@ use crate::api::Refusal;
 use crate::clock;
 use crate::desk::Desk;
 use crate::home;
-use crate::identity::{self, Authority, Identity, IdentityError, RequestedKey, wall_clock};
+use crate::identity::{self, Identity, IdentityError, RequestedKey, pin_of, wall_clock};
 use crate::join::{Greeting, MAX_DER, hear, say};
 use crate::life::{self, Age, Life};
 use crate::tls::{Door, Peer, Stream, Tls, TlsError};
+use crate::vouching::Authorities;
 use content::UnixTime;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use rustls::pki_types::CertificateDer;
@@ -21,6 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 
 /// How long one at the door may take for all of it.
@@ -48,6 +50,11 @@ pub(crate) enum RenewError {
     /// This machine, an origin, would make one that is older than what is there.
     #[error("it begins later than now by this machine's clock; set the clock")]
     Behind,
+    /// This machine, an origin, has not got the key of the CA that made its certificate.
+    #[error(
+        "the key of the fleet's CA is not here; put it back from a backup, or make a new CA with `tiding ca rotate --lost`"
+    )]
+    NoKey,
     /// A file.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -122,13 +129,14 @@ pub(crate) async fn serve(desk: &Desk, peer: Peer, mut stream: Stream) -> io::Re
 /// The next certificate of a member, who has shown its key in the handshake.
 async fn renewed(desk: &Desk, peer: Peer, request: &[u8]) -> Result<Vec<u8>, Refusal> {
     let invalid = |why: String| Refusal::Invalid { why };
-    let only = || Refusal::NotAllowed { why: "only an origin makes certificates".to_owned() };
-    let authority = desk.authority.as_ref().ok_or_else(only)?;
+    let authority = desk.authority()?;
     let key = RequestedKey::of_request(request).map_err(|error| invalid(error.to_string()))?;
     if key.node() != peer.node {
         return Err(invalid("the request is for another key than that of the certificate".to_owned()));
     }
-    desk.for_member(peer.node).require_admission().await?;
+    let asks = desk.for_member(peer.node);
+    asks.require_admission().await?;
+    asks.require_vouched(peer).await?;
     let failed = |error: IdentityError| Refusal::Failed { why: error.to_string() };
     let begins = Life::of(authority.certificate()).map_err(failed)?.begins;
     // An origin whose clock was reset makes none that has ended before it began.
@@ -166,7 +174,9 @@ async fn exchange(directory: &Path, tls: &Tls, mut stream: Stream) -> Result<Hea
         Answered::Renewed(leaf) => {
             let leaf = CertificateDer::from(leaf);
             require_useful(&identity, &leaf, [greeting.now, wall_clock()])?;
-            life::keep(directory, &key, &leaf, identity.ca())?;
+            let unknown = "a CA made it that is not known here; is it the fleet's, and was this machine away for long?";
+            let ca = tls.maker_of(&leaf).ok_or_else(|| RenewError::Useless(unknown.to_owned()))?;
+            life::keep(directory, &key, &leaf, &ca)?;
             let fits = |error: TlsError| RenewError::Useless(error.to_string());
             tls.replace(&Identity::load(directory)?).map_err(fits)?;
             Ok(Heard { skew: clock::skew(wall_clock(), greeting.now) })
@@ -177,14 +187,29 @@ async fn exchange(directory: &Path, tls: &Tls, mut stream: Stream) -> Result<Hea
 /// Hears from an origin what time it is; gives by how much this machine's clock is off.
 async fn listen(tls: &Tls, origins: &[SocketAddr]) -> Option<String> {
     for &address in origins {
-        if let Ok((mut stream, _)) = tls.dial_origin(address, Door::Renew).await
-            && let Ok(greeting) = hear::<Greeting>(&mut stream).await
-        {
-            tls.clock().hear(greeting.now);
-            return clock::skew(wall_clock(), greeting.now);
+        match tls.dial_origin(address, Door::Renew).await {
+            Ok((mut stream, _)) => {
+                if let Ok(greeting) = hear::<Greeting>(&mut stream).await {
+                    tls.clock().hear(greeting.now);
+                    return clock::skew(wall_clock(), greeting.now);
+                }
+            }
+            Err(error) if is_of_another_ca(&error) => tracing::warn!(
+                %address,
+                "what answers there has a certificate of a CA that this node does not know; if the fleet has given up the CA of before                  while this machine was away, it must join anew: stop it, move `identity` in its home away, and join with a new line from                  `tiding token`"
+            ),
+            Err(_) => {}
         }
     }
     None
+}
+
+/// Whether somebody answered with a certificate that no believed CA has made.
+fn is_of_another_ca(error: &TlsError) -> bool {
+    let TlsError::Io(error) = error else { return false };
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    use rustls::CertificateError::{BadSignature, UnknownIssuer};
+    matches!(inner, Some(rustls::Error::InvalidCertificate(UnknownIssuer | BadSignature)))
 }
 
 /// Refuses what would be worse than what is there: for another key or role, or older, as an origin whose clock is far behind makes it.
@@ -216,7 +241,9 @@ pub(crate) struct Keeper {
     /// Where origins answer.
     pub(crate) origins: Vec<SocketAddr>,
     /// At an origin: what makes certificates.
-    pub(crate) authority: Option<Arc<Authority>>,
+    pub(crate) authorities: Option<Arc<Authorities>>,
+    /// Tells that other CAs are believed.
+    pub(crate) changed: Arc<Notify>,
 }
 
 impl Keeper {
@@ -237,18 +264,30 @@ impl Keeper {
             };
             match age {
                 Age::Young(left) => {
-                    sleep(some_of(left.min(LOOK))).await;
-                    self.listen().await;
+                    if self.rest(left.min(LOOK)).await {
+                        self.listen().await;
+                    }
                 }
-                Age::Due if is_first => sleep(some_of(LOOK)).await,
+                Age::Due if is_first => drop(self.rest(LOOK).await),
                 Age::Due | Age::Urgent => {
                     let outcome = self.renew().await;
                     self.tell(&outcome);
                     let is_pressing = age == Age::Urgent && !matches!(outcome, Err(RenewError::Refused(_)));
-                    sleep(if is_pressing && outcome.is_err() { some_of(AGAIN) } else { some_of(LOOK) }).await;
+                    self.rest(if is_pressing && outcome.is_err() { AGAIN } else { LOOK }).await;
                 }
             }
             is_first = false;
+        }
+    }
+
+    /// Waits for about so long; false when other CAs are believed before that, and what made this node's certificate may be given up soon.
+    async fn rest(&self, wait: Duration) -> bool {
+        tokio::select! {
+            () = sleep(some_of(wait)) => true,
+            () = self.changed.notified() => {
+                sleep(some_of(SOON)).await;
+                false
+            }
         }
     }
 
@@ -258,17 +297,32 @@ impl Keeper {
 
     fn age(&self) -> Result<Age, IdentityError> {
         let identity = Identity::load(&self.directory)?;
+        // An origin shows the old one as long as there may be members that believe no other.
+        if self.authorities.is_none() && identity.is_superseded() {
+            return Ok(Age::Urgent);
+        }
         Ok(Life::of(&identity.chain[0])?.age(identity.role, self.tls.clock().believed(wall_clock())))
     }
 
     async fn renew(&self) -> Result<Heard, RenewError> {
-        let Some(authority) = &self.authority else { return renew(&self.directory, &self.tls, &self.origins).await };
-        if !life::renew(&self.directory, authority, wall_clock())? {
+        let Some(authorities) = &self.authorities else {
+            let heard = renew(&self.directory, &self.tls, &self.origins).await?;
+            // It is shown at once, so that the origin knows that it was kept.
+            self.listen().await;
+            return Ok(heard);
+        };
+        let own = Identity::load(&self.directory)?;
+        let authority = authorities.with_pin(pin_of(own.ca())).ok_or(RenewError::NoKey)?;
+        if !life::renew(&self.directory, &authority, wall_clock())? {
             return Err(RenewError::Behind);
         }
         let fits = |error: TlsError| RenewError::Useless(error.to_string());
         self.tls.replace(&Identity::load(&self.directory)?).map_err(fits)?;
         Ok(Heard { skew: None })
+    }
+
+    fn is_superseded(&self) -> bool {
+        Identity::load(&self.directory).is_ok_and(|identity| identity.is_superseded())
     }
 
     fn tell(&self, outcome: &Result<Heard, RenewError>) {
@@ -278,7 +332,14 @@ impl Keeper {
                 tracing::info!("this node's certificate is renewed");
                 heard.skew.iter().for_each(|skew| off(skew));
             }
-            Err(error @ RenewError::Behind) => tracing::warn!(%error, "this origin's certificate cannot be renewed"),
+            Err(error @ (RenewError::Behind | RenewError::NoKey)) => {
+                tracing::warn!(%error, "this origin's certificate cannot be renewed")
+            }
+            Err(error) if self.authorities.is_none() && self.is_superseded() => tracing::warn!(
+                %error,
+                "this node's certificate is of a CA that the fleet gives up, and cannot be renewed yet; if the fleet has given it up \
+                 already, it must join anew: stop it, move `identity` in its home away, and join with a new line from `tiding token`"
+            ),
             Err(error) => match ends() {
                 Some(notice) => tracing::warn!(%error, "this node's certificate {notice}, and cannot be renewed"),
                 None => tracing::debug!(%error, "this node's certificate cannot be renewed now"),
@@ -346,7 +407,7 @@ mod tests {
         let (directory, guest) = (temp.path().join("me"), Guest::listen(fleet.tls(Role::Origin)).await);
         let tls = Tls::at(&Identity::load(&directory).expect("read"), clock).expect("it fits");
         let (handle, _touch) = answering(move |_| says.clone());
-        let desk = Desk { authority: Some(Arc::new(fleet.authority)), ..desk(handle) };
+        let desk = Desk { authorities: Some(Arc::new(Authorities::of(fleet.authority))), ..desk(handle) };
         let origins = [guest.address];
         let (renewed, ()) = tokio::join!(renew(&directory, &tls, &origins), async {
             if let (Ok(accepted), _) = guest.accept().await {
@@ -421,8 +482,8 @@ mod tests {
     async fn h3_nobody_gets_a_certificate_for_another_key_than_the_one_it_has_shown() {
         let fleet = Fleet::new();
         let (handle, _touch) = answering(|_| admitted());
-        let peer = Peer { node: content::NodeId(content::Digest::of(b"me")), role: Role::Agent };
-        let desk = Desk { authority: Some(Arc::new(fleet.authority)), ..desk(handle) };
+        let peer = Peer { node: content::NodeId(content::Digest::of(b"me")), role: Role::Agent, ca: Some(fleet.pin()) };
+        let desk = Desk { authorities: Some(Arc::new(Authorities::of(fleet.authority))), ..desk(handle) };
         let theirs = identity::request_for(&new_key()).expect("a request");
         assert!(matches!(renewed(&desk, peer, &theirs).await, Err(Refusal::Invalid { .. })));
     }
@@ -503,8 +564,9 @@ mod tests {
         let (directory, away) = (temp.path().join("me"), temp.path().join("away"));
         let tls = Arc::new(Tls::new(&Identity::load(&directory).expect("read")).expect("it fits"));
         std::fs::rename(&directory, &away).expect("renamed");
-        let authority = Some(Arc::new(fleet.authority));
-        let keeper = Keeper { directory: directory.clone(), tls: tls.clone(), origins: Vec::new(), authority };
+        let authorities = Some(Arc::new(Authorities::of(fleet.authority)));
+        let (origins, changed) = (Vec::new(), Arc::default());
+        let keeper = Keeper { directory: directory.clone(), tls: tls.clone(), origins, authorities, changed };
         let before = tls.life().expect("a certificate");
         let keeping = tokio::spawn(keeper.run());
         // Time stands still but for the keeper's waiting.
@@ -525,7 +587,9 @@ mod tests {
         let tls = Arc::new(Tls::at(&identity, Clock::new(wrong)).expect("it fits"));
         let guest = Guest::listen(fleet.tls(Role::Origin)).await;
         let (directory, origins) = (temp.path().join("me"), vec![guest.address]);
-        let keeping = tokio::spawn(Keeper { directory, tls: tls.clone(), origins, authority: None }.run());
+        let keeping = tokio::spawn(
+            Keeper { directory, tls: tls.clone(), origins, authorities: None, changed: Arc::default() }.run(),
+        );
         let greet = async {
             let mut accepted = guest.accept().await.0.expect("its certificate is good");
             say(&mut accepted.stream, &Greeting { now: wall_clock() }).await.expect("said");

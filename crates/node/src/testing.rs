@@ -7,6 +7,7 @@ use crate::founding;
 use crate::home;
 use crate::identity::{Authority, Identity, new_key, pin_of, wall_clock};
 use crate::tls::{Accepted, Tls, TlsError};
+use crate::vouching::Authorities;
 use content::{Digest, FleetId, Role, Signed};
 use engine::door::{Answer, Request, Time};
 use std::net::SocketAddr;
@@ -98,9 +99,9 @@ pub(crate) fn desk(handle: Handle) -> Desk {
         handle,
         me: FleetStatus::default(),
         role: Role::Origin,
-        ca: Digest::of(b"ca"),
+        tls: Fleet::new().tls(Role::Origin),
         fleet: FleetId(Digest::of(b"fleet")),
         addresses: vec![([127, 0, 0, 1], 1).into()],
-        authority: None,
+        authorities: Some(Arc::new(Authorities::of(Fleet::new().authority))),
     }
 }

@@ -21,11 +21,13 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{Acceptor, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme};
 use socket2::TcpKeepalive;
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_rustls::{LazyConfigAcceptor, TlsConnector, TlsStream};
 
@@ -84,6 +86,8 @@ pub(crate) struct Peer {
     pub(crate) node: NodeId,
     /// What it may be.
     pub(crate) role: Role,
+    /// The CA that made its certificate.
+    pub(crate) ca: Option<Digest>,
 }
 
 /// A connection through a door.
@@ -143,9 +147,11 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 
 pub(crate) const VERSIONS: &[&rustls::SupportedProtocolVersion] = &[&rustls::version::TLS13];
 
-fn roots(ca: &CertificateDer<'static>) -> Result<Arc<RootCertStore>, TlsError> {
+fn roots(believed: &[CertificateDer<'static>]) -> Result<Arc<RootCertStore>, TlsError> {
     let mut roots = RootCertStore::empty();
-    roots.add(ca.clone()).map_err(unfit)?;
+    for ca in believed {
+        roots.add(ca.clone()).map_err(unfit)?;
+    }
     Ok(Arc::new(roots))
 }
 
@@ -158,11 +164,15 @@ struct Sides {
     /// How an origin is asked for another certificate, and what time it is, by whoever's own clock may be wrong.
     renewer: ClientConfig,
     life: Option<Life>,
+    /// The CAs whose members are let in.
+    believed: Vec<CertificateDer<'static>>,
+    /// The CA that is shown with the certificate.
+    shows: Digest,
 }
 
 impl Sides {
     fn new(identity: &Identity, clock: &Arc<Clock>) -> Result<Self, TlsError> {
-        let roots = roots(identity.ca())?;
+        let roots = roots(identity.believed())?;
         let life = Life::of(&identity.chain[0]).ok();
         // Its certificate was made by the fleet's CA, so it is later than that.
         life.iter().for_each(|life| clock.not_before(life.begins));
@@ -180,7 +190,18 @@ impl Sides {
             client: client_of(identity, &roots, clock, Duration::ZERO)?,
             renewer: client_of(identity, &roots, clock, Duration::MAX)?,
             life,
+            believed: identity.believed().to_vec(),
+            shows: pin_of(identity.ca()),
         })
+    }
+
+    /// The CA that made a certificate which was let in.
+    fn maker_of(&self, leaf: &CertificateDer<'_>) -> Option<Digest> {
+        self.believed.iter().find(|ca| identity::is_made_by(leaf, ca)).map(pin_of)
+    }
+
+    fn pins(&self) -> Vec<Digest> {
+        self.believed.iter().map(pin_of).collect()
     }
 }
 
@@ -316,7 +337,14 @@ pub(crate) struct Tls {
     clock: Arc<Clock>,
     strangers: Arc<Shares>,
     visitors: Arc<Shares>,
+    /// The pins of the CAs that are believed, for whoever waits for one to be given up.
+    believed: watch::Sender<Vec<Digest>>,
+    /// At an origin: which CA made the certificate that a member showed last.
+    shown: Mutex<BTreeMap<NodeId, Digest>>,
 }
+
+/// How many members it is remembered of.
+const SHOWN: usize = 1 << 17;
 
 impl Tls {
     /// Both sides, for a node or an operator.
@@ -327,8 +355,11 @@ impl Tls {
     /// The same by a clock of one's own.
     pub(crate) fn at(identity: &Identity, clock: Clock) -> Result<Self, TlsError> {
         let clock = Arc::new(clock);
+        let sides = Arc::new(Sides::new(identity, &clock)?);
         Ok(Self {
-            sides: RwLock::new(Arc::new(Sides::new(identity, &clock)?)),
+            believed: watch::channel(sides.pins()).0,
+            shown: Mutex::default(),
+            sides: RwLock::new(sides),
             greets: identity.role == Role::Origin,
             clock,
             strangers: Arc::new(Shares::new(STRANGERS, STRANGERS_PER_NETWORK)),
@@ -336,11 +367,50 @@ impl Tls {
         })
     }
 
-    /// Speaks with another certificate of the same member from now on; connections that are there go on.
+    /// Speaks with another certificate of the same member from now on, and believes the CAs that it believes; connections that are there
+    /// go on, but those of members of a CA that was given up.
     pub(crate) fn replace(&self, identity: &Identity) -> Result<(), TlsError> {
         let sides = Arc::new(Sides::new(identity, &self.clock)?);
+        let pins = sides.pins();
         *self.sides.write().unwrap_or_else(PoisonError::into_inner) = sides;
+        self.believed.send_if_modified(|before| std::mem::replace(before, pins.clone()) != pins);
         Ok(())
+    }
+
+    /// Ends when the CA that made this certificate is believed no more.
+    pub(crate) async fn given_up(&self, ca: Option<Digest>) {
+        let mut believed = self.believed.subscribe();
+        let is_gone = |pins: &Vec<Digest>| ca.is_none_or(|ca| !pins.contains(&ca));
+        if believed.wait_for(is_gone).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// The pins of the CAs that are believed.
+    pub(crate) fn believed(&self) -> Vec<Digest> {
+        self.sides().pins()
+    }
+
+    /// The pin of the CA that is shown at the join door: the one that a join line must pin.
+    pub(crate) fn shows(&self) -> Digest {
+        self.sides().shows
+    }
+
+    /// The believed CA that made a certificate, if one did.
+    pub(crate) fn maker_of(&self, leaf: &CertificateDer<'_>) -> Option<CertificateDer<'static>> {
+        self.sides().believed.iter().find(|ca| identity::is_made_by(leaf, ca)).cloned()
+    }
+
+    /// Which CA made the certificate that a member showed here last, of those that are believed.
+    pub(crate) fn shown_by(&self, node: NodeId) -> Option<Digest> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner).get(&node).copied()
+    }
+
+    fn remember(&self, peer: Peer) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ca) = peer.ca.filter(|_| self.greets && (shown.len() < SHOWN || shown.contains_key(&peer.node))) {
+            shown.insert(peer.node, ca);
+        }
     }
 
     /// How long the certificate lives, as far as it says.
@@ -384,10 +454,11 @@ impl Tls {
         let door = stream.get_ref().1.alpn_protocol().and_then(Door::of_alpn);
         let door = door.ok_or_else(|| unfit("it names no door"))?;
         let peer = match stream.get_ref().1.peer_certificates() {
-            Some([leaf, ..]) => Some(peer_of(leaf)?),
+            Some([leaf, ..]) => Some(peer_of(leaf, &sides)?),
             _ if door == Door::Join => None,
             _ => return Err(unfit("it shows no certificate")),
         };
+        peer.into_iter().for_each(|peer| self.remember(peer));
         Ok(Accepted { door, peer, stream: TlsStream::Server(stream), visit })
     }
 
@@ -419,7 +490,8 @@ impl Tls {
         config.resumption = Resumption::disabled();
         let stream = connect(address, config, name).await?;
         let leaf = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
-        let peer = peer_of(leaf.ok_or_else(|| unfit("it shows no certificate"))?)?;
+        let peer = peer_of(leaf.ok_or_else(|| unfit("it shows no certificate"))?, &sides)?;
+        self.remember(peer);
         match expect {
             Some(expected) if expected != peer.node => Err(TlsError::AnotherNode { expected, found: peer.node }),
             _ => Ok((stream, peer)),
@@ -435,9 +507,9 @@ fn serving(mut config: ServerConfig, doors: &[Door]) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-fn peer_of(leaf: &CertificateDer<'_>) -> Result<Peer, TlsError> {
+fn peer_of(leaf: &CertificateDer<'_>, sides: &Sides) -> Result<Peer, TlsError> {
     let (node, role) = identity::who(leaf).map_err(unfit)?;
-    Ok(Peer { node, role })
+    Ok(Peer { node, role, ca: sides.maker_of(leaf) })
 }
 
 async fn connect(address: SocketAddr, config: ClientConfig, name: String) -> Result<Stream, TlsError> {

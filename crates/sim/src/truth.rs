@@ -97,6 +97,7 @@ impl Truth {
             root_threshold: 1,
             operators: vec![Operator { name: OPERATOR.into(), key: key.public(), powers: Default::default() }],
             operator_threshold: 1,
+            authorities: Vec::new(),
         };
         let root = key.sign(PayloadKind::Root, root.encode());
         Self {

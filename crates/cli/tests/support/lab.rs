@@ -249,7 +249,7 @@ fn program(on: &[String]) -> Command {
 }
 
 /// Starts a node and waits for the line that says that it runs.
-fn start(mut command: Command, home: &Path) -> Node {
+pub fn start(mut command: Command, home: &Path) -> Node {
     let root = home.join("root");
     fs::create_dir_all(root.join("srv")).expect("a directory can be made");
     let log = fs::File::options().create(true).append(true).open(home.join("log")).expect("a log can be made");

@@ -990,6 +990,7 @@ impl Engine {
             Request::Countersign { documents } => self.countersign(client, documents),
             Request::EnrolOperator { node, name } => self.enrol_operator(client, node, name),
             Request::Dismiss { name } => self.dismiss(client, name),
+            Request::Vouch { node, role } => self.vouch(client, node, role),
             Request::Forget { node } => self.propose(Proposal::Forget { client, node }),
             Request::Limit { scope, rate } => self.propose(Proposal::Limit { client, scope, rate }),
             Request::Enrol { token, secret, node, name, now: clock } => {

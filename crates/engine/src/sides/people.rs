@@ -6,7 +6,7 @@
 //! that counts, until that order is countersigned.
 
 use crate::catalog::{Next, Proposal, Published};
-use crate::door::{AppStatus, ClientId, Event, Job, MAX_ROOTS, Message, Misbehaviour, Refusal, Request, Time};
+use crate::door::{Answer, AppStatus, ClientId, Event, Job, MAX_ROOTS, Message, Misbehaviour, Refusal, Request, Time};
 use crate::trust::{Distrust, Followed, Judge};
 use crate::{Engine, Errand, FIRST_ROOT, Side};
 use content::{Act, AppName, Directive, Fact, NodeId, PayloadKind, Role, Root, Signed};
@@ -33,7 +33,7 @@ enum Needs {
 fn needs(request: &Request) -> Needs {
     let fleet = |what| Needs::Power(Act::Fleet, what);
     match request {
-        Request::Status | Request::Journal { .. } | Request::Release { .. } => Needs::Nothing,
+        Request::Status | Request::Journal { .. } | Request::Release { .. } | Request::Vouch { .. } => Needs::Nothing,
         Request::Deploy { .. } | Request::Order { .. } | Request::Direct { .. } | Request::Verify { .. } => Needs::Name,
         Request::Repair { app } => Needs::Of(app.clone()),
         Request::IssueToken { .. } | Request::Enrol { .. } => fleet("make join lines"),
@@ -87,7 +87,8 @@ impl Engine {
     }
 
     fn keep_root(&mut self, root: Signed) {
-        self.event(Event::Rooted { version: self.trust.version() });
+        let authorities = self.trust.root().map(|root| root.authorities.clone()).unwrap_or_default();
+        self.event(Event::Rooted { version: self.trust.version(), authorities });
         self.job(Errand::Root, Job::Root { root });
     }
 
@@ -316,6 +317,19 @@ impl Engine {
         };
         let unknown = || Refusal::Unknown("it is no release, and no newest order, that stands here".to_owned());
         documents.into_iter().map(|document| known(document).ok_or_else(unknown)).collect()
+    }
+
+    /// Says whether somebody was let in as what its certificate says: who has a CA's key makes certificates that say anything.
+    pub(super) fn vouch(&mut self, client: ClientId, node: NodeId, role: Role) {
+        let Side::Origin(origin) = &self.side else { return };
+        let is_known = origin.catalog.node(node).is_some_and(|known| known.role == role);
+        match is_known && !origin.catalog.is_revoked(node) {
+            true => self.answer(client, Answer::Noted),
+            false => {
+                let why = "nobody was let into this fleet with this key as what the certificate says";
+                self.refuse(client, Refusal::NotAllowed(why.to_owned()));
+            }
+        }
     }
 
     pub(super) fn enrol_operator(&mut self, client: ClientId, node: NodeId, name: String) {

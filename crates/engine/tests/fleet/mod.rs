@@ -51,6 +51,7 @@ pub(crate) fn root() -> Signed {
         root_threshold: 1,
         operators: vec![operator("alice", alice()), operator("bob", bob())],
         operator_threshold: 1,
+        authorities: Vec::new(),
     };
     root_key().sign(PayloadKind::Root, root.encode())
 }

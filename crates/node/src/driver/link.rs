@@ -66,9 +66,21 @@ pub(crate) struct Link {
     writers: Vec<JoinHandle<()>>,
 }
 
+/// What the tasks of a pair work with.
+pub(crate) struct Means {
+    /// Where payloads come from.
+    pub(crate) shelf: Shelf,
+    /// How fast they may go.
+    pub(crate) throttles: Arc<Throttles>,
+    /// Who says whose certificates are believed.
+    pub(crate) tls: Arc<Tls>,
+}
+
 impl Link {
     /// Starts the tasks of a new pair.
-    pub(crate) fn start(id: LinkId, mut new: NewLink, shelf: Shelf, throttles: Arc<Throttles>, inbox: Inbox) -> Self {
+    pub(crate) fn start(id: LinkId, mut new: NewLink, means: Means, inbox: Inbox) -> Self {
+        let Means { shelf, throttles, tls } = means;
+        let ca = new.peer.ca;
         let hints = new.bulk.get_mut().0.widen();
         let (dialled, role) = (new.dialled.is_some(), new.peer.role);
         let tell = Tell { link: id, peer: new.peer.node, inbox };
@@ -81,6 +93,10 @@ impl Link {
         let readers = vec![
             tokio::spawn(tell.clone().until_down(read_messages(control_in, tell.clone()))),
             tokio::spawn(tell.clone().until_down(read_payloads(bulk_in, hints.clone(), bulk.clone()))),
+            tokio::spawn(tell.clone().until_down(async move {
+                tls.given_up(ca).await;
+                Err(io::Error::other("the fleet has given up the CA that made its certificate"))
+            })),
         ];
         let writers = vec![
             tokio::spawn(tell.clone().until_broken(write_messages(control_out, to_write))),
@@ -466,7 +482,8 @@ mod tests {
         let dialled = dialled.expect("it answers");
         assert_eq!((accepted.dialled, dialled.dialled), (None, Some(guest.address)));
         let ((to_a, a), (to_b, b)) = (mpsc::channel(8), mpsc::channel(8));
-        let start = |nr, new, to| Link::start(LinkId(nr), new, shelf(), Arc::default(), to);
+        let means = || Means { shelf: shelf(), throttles: Arc::default(), tls: client.clone() };
+        let start = |nr, new, to| Link::start(LinkId(nr), new, means(), to);
         (start(1, dialled, to_a), start(2, accepted, to_b), a, b)
     }
 

@@ -587,6 +587,7 @@ mod tests {
             root_threshold: 1,
             operators: vec![Operator { name: "alice".to_owned(), key: operator().public(), powers: Powers::default() }],
             operator_threshold: 1,
+            authorities: Vec::new(),
         };
         let grounds =
             Grounds { targets: "/".into(), own: vec!["/var/lib/tiding".into(), "/var/lib/tiding-hands".into()] };

@@ -127,6 +127,7 @@ fn root(operator: &SigningKey) -> Signed {
         root_threshold: 1,
         operators: vec![Operator { name: "alice".to_owned(), key: operator.public(), powers: Default::default() }],
         operator_threshold: 1,
+        authorities: Vec::new(),
     };
     keeper.sign(PayloadKind::Root, root.encode())
 }

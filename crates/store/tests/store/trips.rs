@@ -544,6 +544,7 @@ fn all_trust_roots_are_remembered_beside_the_newest() {
         root_threshold: 1,
         operators: vec![operator.clone()],
         operator_threshold: 1,
+        authorities: Vec::new(),
     };
     let signed = |version| key.sign(content::PayloadKind::Root, root(version).encode());
     [1, 2, 3, 300].iter().for_each(|version| store.set_root(&signed(*version)).expect("room"));
