@@ -398,6 +398,28 @@ pub enum Job {
         /// Of which content.
         content: ContentId,
     },
+    /// Make a patch from a complete content to another one, with low priority, and keep it as a content of plain bytes. Answered by
+    /// [`JobDone::Diffed`].
+    Diff {
+        /// What nodes have.
+        base: ContentId,
+        /// What they are to have.
+        target: ContentId,
+        /// How much work it is worth.
+        effort: Effort,
+        /// A patch that is not shorter than this is of no use, in bytes.
+        below: u64,
+    },
+    /// Make what a content lacks from a complete base and a complete patch: pages and pieces, each verified like any that comes. The target was
+    /// opened. Answered by [`JobDone::Patched`].
+    Patch {
+        /// What the patch was made from.
+        base: ContentId,
+        /// What to make.
+        target: ContentId,
+        /// The patch, a content of plain bytes.
+        patch: ContentId,
+    },
     /// All pieces are here: make the content durable. Answered by [`JobDone::Completed`].
     Complete {
         /// Which.
@@ -498,6 +520,15 @@ pub enum Job {
     },
 }
 
+/// How much work a patch is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Effort {
+    /// Megabytes a second: for links that are not much slower.
+    Fast,
+    /// As small as can be.
+    Best,
+}
+
 /// When a command of a release runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
@@ -525,6 +556,16 @@ pub enum JobDone {
     Written,
     /// The manifest is what was declared; these pieces are here now (pages included).
     Indexed {
+        /// The pieces that are verified and readable.
+        have: Bitmap,
+    },
+    /// The patch is here, complete and durable, unless there is none that is short enough.
+    Diffed {
+        /// The patch's content.
+        patch: Option<ContentSpec>,
+    },
+    /// The target is indexed; these of its pieces are here now (pages included): all of them, if base and patch are what they should be.
+    Patched {
         /// The pieces that are verified and readable.
         have: Bitmap,
     },

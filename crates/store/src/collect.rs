@@ -1,6 +1,7 @@
 //! Forgetting what nobody needs: contents, and laid-out releases.
 //!
-//! Invariant: whatever the caller says, what is live, confirmed or intended stays, with its contents.
+//! Invariant: whatever the caller says, what is live, confirmed or intended stays, with its contents, and so does a content while it is
+//! pinned.
 
 use crate::assemble::discard;
 use crate::disk::Disk;
@@ -21,8 +22,9 @@ impl<D: Disk> Store<D> {
         let mut freed = self.collect_releases(&keep)?;
         let mut roots: BTreeSet<ContentId> = contents.iter().copied().collect();
         roots.extend(self.releases.values().flat_map(contents_of));
+        let is_unneeded = |id: &ContentId| !roots.contains(id) && !self.shelves.pins.hold(*id);
         let unneeded: Vec<ContentId> =
-            self.shelves.all().iter().map(|holding| holding.id()).filter(|id| !roots.contains(id)).collect();
+            self.shelves.all().iter().map(|holding| holding.id()).filter(is_unneeded).collect();
         if !unneeded.is_empty() {
             freed += self.drop_contents(&unneeded)?;
         }

@@ -6,7 +6,6 @@
 use crate::disk::Disk;
 use crate::ground::{Need, if_there};
 use crate::holding::{Holding, Part};
-use crate::places::Places;
 use crate::record::{Change, ContentRecord};
 use crate::shelves::{Held, NoManifest, file_name};
 use crate::{ReadError, Store};
@@ -33,7 +32,7 @@ impl<D: Disk> Store<D> {
         let holding = Holding::new(*spec, Bitmap::empty(spec.total()), spec.pieces == 0, false);
         let need = Need { bytes: holding.pages_len() + spec.bytes, inodes: 2 };
         self.shelves.home.room(need, self.shelves.options.reserve)?;
-        self.make_file(&holding, Part::Pages, holding.pages_len())?;
+        self.shelves.make_room(&holding, Part::Pages, holding.pages_len())?;
         // Nothing of it is here, so there is nothing to remember: the first checkpoint, or its completion, does. Whoever waits
         // for the first byte would wait for this sync.
         Ok(opened(&self.shelves.add(holding)))
@@ -44,40 +43,30 @@ impl<D: Disk> Store<D> {
         if holding.is_complete() || (holding.lock().indexed && holding.spec.pieces > 0) {
             return Err(refused("the content is here, and its pieces or bytes are not what is declared now"));
         }
+        if self.shelves.pins.hold(holding.id()) {
+            return Err(JobError::Disk {
+                why: "the content is being made by a patch, as it was declared before".to_owned(),
+            });
+        }
         self.drop_contents(&[holding.id()]).map(|_| ())
-    }
-
-    fn make_file(&self, holding: &Held<D>, part: Part, len: u64) -> Result<(), JobError> {
-        self.shelves.make_file(holding, part, len).map_err(self.shelves.home.failed("making room for a content", len))
     }
 
     /// Reads the pages as a manifest, holds it against the declaration, and takes over what other contents have of it.
     pub(crate) fn index_content(&mut self, content: ContentId) -> Result<JobDone, JobError> {
         let holding = self.held(content)?;
-        if holding.spec.pieces > 0 {
-            self.index_manifest(&holding)?;
-        }
-        // What was taken over may be much; a manifest of its own is made durable with the first pieces, which wait for this.
-        if self.shelves.checkpoint_due() {
-            self.checkpoint_these(std::slice::from_ref(&holding))?.ok_or_missing(content)?;
-        }
+        self.shelves.index(&holding)?;
+        // A manifest of its own is made durable with the first pieces, which wait for this.
+        self.checkpoint_if_due(&holding)?;
         let have = holding.lock().have.clone();
         Ok(JobDone::Indexed { have })
     }
 
-    fn index_manifest(&mut self, holding: &Held<D>) -> Result<(), JobError> {
-        let manifest = self.shelves.outline(holding).map_err(|why| no_manifest(holding, why))?;
-        if manifest.spec(holding.spec.blob) != holding.spec {
-            return Err(refused("the manifest names other pieces than the release declares"));
+    /// Makes what has come of a content durable if it is much.
+    pub(crate) fn checkpoint_if_due(&mut self, holding: &Arc<Held<D>>) -> Result<(), JobError> {
+        match self.shelves.checkpoint_due() {
+            true => self.checkpoint_these(std::slice::from_ref(holding))?.ok_or_missing(holding.id()),
+            false => Ok(()),
         }
-        let places = Arc::new(Places::of(&manifest));
-        if !holding.lock().indexed {
-            self.make_file(holding, Part::Pieces, places.len())?;
-        }
-        let mut inner = holding.lock();
-        (inner.indexed, inner.places) = (true, Some(places.clone()));
-        drop(inner);
-        self.take_over(holding, &places)
     }
 
     /// Makes a content durable, and then says that it is.
@@ -233,7 +222,7 @@ impl<D: Disk> Store<D> {
             Part::Pages => holding.pages_len(),
             Part::Pieces => self.shelves.places(holding).map_err(|why| no_manifest(holding, why))?.len(),
         };
-        self.make_file(holding, part, len)?;
+        self.shelves.make_room(holding, part, len)?;
         holding.lock().spoilt = None;
         Ok(())
     }

@@ -18,7 +18,7 @@
 //!
 //! A trip through the files: `recover` opens; `keep` makes room, reads manifests and completes; `shelves` reads and
 //! writes pieces; `assemble`, `layout` and `alike` make trees, also of what another store has (`lent`); `switch` swings paths, `adopt` takes the place of what stood there before; `verify` reads trees
-//! again and `repair` mends them; `collect` forgets; `look` says whether the store is still where it was, and can be written.
+//! again and `repair` mends them; `patching` makes contents of others and patches (`trees` has the format), which `pins` keep meanwhile; `collect` forgets; `look` says whether the store is still where it was, and can be written.
 //!
 //! The driver's part of the bargain: it runs [`Store::run`] on one thread, calls [`Store::checkpoint`] whenever
 //! [`Pieces::checkpoint_due`] says so, and tells the engine `Input::Lost` for every piece that a checkpoint returns and
@@ -42,6 +42,8 @@ mod layout;
 mod lent;
 pub mod look;
 pub mod owners;
+mod patching;
+mod pins;
 mod places;
 mod plan;
 mod record;
@@ -59,6 +61,7 @@ mod verify;
 pub mod words;
 
 pub use disk::Disk;
+pub use pins::Pinned;
 pub use target::laid_out_at;
 
 use content::fact::{Chain, Entry, JournalName, Noted, Position};
@@ -221,6 +224,8 @@ impl<D: Disk> Store<D> {
             Job::Open { content } => self.open_content(content),
             Job::Write { .. } => Err(keep::refused("a payload is written through the shared half of the store")),
             Job::Index { content } => self.index_content(*content),
+            Job::Diff { base, target, effort, below } => self.diff(*base, *target, *effort, *below),
+            Job::Patch { base, target, patch } => self.patch(*base, *target, *patch),
             Job::Complete { content } => self.complete_content(*content),
             Job::Assemble { release } => self.assemble(release),
             Job::Accept { order } => self.accept(order),

@@ -9,6 +9,7 @@
 use crate::disk::{Disk, Name};
 use crate::ground::{Ground, if_there, ours};
 use crate::holding::{Holding, Part};
+use crate::pins::Pins;
 use crate::places::Places;
 use crate::{Options, ReadError};
 use content::blob;
@@ -37,6 +38,10 @@ pub(crate) struct Shelves<D: Disk> {
     pub(crate) blobs: D::Dir,
     /// Held open for as long as anyone uses the store: the lock ends with it.
     pub(crate) _lock: D::File,
+    /// The contents that somebody uses.
+    pub(crate) pins: Pins,
+    /// Held by who makes a content's file of pieces.
+    pub(crate) indexing: Mutex<()>,
     holdings: Mutex<BTreeMap<ContentId, Arc<Held<D>>>>,
     /// The contents in use, the latest last.
     in_use: Mutex<VecDeque<ContentId>>,
@@ -45,7 +50,7 @@ pub(crate) struct Shelves<D: Disk> {
     unsynced: AtomicU64,
 }
 
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -78,6 +83,8 @@ impl<D: Disk> Shelves<D> {
             staging,
             blobs,
             _lock: lock,
+            pins: Pins::default(),
+            indexing: Mutex::default(),
             holdings: Mutex::default(),
             in_use: Mutex::default(),
             damaged: Mutex::default(),
@@ -164,6 +171,11 @@ impl<D: Disk> Shelves<D> {
         if_there(self.disk.remove_file(&self.staging, &name))?;
         let file = self.disk.create(&self.staging, &name, 0o600)?;
         self.disk.set_len(&file, len)
+    }
+
+    /// The same, with what the engine can do when there is no room.
+    pub(crate) fn make_room(&self, holding: &Held<D>, part: Part, len: u64) -> Result<(), JobError> {
+        self.make_file(holding, part, len).map_err(self.home.failed("making room for a content", len))
     }
 
     /// Remembers that a content is in use, and lets the one rest that was used longest ago.

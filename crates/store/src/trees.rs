@@ -1,4 +1,5 @@
-//! Patches between two directories, as files: made of both, and applied to one to make the other beside it.
+//! Patches between two directories, as files: made of both, and applied to one to make the other beside it. Contents of a store are
+//! patched with the same bytes ([`body`], and `patching` beside this).
 //!
 //! ```text
 //! +------+---+-------------+-------------+-------------+----------------------------+-----------------+
@@ -13,24 +14,27 @@
 //! Invariant: what stands under the new name in the end was read again, and is the tree that the patch was made of, by its content
 //! id; until then all of it stands under another name, and is removed if it is not.
 
+mod body;
 mod known;
 mod unfold;
 
 use crate::disk::{Disk, Name};
 use crate::hands::Hands;
 use crate::import::ImportError;
-use content::{ContentId, Digest, Manifest, blob};
-use delta::tree::{Files, Made, Stop, TreeError, apply_tree, diff_tree_by, tree_budget, tree_copies};
-use delta::{ApplyError, Budget, Declared, Malformed};
-use known::{Known, Sameness};
+use body::VERSION;
+use content::manifest::Kind;
+use content::{ContentId, Manifest};
+use delta::tree::Made;
+use delta::{ApplyError, Budget, Malformed};
+use known::Known;
 use std::io;
 use std::sync::Arc;
 use unfold::Unfolding;
 
+pub(crate) use body::{Head, Making, Side, Unmade, write};
+pub use body::{READS, is_tree_patch};
 pub use delta::Effort;
-
-const MAGIC: &[u8; 4] = b"tdgd";
-const VERSION: u8 = 1;
+pub(crate) use known::{file_len, files};
 
 /// A name in an open directory.
 pub struct Place<D: Disk> {
@@ -117,11 +121,6 @@ impl From<Malformed> for TreesError {
     }
 }
 
-/// Whether a file begins like the patch of a directory.
-pub fn is_tree_patch(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
-}
-
 /// A patch that makes the directory `new` of the directory `old`, with so much memory for each side's files that are compared.
 pub fn diff<D: Disk>(
     hands: &dyn Hands,
@@ -132,15 +131,10 @@ pub fn diff<D: Disk>(
     memory: u64,
 ) -> Result<(Vec<u8>, Summary), TreesError> {
     let (old, new) = (Known::read(hands, disk, old)?, Known::read(hands, disk, new)?);
-    let sameness = Sameness::of(&old.manifest, &new.manifest);
-    let tree = diff_tree_by(&Working(hands), &old.files(), &new.files(), &sameness.wanted, effort, memory);
-    let tree = tree.ok_or_else(|| TreesError::Unread(new.unread().or(old.unread()).unwrap_or_default()))?;
-    let copies = tree_copies(&old.files(), &lens(&new.files(), &sameness.wanted), &tree)?;
-    let manifest = delta::diff(&old.encoded, &new.encoded, Effort::Best);
-    let mut patch = [MAGIC.as_slice(), &[VERSION], old.content.0.as_bytes(), new.content.0.as_bytes()].concat();
-    patch.extend((manifest.len() as u64).to_le_bytes());
-    patch.extend([manifest, tree].concat());
-    Ok((patch, sameness.with(copies).summary(&old.manifest, &new.manifest)))
+    let written = write(hands, (old.side(&old.files()), new.side(&new.files())), effort, memory)?;
+    let (patch, sameness) =
+        written.ok_or_else(|| TreesError::Unread(new.unread().or(old.unread()).unwrap_or_default()))?;
+    Ok((patch, sameness.summary(&old.manifest, &new.manifest)))
 }
 
 /// Makes the directory `new` of the directory `old` and a patch, if it has at most so many bytes.
@@ -158,10 +152,9 @@ pub fn patch<D: Disk>(
         return Err(TreesError::Exists);
     }
     let old = Known::read(hands, disk, old)?;
-    if old.content != head.old {
-        return Err(TreesError::WrongBase { wanted: head.old, found: old.content });
-    }
-    let manifest = head.manifest(&old.encoded, at_most)?;
+    head.check_base(old.content)?;
+    let (manifest, _) = head.manifest(&old.encoded, at_most)?;
+    check_directory(&manifest, at_most)?;
     let staging = Place { name: staging(&new.name).map_err(at)?, parent: new.parent.clone() };
     let clear = || crate::tree::remove(&**disk, &staging.parent, &staging.name);
     clear().map_err(at)?;
@@ -184,45 +177,13 @@ pub fn patch<D: Disk>(
     named
 }
 
-/// What stands before the tree patch.
-struct Head<'a> {
-    old: ContentId,
-    new: ContentId,
-    manifest: &'a [u8],
-    tree: &'a [u8],
-}
-
-impl<'a> Head<'a> {
-    fn read(patch: &'a [u8]) -> Result<Self, TreesError> {
-        let rest = patch.strip_prefix(MAGIC).ok_or(Malformed::Magic)?;
-        let (&version, rest) = rest.split_first().ok_or(Malformed::Length)?;
-        if version != VERSION {
-            return Err(TreesError::Version(version));
-        }
-        let (old, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
-        let (new, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
-        let (old, new) = (ContentId(Digest::from_bytes(*old)), ContentId(Digest::from_bytes(*new)));
-        let (len, rest) = rest.split_first_chunk().ok_or(Malformed::Length)?;
-        let len = u64::from_le_bytes(*len);
-        let len = usize::try_from(len).map_err(|_| Malformed::Length)?;
-        let (manifest, tree) = rest.split_at_checked(len).ok_or(Malformed::Length)?;
-        Ok(Self { old, new, manifest, tree })
-    }
-
-    /// The new manifest, which is what it should be, and a directory of at most so many bytes.
-    fn manifest(&self, old: &[u8], at_most: u64) -> Result<Manifest, TreesError> {
-        let len = Declared::of(self.manifest)?.new_len;
-        let most = at_most.min(content::manifest::MAX_ENCODED);
-        let encoded = delta::apply(old, self.manifest, Budget { output: most, ..Budget::for_output(len.min(most)) })?;
-        let manifest = Manifest::decode(&encoded).map_err(|why| TreesError::Manifest(why.to_string()))?;
-        let found = manifest.spec(blob::build(&encoded).0).id();
-        let needed = manifest.totals().size;
-        match manifest.entries[0].kind {
-            _ if found != self.new => Err(TreesError::Differs { wanted: self.new, found }),
-            _ if needed > at_most => Err(ApplyError::OverBudget { of: "output", needed, allowed: at_most }.into()),
-            content::manifest::Kind::Directory { .. } => Ok(manifest),
-            _ => Err(TreesError::OneFile),
-        }
+/// Refuses what is no directory of at most so many bytes.
+fn check_directory(manifest: &Manifest, at_most: u64) -> Result<(), TreesError> {
+    let needed = manifest.totals().size;
+    match manifest.entries[0].kind {
+        _ if needed > at_most => Err(ApplyError::OverBudget { of: "output", needed, allowed: at_most }.into()),
+        Kind::Directory { .. } => Ok(()),
+        _ => Err(TreesError::OneFile),
     }
 }
 
@@ -235,54 +196,27 @@ fn make<D: Disk>(
     staging: &Place<D>,
     at_most: u64,
 ) -> Result<Summary, TreesError> {
-    let mut sameness = Sameness::of(&old.manifest, manifest);
-    let wanted = sameness.wanted.clone();
-    let lens: Vec<u64> = wanted.iter().map(|file| sameness.len(*file)).collect();
     let files = old.files();
-    let needed = tree_budget(&files, &lens, tree)?;
-    let most = Budget::for_output(at_most).memory.saturating_add(at_most);
-    let budget = Budget { memory: needed.memory.min(most), output: at_most };
+    let most = Budget { memory: Budget::for_output(at_most).memory.saturating_add(at_most), output: at_most };
+    let making = Making::begin(old.side(&files), manifest, tree, most)?;
     let mut unfolding = Unfolding::begin(disk, staging, manifest)?;
-    for (file, from) in sameness.known() {
-        unfolding.copy(sameness.entry(file), &old.open(from)?)?;
+    for (file, from) in making.sameness.known() {
+        unfolding.copy(making.sameness.entry(file), &old.open(from)?)?;
     }
-    let mut failed = None;
-    let made = apply_tree(&files, &lens, &wanted, tree, budget, &mut |file, made| {
-        let entry = sameness.entry(file);
-        let written = match made {
-            Made::Bytes(bytes) => unfolding.write(entry, bytes),
-            Made::Old(from) => old.open(from).and_then(|from| unfolding.copy(entry, &from)),
-        };
-        written.map_err(|error| {
-            failed = Some(error);
-            Stop
-        })
+    let made = making.run(&mut |entry, made| match made {
+        Made::Bytes(bytes) => unfolding.write(entry, bytes),
+        Made::Old(from) => old.open(from).and_then(|from| unfolding.copy(entry, &from)),
     });
-    match (made, failed) {
-        (_, Some(error)) => return Err(error),
-        (Err(TreeError::Apply(error)), _) => return Err(error.into()),
-        (Err(_), _) => return Err(TreesError::Unread(old.unread().unwrap_or_default())),
-        (Ok(()), None) => unfolding.finish()?,
-    }
-    sameness = sameness.with(tree_copies(&files, &lens, tree)?);
-    Ok(sameness.summary(&old.manifest, manifest))
-}
-
-fn lens(files: &dyn Files, which: &[u32]) -> Vec<u64> {
-    which.iter().map(|file| files.len(*file)).collect()
+    made.map_err(|unmade| match unmade {
+        Unmade::Patch(error) | Unmade::Taking(error) => error,
+        Unmade::Unread => TreesError::Unread(old.unread().unwrap_or_default()),
+    })?;
+    unfolding.finish()?;
+    Ok(making.into_sameness()?.summary(&old.manifest, manifest))
 }
 
 /// Beside the new name, and hidden.
 fn staging(name: &Name) -> io::Result<Name> {
     let name = &name.as_bytes()[..name.as_bytes().len().min(200)];
     Name::new([b".", name, b".tiding-patching"].concat()).map_err(io::Error::other)
-}
-
-/// The store's hands, at work for `delta`.
-struct Working<'a>(&'a dyn Hands);
-
-impl delta::tree::Hands for Working<'_> {
-    fn share(&self, jobs: usize, work: &(dyn Fn(usize) + Sync)) {
-        self.0.share(jobs, work);
-    }
 }

@@ -81,7 +81,7 @@ pub(crate) fn is_for_root(job: &Job) -> bool {
         Job::GiveUp { .. } | Job::Confirm { .. } | Job::Verify { .. } | Job::Collect { .. } | Job::Root { .. } => true,
         Job::Restore { .. } | Job::Repair { .. } => true,
         Job::Open { .. } | Job::Write { .. } | Job::Index { .. } | Job::Complete { .. } => false,
-        Job::Shun { .. } | Job::Journal { .. } => false,
+        Job::Diff { .. } | Job::Patch { .. } | Job::Shun { .. } | Job::Journal { .. } => false,
     }
 }
 
@@ -137,7 +137,7 @@ fn put_job(to: &mut Encoder, job: &Job) {
         Job::Restore { app, release } => to.byte(11).value(app).value(release),
         Job::Repair { app } => to.byte(12).value(app),
         Job::Open { .. } | Job::Write { .. } | Job::Index { .. } | Job::Complete { .. } => unreachable!("is_for_root"),
-        Job::Shun { .. } | Job::Journal { .. } => unreachable!("is_for_root"),
+        Job::Diff { .. } | Job::Patch { .. } | Job::Shun { .. } | Job::Journal { .. } => unreachable!("is_for_root"),
     };
 }
 
@@ -260,6 +260,7 @@ fn put_done(to: &mut Encoder, done: &JobDone) {
         JobDone::Rooted => to.byte(9),
         JobDone::Restored => to.byte(10),
         JobDone::Opened { .. } | JobDone::Written | JobDone::Indexed { .. } => unreachable!("is_for_root"),
+        JobDone::Diffed { .. } | JobDone::Patched { .. } => unreachable!("is_for_root"),
         JobDone::Completed | JobDone::Shunned | JobDone::Journal { .. } => unreachable!("is_for_root"),
     };
 }

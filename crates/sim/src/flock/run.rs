@@ -914,7 +914,9 @@ impl<'a> Flock<'a> {
             | Job::Probe { .. }
             | Job::Restore { .. }
             | Job::Journal { .. }
-            | Job::Root { .. } => (model.job, 0, How::Refused),
+            | Job::Root { .. }
+            | Job::Diff { .. }
+            | Job::Patch { .. } => (model.job, 0, How::Refused),
         };
         let is_step = !matches!(job, Job::Write { .. });
         let step = model.shared.filter(|_| is_step).map_or(Duration::ZERO, |shared| shared.cpu_step);

@@ -1,6 +1,6 @@
 //! A directory that was read: its manifest, and its files by number, in the order of the manifest.
 
-use super::{Place, Summary, TreesError};
+use super::{Place, Side, Summary, TreesError};
 use crate::disk::Disk;
 use crate::hands::Hands;
 use crate::import::{Patterns, Terms, import_by};
@@ -45,6 +45,10 @@ impl<D: Disk> Known<D> {
 
     pub(super) fn files(&self) -> Numbered<'_, D> {
         Numbered(self)
+    }
+
+    pub(super) fn side<'a>(&'a self, files: &'a dyn Files) -> Side<'a> {
+        Side { content: self.content, manifest: &self.manifest, encoded: &self.encoded, files }
     }
 
     /// A file that could not be read, if there was one.
@@ -98,24 +102,25 @@ impl<D: Disk> Files for Numbered<'_, D> {
     }
 }
 
-fn files(manifest: &Manifest) -> impl Iterator<Item = usize> {
+/// The entries that are files: the place of each among them is its number.
+pub(crate) fn files(manifest: &Manifest) -> impl Iterator<Item = usize> {
     let is_file = |index: &usize| matches!(manifest.entries[*index].kind, Kind::File { .. });
     (0..manifest.entries.len()).filter(is_file)
 }
 
-fn file_len(manifest: &Manifest, entry: usize) -> u64 {
+pub(crate) fn file_len(manifest: &Manifest, entry: usize) -> u64 {
     if let Kind::File { len, .. } = manifest.entries[entry].kind { len } else { 0 }
 }
 
 /// Which new files are old ones, as far as is known, by their numbers.
 #[derive(Debug)]
-pub(super) struct Sameness {
+pub(crate) struct Sameness {
     /// Of each new file.
     old: Vec<Option<u32>>,
     /// The entry and length of each new file.
     entries: Vec<(usize, u64)>,
     /// The others: a tree patch brings them.
-    pub(super) wanted: Vec<u32>,
+    pub(crate) wanted: Vec<u32>,
 }
 
 /// What a file is made of: digests, where in what they stand for, and how long.
@@ -123,7 +128,7 @@ type Making = Vec<(Option<Digest>, u64, u64)>;
 
 impl Sameness {
     /// As both manifests tell it.
-    pub(super) fn of(old: &Manifest, new: &Manifest) -> Self {
+    pub(crate) fn of(old: &Manifest, new: &Manifest) -> Self {
         let mut by_making: BTreeMap<Making, u32> = BTreeMap::new();
         for (file, entry) in (0..).zip(files(old)) {
             by_making.entry(making(old, entry)).or_insert(file);
@@ -136,27 +141,28 @@ impl Sameness {
     }
 
     /// With what a tree patch says of those that are wanted.
-    pub(super) fn with(mut self, copies: Vec<(u32, u32)>) -> Self {
+    pub(crate) fn with(mut self, copies: Vec<(u32, u32)>) -> Self {
         for (at, from) in copies {
             self.old[self.wanted[at as usize] as usize] = Some(from);
         }
         self
     }
 
-    pub(super) fn len(&self, file: u32) -> u64 {
-        self.entries[file as usize].1
+    /// The lengths of those that are wanted.
+    pub(crate) fn lens(&self) -> Vec<u64> {
+        self.wanted.iter().map(|file| self.entries[*file as usize].1).collect()
     }
 
-    pub(super) fn entry(&self, file: u32) -> usize {
+    pub(crate) fn entry(&self, file: u32) -> usize {
         self.entries[file as usize].0
     }
 
     /// New files and the old ones that they are.
-    pub(super) fn known(&self) -> impl Iterator<Item = (u32, u32)> {
+    pub(crate) fn known(&self) -> impl Iterator<Item = (u32, u32)> {
         (0..).zip(&self.old).filter_map(|(file, old)| Some((file, (*old)?)))
     }
 
-    pub(super) fn summary(&self, old: &Manifest, new: &Manifest) -> Summary {
+    pub(crate) fn summary(&self, old: &Manifest, new: &Manifest) -> Summary {
         let olds: Vec<usize> = files(old).collect();
         let paths: BTreeMap<&[u8], usize> = olds.iter().map(|entry| (&old.entries[*entry].path[..], *entry)).collect();
         let mut summary = Summary { size: new.totals().size, ..Summary::default() };

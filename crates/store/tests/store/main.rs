@@ -12,6 +12,7 @@ mod kept;
 mod lent;
 mod memory;
 mod owners;
+mod patching;
 mod publish;
 mod render;
 mod repair;
