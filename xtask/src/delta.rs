@@ -55,6 +55,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<Record>> {
     let tools: Vec<Tool> = tools::present(&binary).into_iter().filter(|tool| arguments.wants(tool.name)).collect();
     let itself = program_itself(&binary)?;
     let file = step::target().join("bench-delta.jsonl");
+    fs::create_dir_all(step::target())?;
     let mut kept = File::create(&file).with_context(|| format!("making {}", file.display()))?;
     let mut records = Vec::new();
     for pair in &arguments.pairs {

@@ -7,6 +7,7 @@ use crate::git::{self, Revision};
 use crate::keeping::Keeping;
 use crate::parse;
 use crate::publishing::{Publishing, cannot_deploy, check_target, lines_left_out};
+use crate::roads::Effort;
 use crate::settings::Settings;
 use crate::{diff, speak, words};
 use clap::{Args, ValueEnum};
@@ -68,6 +69,9 @@ pub(crate) struct Deploy {
     /// How fast pieces may leave this machine: 50Mbit, 6MB [default: as the configuration says, or none]
     #[arg(long, value_name = "RATE", value_parser = parse::limit)]
     limit: Option<parse::Limit>,
+    /// Whether patches are made of what nodes run, and with how much work
+    #[arg(long, value_name = "HOW", value_enum, default_value_t = Effort::Auto)]
+    effort: Effort,
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
@@ -198,6 +202,7 @@ impl Deploy {
             is_sure: self.yes,
             is_resized: self.yes_size,
             limit: settings.limit(self.limit)?,
+            wish: self.effort.into(),
             patterns: if self.no_ignore { Patterns::Overlooked } else { Patterns::Honoured },
             ..DeployOptions::new(&app, &self.to)
         });

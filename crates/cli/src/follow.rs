@@ -3,11 +3,12 @@
 use crate::failure::{Failure, Kind};
 use crate::keeper::Keeper;
 use crate::report::{self, Story};
+use crate::roads;
 use crate::rollout::{Judge, Standing, Verdict};
 use crate::screen::Screen;
 use crate::speak;
 use crate::words;
-use node::api::{FleetStatus, Role};
+use node::api::{FleetStatus, RoadStatus, Role};
 use node::escape::escape;
 use node::publish::Deployed;
 use node::watching::Watching;
@@ -88,6 +89,7 @@ struct EndedJson<'a> {
     order: String,
     epoch: u64,
     nodes: Vec<NodeJson<'a>>,
+    roads: &'a [RoadStatus],
 }
 
 /// A node at the end of a rollout, for programs. Times are milliseconds since it was told.
@@ -146,6 +148,7 @@ impl Ended {
     fn print(&self) {
         let Deployed { app, version, epoch, .. } = &self.deployed;
         report::table(&self.standings).into_iter().for_each(speak::result);
+        roads::lines(self.roads()).into_iter().for_each(speak::result);
         let confirmed = self.standings.iter().filter(|standing| standing.verdict == Verdict::Confirmed).count();
         let nodes = words::count(self.standings.len(), "node");
         speak::result(format!(
@@ -161,11 +164,17 @@ impl Ended {
         }
     }
 
+    fn roads(&self) -> &[RoadStatus] {
+        let release = self.deployed.release.to_string();
+        let rollout = self.status.apps.iter().find(|rollout| rollout.app == self.deployed.app);
+        rollout.filter(|rollout| rollout.release == release).map_or(&[], |rollout| &rollout.roads)
+    }
+
     fn print_json(&self) {
         let Deployed { app, version, release, order, epoch, .. } = &self.deployed;
         let nodes = self.standings.iter().map(NodeJson::from).collect();
         let (release, order) = (release.to_string(), order.to_string());
-        speak::json(&EndedJson { app, version, release, order, epoch: *epoch, nodes });
+        speak::json(&EndedJson { app, version, release, order, epoch: *epoch, nodes, roads: self.roads() });
     }
 
     fn verdict(&self) -> Result<(), Failure> {

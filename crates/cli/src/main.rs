@@ -34,6 +34,7 @@ mod patching;
 mod playground;
 mod publishing;
 mod report;
+mod roads;
 mod rollback;
 mod rollout;
 mod running;

@@ -138,6 +138,7 @@ fn rollout_lines(rollout: &RolloutStatus) -> Vec<String> {
         lines.push(format!("  {}", escape(&rollout.message)));
     }
     lines.extend(restraint_lines(rollout));
+    lines.extend(crate::roads::lines(&rollout.roads).into_iter().map(|line| format!("  {line}")));
     let releases: Vec<String> = (rollout.releases.iter().rev().take(5))
         .map(|release| format!("{}{}", escape(&release.version), if release.runs { " (live)" } else { "" }))
         .collect();

@@ -1,7 +1,10 @@
 //! Facts: what the journals hold, and what everything an origin knows can be rebuilt from.
 
 use crate::encoding::{Decoder, Document, Encode, Encoder, Malformed};
-use crate::{AppName, Digest, Label, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Scope, Signed, TokenId, UnixTime};
+use crate::{
+    AppName, ContentId, ContentSpec, Digest, Label, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Scope, Signed,
+    TokenId, UnixTime,
+};
 
 /// Which journal a fact stands in.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -223,6 +226,34 @@ pub enum Fact {
         /// How fast; `None` takes the limit back.
         rate: Option<Rate>,
     },
+    /// There is a patch.
+    Offered(Offer),
+}
+
+/// A patch that an origin has: who is what it was made from and gets it need not get the rest. Nobody signs it; what it makes is judged by
+/// the target's digest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Offer {
+    /// What it was made from.
+    pub base: ContentId,
+    /// What it makes of that.
+    pub target: ContentId,
+    /// The patch, a content of plain bytes, which says its size as well.
+    pub patch: ContentSpec,
+    /// The format of the patch: whoever does not know it has no use for it.
+    pub format: u8,
+}
+
+impl Encode for Offer {
+    const WHAT: &'static str = "offer of a patch";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.base).value(&self.target).value(&self.patch).byte(self.format);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { base: from.value()?, target: from.value()?, patch: from.value()?, format: from.byte()? })
+    }
 }
 
 impl Fact {
@@ -297,6 +328,7 @@ impl Encode for Fact {
             Self::Limited { scope, rate } => to.byte(12).value(scope).option(rate.as_ref()),
             Self::Directed { app, directive } => to.byte(13).value(app).value(directive),
             Self::Awaited { app, order, wave } => to.byte(14).value(app).value(order).byte(*wave),
+            Self::Offered(offer) => to.byte(15).value(offer),
         };
     }
 
@@ -332,6 +364,7 @@ impl Encode for Fact {
             12 => Self::Limited { scope: from.value()?, rate: from.option()? },
             13 => Self::Directed { app: from.value()?, directive: from.value()? },
             14 => Self::Awaited { app: from.value()?, order: from.value()?, wave: from.byte()? },
+            15 => Self::Offered(from.value()?),
             other => return Err(from.wrong(format!("there is no sort of fact {other}"))),
         })
     }

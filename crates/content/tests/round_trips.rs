@@ -8,7 +8,7 @@ use tiding_content as content;
 use content::attributes::{Attribute, Attributes};
 use content::care::{Health, Hook, Hooks, Probe};
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
-use content::fact::{JournalName, Position};
+use content::fact::{JournalName, Offer, Position};
 use content::kept::{KeptKind, KeptPath};
 use content::manifest::{Builder, Entry, Extent, Kind, OutlineReader};
 use content::order::{AtOnce, Restraint, Unreachable, Wave};
@@ -18,9 +18,9 @@ use content::root::Operator;
 use content::selector::{Condition, Rule};
 use content::sign::Signature;
 use content::{
-    Act, AppName, Bitmap, BlobRef, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest, NodeId, Order,
-    OrderId, PayloadKind, Piece, PieceNo, Powers, Rate, Release, ReleaseId, Role, Root, Scope, Selector, Signed,
-    SigningKey, TokenId, UnixTime,
+    Act, AppName, Bitmap, BlobRef, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, Manifest,
+    NodeId, Order, OrderId, PayloadKind, Piece, PieceNo, Powers, Rate, Release, ReleaseId, Role, Root, Scope, Selector,
+    Signed, SigningKey, TokenId, UnixTime,
 };
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
@@ -376,6 +376,9 @@ fn fact() -> impl Strategy<Value = Fact> {
         (app(), order_id(), digest()).prop_map(|(app, order, to)| Fact::FellBack { app, order, to: ReleaseId(to) }),
         (app(), order_id()).prop_map(|(app, order)| Fact::Finished { app, order }),
         (scope(), option::of(any::<u64>().prop_map(Rate))).prop_map(|(scope, rate)| Fact::Limited { scope, rate }),
+        (digest(), digest(), plain_spec(), any::<u8>()).prop_map(|(base, target, patch, format)| Fact::Offered(
+            Offer { base: ContentId(base), target: ContentId(target), patch, format }
+        )),
     ]
 }
 

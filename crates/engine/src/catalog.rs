@@ -274,7 +274,8 @@ impl Catalog {
             | Fact::Halted { .. }
             | Fact::FellBack { .. }
             | Fact::Directed { .. }
-            | Fact::Finished { .. } => {}
+            | Fact::Finished { .. }
+            | Fact::Offered(_) => {}
         }
     }
 

@@ -3,13 +3,13 @@
 //! This is vocabulary only. It holds no payload bytes, no paths, no file formats and no sockets: pieces are numbers,
 //! payloads are [`BufferId`]s that only the driver can resolve, and addresses are told, compared and passed on, never used.
 
-use content::fact::{Entry, JournalName, Position};
+use content::fact::{Entry, JournalName, Offer, Position};
 use content::order::Restraint;
 use content::{
     AppName, Bitmap, ContentId, ContentSpec, Digest, Fact, FleetId, KeyId, Label, Labels, NodeId, OrderId, PieceNo,
     Rate, ReleaseId, Role, Scope, Selector, Signed, TokenId, UnixTime,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -80,7 +80,12 @@ pub struct Config {
     /// The oldest and the newest version of the protocol that it speaks: [`crate::wire::PROTOCOL`]. Tests of fleets of mixed versions say
     /// others.
     pub speaks: (u16, u16),
+    /// Formats of patches that the store of this node applies, the newest last, which is also the one that it makes; empty: none.
+    pub reads: Vec<u8>,
 }
+
+/// How many offers of patches one message holds at most: an origin makes few for each release.
+pub const MAX_OFFERS: usize = 16;
 
 /// How many trust roots one message holds at most; more go in several.
 pub const MAX_ROOTS: usize = 256;
@@ -529,6 +534,18 @@ pub enum Effort {
     Best,
 }
 
+/// Whether whoever deploys wants patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum Wish {
+    /// Where they bring the bytes to where they go sooner, by an estimate.
+    #[default]
+    Auto,
+    /// Yes, and with so much work.
+    Patches(Effort),
+    /// No.
+    Whole,
+}
+
 /// When a command of a release runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
@@ -687,6 +704,27 @@ pub enum Message {
     Follows {
         /// The root's version.
         root: u64,
+    },
+    /// Agent to origin, before all else: the formats of patches that it applies. Protocol 7.
+    Reads {
+        /// By number.
+        formats: BTreeSet<u8>,
+    },
+    /// Origin to agent: the patches that make a content. Replaces what it said before of that content; protocol 7.
+    Offers {
+        /// What they make.
+        target: ContentId,
+        /// At most [`MAX_OFFERS`].
+        offers: Vec<Offer>,
+        /// Whether one more is being made, from what this agent runs: it is worth waiting for, and the origin says how it ends.
+        is_awaited: bool,
+    },
+    /// Publisher to origin, before it submits them: whether a release and its order are worth patches. Protocol 7.
+    Wishes {
+        /// The order.
+        order: OrderId,
+        /// Whether.
+        wish: Wish,
     },
     /// Origin to agent: these are let in no more, whatever their certificates say. Adds to what it said before; protocol 6.
     Revoked {
@@ -1033,6 +1071,8 @@ pub enum Request {
         release: Signed,
         /// The signed order.
         order: Signed,
+        /// Whether it is worth patches: an origin's choice, so nobody signs it.
+        wish: Wish,
     },
     /// Origin: take an order for a release that was published before (a rollback, a repeat).
     Order {
@@ -1274,6 +1314,23 @@ pub struct RolloutStatus {
     pub left: Option<Duration>,
     /// For how long it has been in that state, with that wave open, if the origin has seen it begin in this life.
     pub since: Option<Duration>,
+    /// How the release comes to nodes, as this origin decided in this life.
+    pub roads: Vec<RoadStatus>,
+}
+
+/// How a release comes to nodes that run the same one before it, or to all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RoadStatus {
+    /// What they run, as people call it; `None` for nodes from whose releases no patch was thought of.
+    pub base: Option<String>,
+    /// How many ran it when that was decided.
+    pub nodes: u32,
+    /// The bytes of the patch, once it is there.
+    pub patch: Option<u64>,
+    /// The bytes of all that they would be sent without it, as far as this origin knows.
+    pub whole: u64,
+    /// Why it comes as it does, in words.
+    pub why: String,
 }
 
 /// How a wave does. Each node is counted once: who is in none of the counts has still to begin.
@@ -1452,6 +1509,42 @@ pub enum Event {
         /// For which content.
         content: ContentId,
         /// Why.
+        why: String,
+    },
+    /// At an origin: whether a content goes out as a patch to those who run its base, and why.
+    Road {
+        /// What they are to get.
+        target: ContentId,
+        /// In words.
+        why: String,
+    },
+    /// At an origin: a patch is there and offered.
+    PatchMade {
+        /// From what.
+        base: ContentId,
+        /// Of what.
+        target: ContentId,
+        /// Its bytes.
+        bytes: u64,
+        /// The bytes of what it makes.
+        whole: u64,
+    },
+    /// A content was made from another one and a patch.
+    Patched {
+        /// From what.
+        base: ContentId,
+        /// What.
+        target: ContentId,
+        /// The bytes of the patch.
+        bytes: u64,
+        /// The bytes that need not be sent because of it.
+        saved: u64,
+    },
+    /// A content does not come by a patch after all, or a patch could not be made; and why.
+    PatchFailed {
+        /// What should have been made.
+        target: ContentId,
+        /// In words.
         why: String,
     },
     /// A piece on our own disk was damaged, and is fetched again.

@@ -6,7 +6,8 @@
 //!
 //! Inside are small machines that do not know each other: `swarm` (what to fetch from whom), `tracker` (who should meet whom),
 //! `catalog` (what the journals say), `rollout` (who may have it when), `follow` (what an agent does with it), `trust` (what is
-//! signed by whom), `verdicts` (who is not dealt with any more), `limits` (how fast pieces may move). Only this file and `sides`, its parts by role, know them
+//! signed by whom), `verdicts` (who is not dealt with any more), `limits` (how fast pieces may move), `patches` (which patches an origin makes),
+//! `roads` (by which road a content comes to an agent). Only this file and `sides`, its parts by role, know them
 //! all and route between them.
 
 mod alarm;
@@ -15,6 +16,8 @@ mod chance;
 pub mod door;
 mod follow;
 mod limits;
+mod patches;
+mod roads;
 mod rollout;
 mod sides;
 mod swarm;
@@ -32,7 +35,7 @@ use door::{
 };
 use limits::Ration;
 use sides::{AgentSide, OriginSide, PublisherSide};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use swarm::Swarm;
@@ -99,6 +102,8 @@ struct Peer {
     is_behind: bool,
     /// Pieces that were given to the driver for it and have not left.
     leaving: u32,
+    /// The formats of patches that it applies.
+    reads: BTreeSet<u8>,
     /// How often it was asked in vain whether it is there.
     asked: u32,
 }
@@ -116,6 +121,7 @@ impl Peer {
             greeting: None,
             is_behind: false,
             leaving: 0,
+            reads: BTreeSet::new(),
             asked: 0,
         }
     }
@@ -140,6 +146,10 @@ impl Peer {
         self.is_known && self.speaks >= wire::FOLLOWS
     }
 
+    fn knows_patches(&self) -> bool {
+        self.is_known && self.speaks >= wire::PATCHES
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -159,6 +169,12 @@ enum Errand {
     Open(ContentId),
     Write(ContentId, PieceNo),
     Index(ContentId),
+    Diff {
+        base: ContentId,
+        target: ContentId,
+    },
+    /// To make that content.
+    Patch(ContentId),
     Complete(ContentId),
     Accept(AppName),
     Assemble(AppName, ReleaseId),
@@ -197,6 +213,10 @@ enum Alarm {
     Idle,
     /// Shares of what all may send are to be divided again.
     Allot,
+    /// A patch should have come for this content.
+    Road(ContentId),
+    /// Patches for the newest release of an application should have been made.
+    Patches(AppName),
 }
 
 /// How much an engine holds, for those who check that it stays bounded.
@@ -345,6 +365,8 @@ impl Engine {
             Alarm::Unheard(app) => self.tell_unheard(now, &app),
             Alarm::Idle => self.rests(now),
             Alarm::Allot => self.allot(now),
+            Alarm::Road(target) => self.look_at_road(now, target),
+            Alarm::Patches(app) => self.patches_are_late(now, &app),
         }
     }
 
@@ -362,6 +384,7 @@ impl Engine {
             Message::Roots { .. } => peer.knows_roots(),
             Message::Revoked { .. } => peer.is_known && peer.speaks >= wire::REVOKED,
             Message::Follows { .. } => peer.says_what_it_follows(),
+            Message::Reads { .. } | Message::Offers { .. } | Message::Wishes { .. } => peer.knows_patches(),
             // What is signed under a root that it cannot follow, it would take for forged.
             Message::Announce { .. } | Message::Command { .. } | Message::Pass { .. } => {
                 !has_new_root || peer.knows_roots()
@@ -538,7 +561,8 @@ impl Engine {
         }
         peer.messages += 1;
         let (role, is_known) = (peer.role, peer.is_known);
-        let greeting = peer.greeting.take();
+        // What it reads it says before what it follows.
+        let greeting = peer.greeting.take_if(|_| !matches!(message, Message::Reads { .. }));
         if peer.messages > FLOOD {
             return self.convict(now, from, Misbehaviour::Flood);
         }
@@ -582,13 +606,18 @@ impl Engine {
             | Message::Limit(_)
             | Message::Pace { .. }
             | Message::Verify { .. }
-            | Message::Repair { .. } => role == Role::Origin && self.config.role == Role::Agent,
-            Message::Verified { .. } | Message::Status(_) | Message::Sends { .. } | Message::Lags { .. } => {
-                role == Role::Agent && self.config.role == Role::Origin
-            }
+            | Message::Repair { .. }
+            | Message::Offers { .. } => role == Role::Origin && self.config.role == Role::Agent,
+            Message::Reads { .. }
+            | Message::Verified { .. }
+            | Message::Status(_)
+            | Message::Sends { .. }
+            | Message::Lags { .. } => role == Role::Agent && self.config.role == Role::Origin,
             // Whoever says it, its operators' signatures are what counts.
             Message::Pass { .. } => role != Role::Operator && self.config.role == Role::Agent,
-            Message::Submit { .. } => role == Role::Operator && self.config.role == Role::Origin,
+            Message::Submit { .. } | Message::Wishes { .. } => {
+                role == Role::Operator && self.config.role == Role::Origin
+            }
             Message::Verdict { .. } => role == Role::Origin && self.config.role == Role::Operator,
             _ => true,
         }
@@ -632,6 +661,7 @@ impl Engine {
                     _ => (content::Bitmap::empty(0), false, false),
                 });
                 self.swarm.opened(now, content, opened);
+                self.apply_patch(now, content);
             }
             Errand::Write(content, piece) => self.swarm.written(now, content, piece, result.map(drop)),
             Errand::Index(content) => {
@@ -641,6 +671,8 @@ impl Engine {
                 });
                 self.swarm.indexed(now, content, indexed);
             }
+            Errand::Diff { base, target } => self.diffed(now, base, target, result),
+            Errand::Patch(target) => self.patched(now, target, result),
             Errand::Complete(content) => self.swarm.completed(now, content, result.map(drop)),
             Errand::Verify { request, from, release } => self.verified(now, (request, from, release), result),
             Errand::Journal(client) => self.answer(client, journal_read(result)),

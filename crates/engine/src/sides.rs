@@ -4,10 +4,12 @@ mod agent;
 mod hearsay;
 mod origin;
 mod pace;
+mod patches;
 mod people;
 mod publisher;
 mod ration;
 mod revoked;
+mod roads;
 mod versions;
 
 pub(crate) use agent::AgentSide;

@@ -9,6 +9,7 @@
 //! It knows nothing of releases and orders. Invariants: a piece is reserved by at most one sender; a piece is handed to the
 //! host at most once at a time; what a peer says is a hint until the host verified the payload.
 
+mod aside;
 mod asking;
 mod kept;
 mod needy;

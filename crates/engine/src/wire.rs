@@ -11,17 +11,18 @@
 //! Reading never panics and never takes memory beyond a small multiple of what has arrived.
 
 use crate::door::{
-    Allotment, AppStatus, Gate, Hello, Introduction, MAX_REVOKED, MAX_ROOTS, Message, Phase, Refusal, STRIPES, Share,
-    Stripe, Submitted, Timeline, VerifyReport,
+    Allotment, AppStatus, Effort, Gate, Hello, Introduction, MAX_OFFERS, MAX_REVOKED, MAX_ROOTS, Message, Phase,
+    Refusal, STRIPES, Share, Stripe, Submitted, Timeline, VerifyReport, Wish,
 };
 use content::cut::MAX_PIECE;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
 use content::{AppName, Bitmap, ContentId, Digest, PieceNo};
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 6);
+pub const PROTOCOL: (u16, u16) = (1, 7);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
 /// The version that brought paces: whoever speaks an older one is sent no `Pace`.
@@ -44,6 +45,8 @@ pub const ADOPTIONS: u16 = 6;
 /// The version in which agents say which trust root they follow: whoever speaks an older one is told all roots after the first, and is
 /// asked for none.
 pub const FOLLOWS: u16 = 6;
+/// The version that brought patches: whoever speaks an older one is sent no `Reads`, `Offers` or `Wishes`, and gets pieces.
+pub const PATCHES: u16 = 7;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -104,6 +107,7 @@ pub fn since(message: &Message) -> u16 {
         Message::Revoked { .. } => REVOKED,
         Message::Repair { .. } => REPAIRS,
         Message::Follows { .. } => FOLLOWS,
+        Message::Reads { .. } | Message::Offers { .. } | Message::Wishes { .. } => PATCHES,
         _ => PROTOCOL.0,
     }
 }
@@ -241,6 +245,9 @@ mod kind {
     pub(super) const REVOKED: u8 = 26;
     pub(super) const REPAIR: u8 = 27;
     pub(super) const FOLLOWS: u8 = 28;
+    pub(super) const READS: u8 = 29;
+    pub(super) const OFFERS: u8 = 30;
+    pub(super) const WISHES: u8 = 31;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -253,6 +260,14 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Roots { roots } => to.byte(kind::ROOTS).list(roots.iter()),
         Message::Revoked { nodes } => to.byte(kind::REVOKED).list(nodes.iter()),
         Message::Follows { root } => to.byte(kind::FOLLOWS).number(*root),
+        Message::Reads { formats } => {
+            to.byte(kind::READS).count(formats.len());
+            formats.iter().fold(to, |to, format| to.byte(*format))
+        }
+        Message::Offers { target, offers, is_awaited } => {
+            to.byte(kind::OFFERS).value(target).list(offers.iter()).byte((*is_awaited).into())
+        }
+        Message::Wishes { order, wish } => to.byte(kind::WISHES).value(order).value(wish),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
         Message::Verify { request, app } => to.byte(kind::VERIFY).number(*request).value(app),
@@ -302,6 +317,14 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         kind::ROOTS => Message::Roots { roots: from.list("the number of trust roots", MAX_ROOTS, 8)? },
         kind::REVOKED => Message::Revoked { nodes: from.list("the number of revoked members", MAX_REVOKED, 32)? },
         kind::FOLLOWS => Message::Follows { root: from.number()? },
+        kind::READS => Message::Reads { formats: take_formats(from)? },
+        kind::OFFERS => Message::Offers {
+            target: from.value()?,
+            // Two digests, a content of a digest and three numbers, and a format.
+            offers: from.list("the number of offers", MAX_OFFERS, 100)?,
+            is_awaited: take_flag(from)?,
+        },
+        kind::WISHES => Message::Wishes { order: from.value()?, wish: from.value()? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
         kind::HEAD => Message::Head { position: from.value()?, time: from.value()? },
         kind::VERIFY => Message::Verify { request: from.number()?, app: from.value()? },
@@ -333,6 +356,20 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
         0 => Ok(message),
         stray => Err(from.wrong(format!("{stray} bytes follow its end")).into()),
     }
+}
+
+/// Each number once, in their order.
+fn take_formats(from: &mut Decoder<'_>) -> Result<BTreeSet<u8>, Malformed> {
+    let count = from.count("the number of formats", usize::from(u8::MAX) + 1, 1)?;
+    let mut formats = BTreeSet::new();
+    for _ in 0..count {
+        let format = from.byte()?;
+        match formats.last() < Some(&format) {
+            true => formats.insert(format),
+            false => return Err(from.wrong(format!("format {format} is not in its order"))),
+        };
+    }
+    Ok(formats)
 }
 
 fn take_piece(from: &mut Decoder<'_>) -> Result<PieceNo, Malformed> {
@@ -548,6 +585,23 @@ impl Encode for Gate {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
         take_choice(from, [Self::Hold, Self::Open, Self::FallBack])
+    }
+}
+
+impl Encode for Wish {
+    const WHAT: &'static str = "wish";
+
+    fn put(&self, to: &mut Encoder) {
+        to.byte(match self {
+            Self::Auto => 0,
+            Self::Patches(Effort::Fast) => 1,
+            Self::Patches(Effort::Best) => 2,
+            Self::Whole => 3,
+        });
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        take_choice(from, [Self::Auto, Self::Patches(Effort::Fast), Self::Patches(Effort::Best), Self::Whole])
     }
 }
 

@@ -127,7 +127,8 @@ fn d7_the_same_deploy_twice_has_one_effect() {
     let release = release("v1", 60);
     let signed = sign_release(&release);
     let (one, other) = (fleet.publisher(&release), fleet.publisher(&release));
-    let request = Request::Deploy { release: signed.clone(), order: sign_order(&order(1, &signed, None)) };
+    let request =
+        Request::Deploy { release: signed.clone(), order: sign_order(&order(1, &signed, None)), wish: Wish::default() };
     fleet.request(one, 1, request.clone());
     fleet.request(other, 1, request.clone());
     fleet.run_until("both are told", |fleet| fleet.answer(other, 1).is_some() || fleet.answer(one, 1).is_some());
@@ -151,7 +152,7 @@ fn d5_a_second_deploy_under_way_is_told_who_and_what() {
     let late = bob().sign(content::PayloadKind::Release, theirs.encode());
     let publisher = fleet.publisher(&theirs);
     let order = bob().sign(content::PayloadKind::Order, order(1, &late, None).encode());
-    let request = Request::Deploy { release: late, order };
+    let request = Request::Deploy { release: late, order, wish: Wish::default() };
     fleet.request(publisher, 1, request.clone());
     fleet.run_until("the second is told", |fleet| fleet.answer(publisher, 1).is_some());
     let Some(Answer::Refused(Refusal::Conflict { by, what, .. })) = fleet.answer(publisher, 1) else {
@@ -185,7 +186,7 @@ fn d6_a_publisher_that_dies_leaves_nothing_half_ordered_and_can_come_again() {
     let held = said.apps[0].origin_have.0;
     assert!(held > 10 && fleet.agents().iter().all(|nr| fleet.nodes[*nr].switches.is_empty()));
     fleet.start(publisher);
-    let request = Request::Deploy { release: signed.clone(), order: sign_order(&order) };
+    let request = Request::Deploy { release: signed.clone(), order: sign_order(&order), wish: Wish::default() };
     fleet.request(publisher, 2, request);
     fleet.run_until("everyone confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
     let again = fleet.nodes[ORIGIN].got_pieces.values().filter(|n| **n > 1).count();
@@ -372,7 +373,11 @@ fn g1_g16_what_no_operator_signed_for_this_fleet_is_refused() {
     for release in [sign_release(&foreign), unsigned] {
         let publisher = fleet.add(Role::Operator);
         fleet.start(publisher);
-        let request = Request::Deploy { order: sign_order(&order(1, &release, None)), release: release.clone() };
+        let request = Request::Deploy {
+            order: sign_order(&order(1, &release, None)),
+            release: release.clone(),
+            wish: Wish::default(),
+        };
         fleet.request(publisher, 1, request);
         fleet.run_until("an answer", |fleet| fleet.answer(publisher, 1).is_some());
         assert!(matches!(fleet.answer(publisher, 1), Some(Answer::Refused(Refusal::NotBelieved(_)))));
@@ -593,7 +598,8 @@ fn a_source_that_changes_while_it_is_published_ends_the_deploy_with_words() {
     let release = release("v1", 400);
     let signed = sign_release(&release);
     let publisher = fleet.publisher(&release);
-    let request = Request::Deploy { release: signed.clone(), order: sign_order(&order(1, &signed, None)) };
+    let request =
+        Request::Deploy { release: signed.clone(), order: sign_order(&order(1, &signed, None)), wish: Wish::default() };
     fleet.request(publisher, 1, request);
     fleet.run_for(Duration::from_millis(20));
     fleet.input(publisher, Input::Lost { content: release.content.id(), piece: PieceNo(390) });

@@ -41,6 +41,7 @@ impl Bare {
             redial: std::time::Duration::from_millis(50),
             given_order: true,
             speaks: PROTOCOL,
+            reads: Vec::new(),
             limit: None,
         };
         let recovered = Recovered { root: Some(root()), ..Recovered::default() };

@@ -62,7 +62,7 @@ fn bring(fleet: &mut Fleet, key: &SigningKey, name: &str, epoch: u64) -> (usize,
     let release = release(name, 40);
     let (signed, order) = by(key, &release, epoch);
     let publisher = fleet.publisher(&release);
-    fleet.request(publisher, 1, Request::Deploy { release: signed.clone(), order });
+    fleet.request(publisher, 1, Request::Deploy { release: signed.clone(), order, wish: Wish::default() });
     (publisher, signed)
 }
 

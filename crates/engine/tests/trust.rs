@@ -107,7 +107,7 @@ fn g4_releases_and_orders_of_different_applications_cannot_be_mixed() {
     let signed = alice().sign(PayloadKind::Release, other.encode());
     let crossed = order(2, &signed, None);
     let publisher = fleet.publisher(&other);
-    let deploy = Request::Deploy { release: signed.clone(), order: sign_order(&crossed) };
+    let deploy = Request::Deploy { release: signed.clone(), order: sign_order(&crossed), wish: Wish::default() };
     fleet.request(publisher, 1, deploy);
     fleet.run_until("an answer", |fleet| fleet.answer(publisher, 1).is_some());
     assert!(matches!(fleet.answer(publisher, 1), Some(Answer::Refused(_))), "an honest origin refuses");
@@ -183,7 +183,7 @@ fn g10_what_is_refused_leaves_no_trace_on_any_disk() {
     for (client, request) in [
         Request::Order { order: by_stranger.clone() },
         Request::Root { root: minted },
-        Request::Deploy { release: forged, order: by_stranger },
+        Request::Deploy { release: forged, order: by_stranger, wish: Wish::default() },
     ]
     .into_iter()
     .enumerate()

@@ -198,6 +198,24 @@ pub struct RolloutStatus {
     /// For how long it has been in that state, with that wave open, if the origin has seen it begin.
     #[serde(default)]
     pub since_us: Option<u64>,
+    /// How the release comes to nodes that ran the same one before it, as the origin decided when it was brought.
+    #[serde(default)]
+    pub roads: Vec<RoadStatus>,
+}
+
+/// How a release comes to nodes that ran the same one before it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoadStatus {
+    /// What they ran, as people call it.
+    pub base: Option<String>,
+    /// How many.
+    pub nodes: u32,
+    /// The bytes of the patch, if there is one.
+    pub patch_bytes: Option<u64>,
+    /// The bytes that each would be sent without it.
+    pub whole_bytes: u64,
+    /// Why it comes so.
+    pub why: String,
 }
 
 /// What holds the waves of a rollout back.
@@ -741,6 +759,7 @@ impl From<door::RolloutStatus> for RolloutStatus {
             waves: status.waves.into_iter().map(Into::into).collect(),
             restraint,
             since_us: status.since.map(micros),
+            roads: status.roads.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -761,6 +780,13 @@ impl Restraint {
             deadline: order.deadline().map(deadline),
             at_once: order.at_once.iter().map(ToString::to_string).collect(),
         }
+    }
+}
+
+impl From<door::RoadStatus> for RoadStatus {
+    fn from(road: door::RoadStatus) -> Self {
+        let door::RoadStatus { base, nodes, patch, whole, why } = road;
+        Self { base, nodes, patch_bytes: patch, whole_bytes: whole, why }
     }
 }
 

@@ -317,6 +317,10 @@ impl Names {
                 Words::new("enrolled", format!("{name} joined as {}{by}", role_words(*role)))
             }
             Fact::Revoked { node } => Words::new("revoked", format!("{} is let in no more", self.node(*node))),
+            Fact::Offered(offer) => {
+                let bytes = offer.patch.blob.len;
+                Words::new("offered", format!("a patch of {bytes} bytes makes {} of {}", offer.target, offer.base))
+            }
             Fact::Limited { scope, rate } => {
                 let whom = self.scope(scope);
                 let what = match rate {

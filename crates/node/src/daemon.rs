@@ -657,6 +657,7 @@ fn engine_config(
         redial: Duration::from_millis(50),
         given_order: true,
         speaks: speaks.unwrap_or(engine::wire::PROTOCOL),
+        reads: store::trees::READS.to_vec(),
         limit,
     })
 }

@@ -7,6 +7,7 @@ mod brake;
 mod host;
 mod inbox;
 mod link;
+mod patching;
 mod shelf;
 mod tally;
 mod throttle;
@@ -436,6 +437,7 @@ impl Driver {
             Event::JobFailed { .. }
             | Event::OriginSilent
             | Event::PlainRoad { .. }
+            | Event::PatchFailed { .. }
             | Event::StaleOrder { .. }
             | Event::RootBehind { .. }
             | Event::RootsHanded { .. }
@@ -444,6 +446,7 @@ impl Driver {
             }
             // It may come as often as it likes.
             Event::Shunned { .. } => tracing::debug!(?event, "trust"),
+            Event::Road { .. } | Event::PatchMade { .. } | Event::Patched { .. } => tracing::info!(?event, "patches"),
             Event::Phase { .. } => tracing::info!(?event, "phase"),
             Event::Rooted { version, authorities } => {
                 tracing::info!(version, "a trust root is in force");

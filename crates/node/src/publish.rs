@@ -25,6 +25,7 @@ use content::{
     Rate, Release, ReleaseId, Role, Selector, Signed, SigningKey, SoftwareVersion, UnixTime,
 };
 use engine::door::{Answer, Config, Held, Recovered, Request};
+pub use engine::door::{Effort, Wish};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -78,6 +79,8 @@ pub struct DeployOptions {
     pub is_resized: bool,
     /// How many bytes of pieces are sent in a second at most.
     pub limit: Option<Rate>,
+    /// Whether it is worth patches from what nodes run.
+    pub wish: Wish,
     /// Whether the tree's own patterns are honoured.
     pub patterns: Patterns,
     /// What outlives releases, rising by path.
@@ -123,6 +126,7 @@ impl DeployOptions {
             is_sure: false,
             is_resized: false,
             limit: None,
+            wish: Wish::default(),
             patterns: Patterns::Honoured,
             kept: Vec::new(),
             templates: Vec::new(),
@@ -317,7 +321,8 @@ pub async fn deploy(
     let signing = signing_key(operator_home)?;
     let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
-    let (order, epoch) = serve_until_ordered((keys, options.limit), found, tree, &papers, &mut progress).await?;
+    let (order, epoch) =
+        serve_until_ordered((keys, options.limit, options.wish), found, tree, &papers, &mut progress).await?;
     progress(Progress::Ordered { epoch, order });
     let (release, version) = (papers.release_id(), papers.version);
     Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector: options.selector.clone() })
@@ -876,7 +881,7 @@ impl Drop for Publisher {
 
 /// Runs a publisher's node until the order stands, or is refused.
 async fn serve_until_ordered(
-    (keys, limit): (OperatorKeys, Option<Rate>),
+    (keys, limit, wish): (OperatorKeys, Option<Rate>, Wish),
     found: Found,
     tree: Tree,
     papers: &Papers,
@@ -905,7 +910,7 @@ async fn serve_until_ordered(
         rooted: watch::channel(Vec::new()).0,
     });
     let mut running = Publisher(tokio::spawn(driver.run()));
-    let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone() };
+    let deploy = Request::Deploy { release: papers.release.clone(), order: papers.order.clone(), wish };
     let total = found.content.bytes + found.content.blob.len + found.attributes.blob.len;
     let answer = told_while(handle.ask(deploy), &handle, total, progress).await;
     // A driver that is gone has stopped already.
@@ -958,6 +963,7 @@ fn publisher_config(fleet: FleetId, file: &FleetFile, datacenter: Label) -> Conf
         redial: Duration::from_millis(50),
         given_order: true,
         speaks: engine::wire::PROTOCOL,
+        reads: Vec::new(),
         limit: None,
     }
 }
@@ -993,6 +999,7 @@ mod tests {
             waves: Vec::new(),
             restraint: crate::api::Restraint::default(),
             since_us: None,
+            roads: Vec::new(),
         }
     }
 

@@ -304,6 +304,7 @@ mod tests {
             waves: Vec::new(),
             restraint: crate::api::Restraint::default(),
             since_us: None,
+            roads: Vec::new(),
         };
         FleetStatus {
             nodes: web.chain(db).chain([origin]).collect(),

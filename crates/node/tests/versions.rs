@@ -1,4 +1,4 @@
-//! A fleet of real nodes, of which one speaks a version of the protocol less than this one, and one a version more.
+//! A fleet of real nodes, of which one speaks an older version of the protocol than this one, and one a version more.
 
 #[path = "support/fleet.rs"]
 mod support;
@@ -14,6 +14,8 @@ use std::time::Duration;
 use support::{ANY_PORT, Fleet, in_time, listing, options, tree};
 
 const PROTOCOL: (u16, u16) = engine::wire::PROTOCOL;
+/// One that does not read all orders and releases of today.
+const OLD: u16 = engine::wire::RESTRAINTS - 1;
 
 /// Starts an agent anew as if its software were another one.
 async fn speaks(fleet: &mut Fleet, agent: usize, speaks: (u16, u16)) {
@@ -27,11 +29,10 @@ async fn speaks(fleet: &mut Fleet, agent: usize, speaks: (u16, u16)) {
 #[tokio::test(flavor = "multi_thread")]
 async fn d20_one_deploy_reaches_real_nodes_of_the_version_before_of_this_one_and_of_the_next() {
     let mut fleet = Fleet::new(3).await;
-    speaks(&mut fleet, 0, (PROTOCOL.0, PROTOCOL.1 - 1)).await;
+    speaks(&mut fleet, 0, (PROTOCOL.0, OLD)).await;
     speaks(&mut fleet, 2, (PROTOCOL.0, PROTOCOL.1 + 1)).await;
-    let of = |name: &str| {
-        [("web-0", PROTOCOL.1 - 1), ("web-1", PROTOCOL.1), ("web-2", PROTOCOL.1)].into_iter().find(|of| of.0 == name)
-    };
+    let of =
+        |name: &str| [("web-0", OLD), ("web-1", PROTOCOL.1), ("web-2", PROTOCOL.1)].into_iter().find(|of| of.0 == name);
     let agents = |status: &node::api::FleetStatus| {
         status.nodes.iter().filter(|node| of(&node.name).is_some_and(|(_, speaks)| node.speaks == speaks)).count()
     };

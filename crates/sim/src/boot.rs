@@ -242,6 +242,8 @@ impl World {
             redial: Duration::from_millis(50),
             given_order: true,
             speaks: engine::wire::PROTOCOL,
+            // Where links are drawn nobody waits for a patch.
+            reads: Vec::new(),
             limit: None,
         };
         let recovered = Recovered { clock: UnixTime(self.now / 1_000_000_000), ..recovered };

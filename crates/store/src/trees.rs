@@ -1,5 +1,5 @@
 //! Patches between two directories, as files: made of both, and applied to one to make the other beside it. Contents of a store are
-//! patched with the same bytes ([`body`], and `patching` beside this).
+//! patched with the same bytes (`body`, and `patching` beside this).
 //!
 //! ```text
 //! +------+---+-------------+-------------+-------------+----------------------------+-----------------+

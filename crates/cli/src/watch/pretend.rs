@@ -81,6 +81,7 @@ pub(crate) fn rollout(state: RolloutState, waves: Vec<WaveStatus>) -> RolloutSta
         budget: 50,
         waves,
         since_us: Some(185_000_000),
+        roads: Vec::new(),
         restraint: node::api::Restraint::default(),
     }
 }

@@ -7,11 +7,12 @@ use crate::door::{
     NodeStatus, Phase, Recovered, Time, VerifyReport,
 };
 use crate::follow::{self, Follower, Ordered};
+use crate::roads::Roads;
 use crate::swarm;
 use crate::tracker::{Dial, Mesh, Origins};
 use crate::trust::{Distrust, Instruction, Standing, Trust};
 use crate::{Alarm, Engine, Errand, Reading, Side, release_of};
-use content::{AppName, NodeId, ReleaseId, Signed};
+use content::{AppName, ContentId, NodeId, PieceNo, ReleaseId, Signed};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) struct AgentSide {
     pub(crate) follower: Follower,
     pub(crate) mesh: Mesh,
     pub(crate) origins: Origins,
+    pub(crate) roads: Roads,
     /// How long news for an origin are collected, beyond the usual.
     pub(super) pace: Duration,
     /// What was heard last of each application, for those who have not.
@@ -40,6 +42,7 @@ impl AgentSide {
             follower: Follower::default(),
             mesh: Mesh::new(me, config.redial),
             origins: Origins::new(config.origins.clone(), config.redial, now),
+            roads: Roads::new(&config.reads),
             pace: Duration::ZERO,
             heard: BTreeMap::new(),
             revoked: Revoked::default(),
@@ -83,6 +86,11 @@ impl Engine {
     // What the origin says.
 
     pub(crate) fn origin_ready(&mut self, now: Time, origin: NodeId) {
+        let Side::Agent(agent) = &self.side else { return };
+        let formats = agent.roads.reads().clone();
+        if !formats.is_empty() {
+            self.send(origin, Message::Reads { formats });
+        }
         self.send(origin, Message::Follows { root: self.trust.version() });
         let Side::Agent(agent) = &self.side else { return };
         let apps: Vec<AppName> = agent.follower.apps().cloned().collect();
@@ -104,6 +112,7 @@ impl Engine {
             Message::Revoked { nodes } => self.hears_of_revoked(now, nodes),
             Message::Follows { root } => self.hand_roots(from, root),
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
+            Message::Offers { target, offers, is_awaited } => self.offered(now, target, offers, is_awaited),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
             Message::Verify { request, app } => self.read_live(request, from, app, Reading::Verify),
@@ -192,7 +201,7 @@ impl Engine {
 
     pub(crate) fn follower_action(&mut self, now: Time, action: follow::Action) {
         match action {
-            follow::Action::Want(content) => self.swarm.want(now, content),
+            follow::Action::Want(content) => self.take_road(now, content),
             follow::Action::Accept(app, order) => self.job(Errand::Accept(app), Job::Accept { order }),
             follow::Action::Assemble(app, id, release) => self.assemble(now, app, id, release),
             follow::Action::Switch(app, release) => {
@@ -236,9 +245,14 @@ impl Engine {
 
     fn collect(&mut self, now: Time) {
         let Some(follower) = self.follower() else { return };
-        let (contents, releases) = follower.roots();
+        let (mut contents, releases) = follower.roots();
+        let Side::Agent(agent) = &mut self.side else { return };
         let gone: Vec<_> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
-        gone.into_iter().for_each(|content| self.swarm.forget(now, content));
+        gone.iter().for_each(|content| agent.roads.end(*content));
+        let under_way: Vec<ContentId> = agent.roads.roots().filter(|content| !contents.contains(content)).collect();
+        contents.extend(under_way);
+        let gone = gone.into_iter().filter(|content| !contents.contains(content));
+        gone.for_each(|content| self.swarm.forget(now, content));
         self.job(Errand::Collect, Job::Collect { contents, releases });
     }
 
@@ -264,6 +278,19 @@ impl Engine {
     }
 
     pub(crate) fn content_news_of_agent(&mut self, now: Time, news: swarm::Action) {
+        match &news {
+            swarm::Action::Completed(content) => self.has_come(now, *content),
+            swarm::Action::Refused(content, why) => self.patch_refused(now, *content, why),
+            _ => {}
+        }
+        let Side::Agent(agent) = &mut self.side else { return };
+        // What comes of a patch comes of what it makes.
+        let news = match news {
+            swarm::Action::FirstByte(content) => {
+                swarm::Action::FirstByte(agent.roads.target_of(content).unwrap_or(content))
+            }
+            news => news,
+        };
         let Some(follower) = self.follower() else { return };
         match news {
             swarm::Action::FirstByte(content) => follower.first_byte(now, content),
@@ -330,6 +357,7 @@ impl Engine {
     fn status_of(&self, follower: &Follower, app: &AppName) -> Option<AppStatus> {
         let standing = follower.standing(app)?;
         let progress = standing.content.and_then(|content| self.swarm.progress(content)).unwrap_or_default();
+        let (from_origin, from_peers) = standing.content.map(|content| self.moved_for(content)).unwrap_or_default();
         Some(AppStatus {
             app: app.clone(),
             release: standing.release,
@@ -337,8 +365,8 @@ impl Engine {
             phase: standing.phase,
             have: progress.have,
             total: progress.total,
-            from_origin: progress.from_origin,
-            from_peers: progress.from_peers,
+            from_origin: progress.from_origin + from_origin,
+            from_peers: progress.from_peers + from_peers,
             had: progress.had,
             timeline: standing.timeline,
             live: standing.live,
@@ -385,6 +413,14 @@ impl Engine {
         }
     }
 
+    /// A job has found that pieces are not here after all.
+    pub(super) fn missing(&mut self, now: Time, content: ContentId, pieces: &[PieceNo]) {
+        if let Some(follower) = self.follower() {
+            follower.broken(content);
+        }
+        self.swarm.lost(now, content, pieces);
+    }
+
     pub(crate) fn verified(
         &mut self,
         now: Time,
@@ -393,10 +429,7 @@ impl Engine {
     ) {
         if let Err(JobError::Missing { content, pieces }) = &result {
             // Without them nobody can tell what should be live, and nothing can be repaired.
-            if let Some(follower) = self.follower() {
-                follower.broken(*content);
-            }
-            self.swarm.lost(now, *content, pieces);
+            self.missing(now, *content, pieces);
         }
         let outcome = match result {
             Ok(JobDone::Verified { entries, bytes, differing, first }) => {

@@ -142,6 +142,7 @@ impl Engine {
 
     /// Tells one agent what is being brought.
     pub(super) fn announce(&mut self, node: NodeId, release: &Signed, order: &Signed) {
+        self.tell_standing_offers(node, release);
         let release = release.clone();
         let message = match self.peers.get(&node).is_some_and(crate::Peer::knows_facts) {
             true => Message::Pass { release, order: order.clone() },

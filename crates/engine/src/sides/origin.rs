@@ -6,8 +6,10 @@ use crate::catalog::{Catalog, Enrolment, Newest, Next, Proposal, Published, Sett
 use crate::door::{
     Ahead, Allotment, Answer, AppStatus, ClientId, CloseReason, Config, Event, FleetStatus, Gate, Hello, Job, Message,
     NodeStatus, Output, Phase, Recovered, Refusal, Request, RolloutState, RolloutStatus, Submitted, Time, VerifyReport,
+    Wish,
 };
 use crate::limits::{cap, lowest};
+use crate::patches::Patches;
 use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Charge, Domain, Proof, Tracker};
@@ -53,6 +55,12 @@ pub(crate) struct OriginSide {
     pub(super) handed: u64,
     /// Applications whose newest order is believed no more, because of a root that came back to this origin later than that order.
     pub(super) left_behind: BTreeSet<AppName>,
+    /// Patches, and who waits for them.
+    pub(super) patches: Patches,
+    /// Whether contents are to be collected when no patch is made any more.
+    pub(super) collects_later: bool,
+    /// What each publisher that is here said last of whether its order is worth patches.
+    pub(super) wishes: BTreeMap<NodeId, (OrderId, Wish)>,
 }
 
 /// A submission on its way to being ordered.
@@ -112,6 +120,9 @@ impl OriginSide {
             proven: BTreeSet::new(),
             handed: 0,
             left_behind: BTreeSet::new(),
+            patches: Patches::default(),
+            collects_later: false,
+            wishes: BTreeMap::new(),
         }
     }
 
@@ -156,6 +167,7 @@ impl OriginSide {
                 (known.name, known.labels) = (name.clone(), labels.clone());
             }
             Fact::Revoked { node } => drop(self.nodes.remove(node)),
+            Fact::Offered(offer) => self.patches.learn(*offer),
             _ => {}
         }
     }
@@ -198,11 +210,6 @@ impl OriginSide {
                 (*node, if is_away { Presence::Away } else { Presence::Expected })
             })
             .collect()
-    }
-
-    /// The contents that stay here.
-    fn roots(&self) -> BTreeSet<ContentId> {
-        self.kept().iter().map(ContentSpec::id).collect()
     }
 
     /// What must be here: of what is being brought, and of every application its newest order's release and fallback, and the last
@@ -289,6 +296,11 @@ impl Known {
             ahead: BTreeMap::new(),
         }
     }
+
+    /// The release of an application that it said last it runs.
+    pub(super) fn live(&self, app: &AppName) -> Option<ReleaseId> {
+        self.apps.get(app).and_then(|status| status.live)
+    }
 }
 
 /// What is told of a node's news.
@@ -353,6 +365,7 @@ impl Engine {
         let apps: Vec<AppName> = origin.rollouts.keys().cloned().collect();
         let kept = origin.kept();
         apps.into_iter().for_each(|app| self.conduct_soon(now, app));
+        self.kept_patches(&kept).into_iter().for_each(|patch| self.swarm.set_aside(patch));
         // Whoever begins anew with its journals alone gets back from the fleet what new machines, and a way back, need.
         kept.into_iter().for_each(|content| self.swarm.want(now, content));
     }
@@ -434,6 +447,7 @@ impl Engine {
         }
         let changes = origin.tracker.leave(peer, &mut self.chance);
         origin.told.remove(&peer);
+        origin.wishes.remove(&peer);
         for spread in origin.spreads.values_mut().filter(|spread| spread.publisher == Some(peer)) {
             spread.publisher = None;
         }
@@ -453,6 +467,8 @@ impl Engine {
     pub(crate) fn message_to_origin(&mut self, now: Time, from: NodeId, message: Message) {
         match message {
             Message::Status(status) => self.reported(now, from, *status),
+            Message::Reads { formats } => self.says_what_it_reads(from, formats),
+            Message::Wishes { order, wish } => self.wishes(from, order, wish),
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),
@@ -622,6 +638,7 @@ impl Engine {
             let changes = origin.tracker.begins(now);
             self.arrange(now, changes);
         }
+        self.plan_patches(&app, publisher);
         contents.into_iter().for_each(|content| self.swarm.want(now, content));
         self.announce_to_all(now, &app);
         self.propose_if_whole(&app);
@@ -657,6 +674,7 @@ impl Engine {
                 let apps: Vec<AppName> =
                     origin.spreads.iter().filter(concerned(*content)).map(|(app, _)| app.clone()).collect();
                 apps.iter().for_each(|app| self.propose_if_whole(app));
+                self.make_patches_of(now, *content);
             }
             swarm::Action::Refused(content, why) => {
                 let apps: Vec<AppName> =
@@ -670,6 +688,9 @@ impl Engine {
     /// A submission has its outcome: whoever waits is told.
     pub(super) fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
         let Some(ended) = self.origin().and_then(|origin| origin.spreads.remove(app)) else { return };
+        if outcome.is_err() {
+            self.end_patches(app);
+        }
         if let Some(publisher) = ended.publisher {
             self.send(publisher, Message::Verdict { order: ended.order.id, outcome });
         }
@@ -746,6 +767,7 @@ impl Engine {
                 let answer = outcome.map(drop).and_then(|()| self.enrolled(enrolment.node));
                 self.answer(client, answer.unwrap_or_else(Answer::Refused));
             }
+            Proposal::Progress { fact: Fact::Offered(offer) } => self.patch_offered(now, offer, outcome.is_ok()),
             Proposal::Progress { fact } => self.progressed(now, &fact, outcome.is_ok()),
         }
     }
@@ -898,6 +920,7 @@ impl Engine {
         let (release, fallback) = (signed(newest.order.release), fallback.and_then(signed));
         let before = origin.told.entry(node).or_default().insert(app.clone(), told);
         let is_new = before.is_none_or(|(id, _)| id != told.0);
+        release.iter().filter(|_| is_new).for_each(|release| self.tell_standing_offers(node, release));
         for release in release.filter(|_| is_new).into_iter().chain(fallback.filter(|_| before != Some(told))) {
             self.send(node, Message::Announce { release });
         }
@@ -941,13 +964,23 @@ impl Engine {
         }
         if is_done && matches!(fact, Fact::Finished { .. }) {
             self.collect_at_origin(now);
+            self.patch_for_stragglers(app);
         }
     }
 
     /// Forgets the contents that no order may name any more.
-    fn collect_at_origin(&mut self, now: Time) {
+    pub(super) fn collect_at_origin(&mut self, now: Time) {
+        let is_read = self.jobs.values().any(|errand| matches!(errand, Errand::Diff { .. }));
         let Some(origin) = self.origin() else { return };
-        let contents: Vec<ContentId> = origin.roots().into_iter().collect();
+        // What a patch is made from stays, and so does the patch that nobody knows of yet.
+        origin.collects_later = is_read;
+        if is_read {
+            return;
+        }
+        let kept = origin.kept();
+        let patches = self.kept_patches(&kept);
+        let contents: BTreeSet<ContentId> = kept.iter().map(ContentSpec::id).chain(patches).collect();
+        let contents: Vec<ContentId> = contents.into_iter().collect();
         let gone: Vec<ContentId> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
         gone.into_iter().for_each(|content| self.swarm.forget(now, content));
         self.job(Errand::Collect, Job::Collect { contents, releases: Vec::new() });
@@ -1143,6 +1176,7 @@ impl Engine {
             awaits: rollout.and_then(|rollout| rollout.awaits(now)),
             left: rollout.and_then(|rollout| rollout.left(now)),
             since: rollout.and_then(Rollout::moved).map(|moved| now.since(moved)),
+            roads: release.map_or_else(Vec::new, |release| origin.patches.roads(app, release.content.id())),
         })
     }
 

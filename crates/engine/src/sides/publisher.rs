@@ -1,6 +1,6 @@
 //! A publisher: holds what it publishes, brings it to an origin, and stays until the order stands in the journal.
 
-use crate::door::{Answer, ClientId, Config, Message, Refusal, Request, Submitted, Time};
+use crate::door::{Answer, ClientId, Config, Message, Refusal, Request, Submitted, Time, Wish};
 use crate::tracker::Origins;
 use crate::{Engine, Side, swarm};
 use content::{NodeId, Order, OrderId, Signed};
@@ -18,6 +18,7 @@ struct Submission {
     id: OrderId,
     release: Signed,
     order: Signed,
+    wish: Wish,
 }
 
 impl PublisherSide {
@@ -32,25 +33,26 @@ impl PublisherSide {
 
 impl Engine {
     pub(crate) fn request_of_publisher(&mut self, client: ClientId, request: Request) {
-        let Request::Deploy { release, order } = request else {
+        let Request::Deploy { release, order, wish } = request else {
             let why = "this is a publisher; ask an origin".to_owned();
             return self.refuse(client, Refusal::NotAllowed(why));
         };
         let Side::Publisher(publisher) = &mut self.side else { return };
-        let submission = Submission { client, id: OrderId(order.payload_digest()), release, order };
-        let message = submission.message();
+        let submission = Submission { client, id: OrderId(order.payload_digest()), release, order, wish };
+        let messages = submission.messages();
         publisher.waiting.push(submission);
         let origins: Vec<NodeId> = publisher.origins.connected().collect();
         let known = |origin: &&NodeId| self.peers.get(origin).is_some_and(|peer| peer.is_known);
         if let Some(origin) = origins.iter().find(known) {
-            self.send(*origin, message);
+            let origin = *origin;
+            messages.into_iter().for_each(|message| self.send(origin, message));
         }
     }
 
     /// Brings everything that waits to an origin that is here (again): the same statements, so that they have one effect.
     pub(crate) fn submit_all(&mut self, origin: NodeId) {
         let Side::Publisher(publisher) = &self.side else { return };
-        let messages: Vec<Message> = publisher.waiting.iter().map(Submission::message).collect();
+        let messages: Vec<Message> = publisher.waiting.iter().flat_map(Submission::messages).collect();
         messages.into_iter().for_each(|message| self.send(origin, message));
     }
 
@@ -81,8 +83,13 @@ impl Engine {
 }
 
 impl Submission {
-    fn message(&self) -> Message {
-        Message::Submit { release: self.release.clone(), order: self.order.clone() }
+    /// What it says of itself stands before it.
+    fn messages(&self) -> Vec<Message> {
+        let submit = Message::Submit { release: self.release.clone(), order: self.order.clone() };
+        match self.wish {
+            Wish::Auto => vec![submit],
+            wish => vec![Message::Wishes { order: self.id, wish }, submit],
+        }
     }
 
     fn ordered(&self) -> Answer {

@@ -80,9 +80,10 @@ impl Engine {
         self.apply();
     }
 
-    pub(crate) fn loses_origin(&mut self, _now: Time) {
+    pub(crate) fn loses_origin(&mut self, now: Time) {
         self.ration.set_alone(true);
         self.apply();
+        self.wait_for_no_patch(now);
     }
 
     pub(crate) fn allotted(&mut self, _now: Time, allotment: Allotment) {

@@ -572,7 +572,8 @@ impl Swarm {
     /// The given order has changed.
     pub(crate) fn relay(&mut self, now: Time, stripes: [Stripe; STRIPES]) {
         let waits = self.settings.role == Role::Agent;
-        self.contents.values_mut().for_each(|transfer| transfer.order.replace(&stripes, waits, now));
+        let in_order = self.contents.values_mut().filter(|transfer| !transfer.is_aside);
+        in_order.for_each(|transfer| transfer.order.replace(&stripes, waits, now));
         self.stripes = Some(stripes);
         let open: Vec<ContentId> = self.contents.iter().filter(|(_, t)| t.is_open()).map(|(id, _)| *id).collect();
         for content in open {

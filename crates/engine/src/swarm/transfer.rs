@@ -55,6 +55,10 @@ pub(super) struct Transfer {
     pub(super) have: Bitmap,
     is_indexed: bool,
     pub(super) stage: Stage,
+    /// It comes by another road: nothing of it is asked for.
+    pub(super) is_held_back: bool,
+    /// Only some want it, so it goes down no tree.
+    pub(super) is_aside: bool,
     pub(super) partners: BTreeMap<NodeId, Box<Partner>>,
     /// How many agents say that they hold a piece.
     pub(super) holders: Vec<u32>,
@@ -128,6 +132,8 @@ impl Transfer {
             have: Bitmap::empty(total),
             is_indexed: false,
             stage: Stage::Opening,
+            is_held_back: false,
+            is_aside: false,
             partners: BTreeMap::new(),
             holders: vec![0; total as usize],
             agents: 0,
@@ -171,7 +177,7 @@ impl Transfer {
 
     /// Whether pieces are to be asked for now.
     pub(super) fn wants(&self) -> bool {
-        matches!(self.stage, Stage::Pages | Stage::Pieces)
+        matches!(self.stage, Stage::Pages | Stage::Pieces) && !self.is_held_back
     }
 
     /// Whether much is coming at the moment.
@@ -594,7 +600,7 @@ impl Transfer {
 
     /// What we say to a peer of that role: a source says nothing of what has not been out yet.
     pub(super) fn say(&self, to: Role) -> (Option<Bitmap>, bool) {
-        let wants = !self.have.is_full() && self.stage != Stage::Complete;
+        let wants = !self.have.is_full() && self.stage != Stage::Complete && !self.is_held_back;
         let hides = to == Role::Agent && self.push.is_some();
         match (hides, self.have.is_full()) {
             (true, _) => (Some(Bitmap::empty(self.total)), wants),

@@ -1,8 +1,8 @@
 //! Messages to bytes and back, and bytes that no honest peer sends.
 
 use super::*;
-use content::fact::Position;
-use content::{Labels, OrderId, PayloadKind, Rate, ReleaseId, Signed, UnixTime};
+use content::fact::{Offer, Position};
+use content::{BlobRef, ContentSpec, Labels, OrderId, PayloadKind, Rate, ReleaseId, Signed, UnixTime};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 
@@ -131,6 +131,13 @@ fn content_id() -> impl Strategy<Value = ContentId> {
     digest().prop_map(ContentId)
 }
 
+fn offer() -> impl Strategy<Value = Offer> {
+    (content_id(), content_id(), digest(), any::<u32>(), any::<u8>()).prop_map(|(base, target, root, len, format)| {
+        let patch = ContentSpec { blob: BlobRef { root, len: u64::from(len) }, pieces: 0, bytes: 0 };
+        Offer { base, target, patch, format }
+    })
+}
+
 fn stripe() -> impl Strategy<Value = Stripe> {
     let node = || digest().prop_map(content::NodeId);
     (prop::option::of(node()), prop::collection::vec(node(), 0..3)).prop_map(|(from, to)| Stripe { from, to })
@@ -183,12 +190,25 @@ fn message() -> impl Strategy<Value = Message> {
         (content_id(), piece()).prop_map(|(content, piece)| Message::Cancel { content, piece }),
         (content_id(), piece()).prop_map(|(content, piece)| Message::Cannot { content, piece }),
         content_id().prop_map(|content| Message::Leave { content }),
+        prop::collection::btree_set(any::<u8>(), 0..4).prop_map(|formats| Message::Reads { formats }),
+        (content_id(), prop::collection::vec(offer(), 0..4), any::<bool>())
+            .prop_map(|(target, offers, is_awaited)| Message::Offers { target, offers, is_awaited }),
+        (
+            digest(),
+            prop::sample::select(vec![
+                Wish::Auto,
+                Wish::Patches(Effort::Fast),
+                Wish::Patches(Effort::Best),
+                Wish::Whole
+            ])
+        )
+            .prop_map(|(order, wish)| Message::Wishes { order: OrderId(order), wish }),
         Just(Message::Ping),
         Just(Message::Pong),
     ]
 }
 
-const KINDS: u8 = kind::FOLLOWS;
+const KINDS: u8 = kind::WISHES;
 
 #[test]
 fn every_kind_is_drawn() {
@@ -344,7 +364,9 @@ fn g6_endless_documents_and_lists_are_refused_by_their_length() {
         to.byte(sort).count(count);
         decode_body(&to.finish())
     };
-    for (sort, most) in [(kind::ROOTS, MAX_ROOTS), (kind::REVOKED, MAX_REVOKED), (kind::HAVE, MAX_LIST)] {
+    for (sort, most) in
+        [(kind::ROOTS, MAX_ROOTS), (kind::REVOKED, MAX_REVOKED), (kind::READS, 256), (kind::HAVE, MAX_LIST)]
+    {
         for count in [most + 1, usize::MAX >> 1] {
             assert!(matches!(of(sort, count), Err(WireError::Malformed(_))), "{sort} {count}");
         }

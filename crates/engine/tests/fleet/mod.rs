@@ -65,6 +65,12 @@ pub(crate) fn spec(name: &str, pieces: u32) -> ContentSpec {
     ContentSpec { blob, pieces, bytes: u64::from(pieces) * 65_536 }
 }
 
+/// The patch that any host makes between two contents.
+pub(crate) fn patch_between(base: ContentId, target: ContentId) -> ContentSpec {
+    let root = Digest::of([base.0.as_bytes().as_slice(), target.0.as_bytes()].concat().as_slice());
+    ContentSpec { blob: BlobRef { root, len: 200_000 }, pieces: 0, bytes: 0 }
+}
+
 pub(crate) fn release(name: &str, pieces: u32) -> Release {
     Release {
         fleet: fleet(),
@@ -125,6 +131,8 @@ pub(crate) enum Evil {
     Full,
     /// Laying out is refused.
     Refuses,
+    /// Patches do not do here.
+    Unpatched,
 }
 
 /// In which way a release does not do well.
@@ -158,6 +166,8 @@ pub(crate) struct Node {
     pub(crate) role: Role,
     /// The versions of the protocol that its software speaks.
     pub(crate) speaks: (u16, u16),
+    /// The formats of patches that its store applies.
+    pub(crate) reads: Vec<u8>,
     pub(crate) software: String,
     address: SocketAddr,
     pub(crate) engine: Option<Engine>,
@@ -185,6 +195,11 @@ pub(crate) struct Node {
     pub(crate) ailing: BTreeMap<ReleaseId, Ailing>,
     /// How often what is live was read again.
     pub(crate) verifies: u32,
+    /// How long making a patch takes.
+    pub(crate) diff_takes: u64,
+    /// What patches were made of, and applied to.
+    pub(crate) diffs: Vec<(ContentId, ContentId, Effort)>,
+    pub(crate) patches: Vec<(ContentId, ContentId)>,
     pub(crate) answers: Vec<(ClientId, Answer)>,
     /// Payload bytes that left, by content, to agents.
     pub(crate) sent: BTreeMap<ContentId, u64>,
@@ -252,6 +267,13 @@ impl Fleet {
         fleet.up()
     }
 
+    /// The same, whose stores make and apply patches.
+    pub(crate) fn patching(agents: usize, seed: u64) -> Self {
+        let mut fleet = Self::bare(agents, seed);
+        fleet.nodes.iter_mut().for_each(|node| node.reads = vec![1]);
+        fleet.up()
+    }
+
     fn up(mut self) -> Self {
         (0..self.nodes.len()).for_each(|nr| self.start(nr));
         self.run_for(Duration::from_millis(50));
@@ -293,6 +315,7 @@ impl Fleet {
             id,
             role,
             speaks: PROTOCOL,
+            reads: Vec::new(),
             software: "test".to_owned(),
             address: SocketAddr::from(([10, 0, (nr / 250) as u8, (nr % 250) as u8], 7400)),
             engine: None,
@@ -313,6 +336,9 @@ impl Fleet {
             probes: 0,
             ailing: BTreeMap::new(),
             verifies: 0,
+            diff_takes: 100_000_000,
+            diffs: Vec::new(),
+            patches: Vec::new(),
             answers: Vec::new(),
             sent: BTreeMap::new(),
             sent_pieces: BTreeMap::new(),
@@ -351,6 +377,7 @@ impl Fleet {
             redial: Duration::from_millis(50),
             given_order: true,
             speaks: node.speaks,
+            reads: node.reads.clone(),
             limit: node.limit,
         };
         let recovered = Recovered {
@@ -604,8 +631,9 @@ impl Fleet {
                 assert!(self.nodes[nr].buffers.remove(&buffer).is_some(), "a payload is dropped twice");
             }
             Output::Job { id, job } => {
+                let took = if let Job::Diff { .. } = job { self.nodes[nr].diff_takes } else { JOB };
                 let result = self.job(nr, job);
-                self.at(self.now + JOB, nr, What::Input(Input::Done { job: id, result }));
+                self.at(self.now + took, nr, What::Input(Input::Done { job: id, result }));
             }
             Output::Answer { client, answer } => self.nodes[nr].answers.push((client, answer)),
             Output::Append { id, journal, expect, facts, .. } => {
@@ -700,6 +728,29 @@ impl Fleet {
             Job::Index { content } => {
                 node.disk.indexed.insert(content);
                 Ok(JobDone::Indexed { have: node.disk.contents[&content].have.clone() })
+            }
+            Job::Diff { base, target, effort, below } => {
+                assert!(node.disk.contents[&base].complete && node.disk.contents[&target].complete);
+                node.diffs.push((base, target, effort));
+                let spec = patch_between(base, target);
+                if spec.blob.len >= below {
+                    return Ok(JobDone::Diffed { patch: None });
+                }
+                let held = Held { content: spec, have: Bitmap::full(spec.total()), complete: true };
+                node.disk.contents.insert(spec.id(), held);
+                Ok(JobDone::Diffed { patch: Some(spec) })
+            }
+            Job::Patch { base, target, patch } => {
+                assert!(node.disk.contents[&base].complete && node.disk.contents[&patch].complete);
+                assert_eq!(patch, patch_between(base, target).id());
+                node.patches.push((base, target));
+                if node.evil == Some(Evil::Unpatched) {
+                    return Err(JobError::Refused { why: "the patch makes something else".to_owned() });
+                }
+                node.disk.indexed.insert(target);
+                let held = node.disk.contents.get_mut(&target).expect("it was opened");
+                held.have = Bitmap::full(held.content.total());
+                Ok(JobDone::Patched { have: held.have.clone() })
             }
             Job::Complete { content } => {
                 let held = node.disk.contents.get_mut(&content).expect("it was opened");
@@ -821,8 +872,13 @@ impl Fleet {
 
     /// Publishes, and gives the publisher's number.
     pub(crate) fn deploy(&mut self, release: &Release, order: &Order) -> usize {
+        self.deploy_with(release, order, Wish::default())
+    }
+
+    /// The same, with a wish for patches.
+    pub(crate) fn deploy_with(&mut self, release: &Release, order: &Order, wish: Wish) -> usize {
         let publisher = self.publisher(release);
-        let request = Request::Deploy { release: sign_release(release), order: sign_order(order) };
+        let request = Request::Deploy { release: sign_release(release), order: sign_order(order), wish };
         self.request(publisher, 1, request);
         publisher
     }

@@ -5,6 +5,7 @@
 
 use super::brake::Brake;
 use super::inbox::{Inbox, Incoming};
+use super::patching::{self, Made};
 use super::shelf::Shelf;
 use super::writers::{Write, Writers};
 use crate::disk::RealDisk;
@@ -27,6 +28,8 @@ use tokio::task::JoinSet;
 enum Work {
     Job(JobId, Job),
     Append(Append),
+    /// A patch that was made, as which job asked.
+    Keep(JobId, Vec<u8>),
     /// Make progress durable, so that a kill loses little.
     Checkpoint,
 }
@@ -183,7 +186,24 @@ impl StoreHost {
             }
             (Deeds::Here(runner), Job::Probe { release }) => self.act(id, runner.clone().probe(release)),
             (Deeds::There(half), job) if is_for_root(&job) => self.act_there(id, half, job),
+            (_, job @ (Job::Diff { .. } | Job::Patch { .. })) => self.patch(id, job),
             (_, job) => self.give(Work::Job(id, job)),
+        }
+    }
+
+    fn patch(&self, id: JobId, job: Job) {
+        let (work, brake, inbox) = (Arc::downgrade(&self.work), self.brake.clone(), self.inbox.clone());
+        let begun = patching::begin(self.pieces.clone(), job, move |made| match made {
+            // A store that has stopped needs no patch.
+            Made::Patch(patch) => drop(work.upgrade().map(|work| work.send(Work::Keep(id, patch)))),
+            Made::Done(result) => {
+                ask(&brake, &work);
+                // An inbox that is gone belongs to a node that stops; it begins anew when it starts.
+                inbox.blocking_send(Incoming::input(Input::Done { job: id, result })).ok();
+            }
+        });
+        if let Err(error) = begun {
+            answer(self.inbox.clone(), Input::Done { job: id, result: Err(error) });
         }
     }
 
@@ -312,6 +332,10 @@ fn do_work(store: &mut Store<RealDisk>, work: Work, brake: &Brake, tell: impl Fn
         Work::Job(id, job) => tell(Input::Done { job: id, result: run(store, &job) }),
         Work::Append(Append { id, journal, expect, facts, noted }) => {
             tell(Input::Appended { append: id, outcome: store.append(&journal, expect, &facts, noted) });
+        }
+        Work::Keep(id, patch) => {
+            let result = store.keep_patch(&patch);
+            tell(Input::Done { job: id, result });
         }
         Work::Checkpoint => {
             brake.begun();

@@ -53,6 +53,11 @@ pub(crate) struct Tally {
     pub(crate) late: u64,
     pub(crate) quarantined: u64,
     pub(crate) plain_roads: u64,
+    /// Patches that were made, applied, and that could not be; and the bytes that need not come because of those that were.
+    pub(crate) patches_made: u64,
+    pub(crate) patches_applied: u64,
+    pub(crate) patches_failed: u64,
+    pub(crate) patches_saved: u64,
     pub(crate) distrusted: u64,
     pub(crate) failed_jobs: u64,
     /// When an origin was last heard, or was at least connected.
@@ -101,6 +106,10 @@ impl Default for Tally {
             late: 0,
             quarantined: 0,
             plain_roads: 0,
+            patches_made: 0,
+            patches_applied: 0,
+            patches_failed: 0,
+            patches_saved: 0,
             distrusted: 0,
             failed_jobs: 0,
             heard_origin: None,
@@ -240,6 +249,12 @@ impl Tally {
             Event::Late { .. } => self.late += 1,
             Event::Quarantined { .. } => self.quarantined += 1,
             Event::PlainRoad { .. } => self.plain_roads += 1,
+            Event::PatchMade { .. } => self.patches_made += 1,
+            Event::PatchFailed { .. } => self.patches_failed += 1,
+            Event::Patched { saved, .. } => {
+                self.patches_applied += 1;
+                self.patches_saved += saved;
+            }
             Event::Distrusted { .. } | Event::StaleOrder { .. } => self.distrusted += 1,
             Event::JobFailed { .. } => self.failed_jobs += 1,
             Event::Reached { phase: Phase::Failed | Phase::FellBack, .. } => self.node_failures += 1,

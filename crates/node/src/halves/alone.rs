@@ -112,5 +112,6 @@ fn config(keeper: &Keeper) -> Config {
         given_order: false,
         limit: None,
         speaks: engine::wire::PROTOCOL,
+        reads: Vec::new(),
     }
 }

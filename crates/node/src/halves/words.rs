@@ -81,7 +81,7 @@ pub(crate) fn is_for_root(job: &Job) -> bool {
         Job::GiveUp { .. } | Job::Confirm { .. } | Job::Verify { .. } | Job::Collect { .. } | Job::Root { .. } => true,
         Job::Restore { .. } | Job::Repair { .. } => true,
         Job::Open { .. } | Job::Write { .. } | Job::Index { .. } | Job::Complete { .. } => false,
-        Job::Diff { .. } | Job::Patch { .. } | Job::Shun { .. } | Job::Journal { .. } => false,
+        Job::Shun { .. } | Job::Journal { .. } | Job::Diff { .. } | Job::Patch { .. } => false,
     }
 }
 
@@ -137,7 +137,7 @@ fn put_job(to: &mut Encoder, job: &Job) {
         Job::Restore { app, release } => to.byte(11).value(app).value(release),
         Job::Repair { app } => to.byte(12).value(app),
         Job::Open { .. } | Job::Write { .. } | Job::Index { .. } | Job::Complete { .. } => unreachable!("is_for_root"),
-        Job::Diff { .. } | Job::Patch { .. } | Job::Shun { .. } | Job::Journal { .. } => unreachable!("is_for_root"),
+        Job::Shun { .. } | Job::Journal { .. } | Job::Diff { .. } | Job::Patch { .. } => unreachable!("is_for_root"),
     };
 }
 

@@ -103,6 +103,10 @@ families! {
     LATE: "tiding_late_pieces_total" Counter Node [] "Pieces that did not come in time and were asked for elsewhere";
     QUARANTINED: "tiding_quarantined_pieces_total" Counter Node [] "Pieces that were damaged on this node's own disk and were fetched again";
     PLAIN_ROADS: "tiding_plain_roads_total" Counter Node [] "How often peers were of no help and the origin was asked directly";
+    PATCHES_MADE: "tiding_patches_made_total" Counter Node [] "Patches that this node made of what others run";
+    PATCHES_APPLIED: "tiding_patches_applied_total" Counter Node [] "Contents that this node made from another one and a patch";
+    PATCHES_FAILED: "tiding_patches_failed_total" Counter Node [] "Patches that could not be made, did not come or did not do; the pieces came instead";
+    PATCHES_SAVED: "tiding_patches_saved_bytes_total" Counter Node [] "Bytes that need not come because patches did";
     DISTRUSTED: "tiding_refused_documents_total" Counter Node [] "Orders, releases and trust roots that were not believed, or were older than what is known";
     FAILED_JOBS: "tiding_failed_jobs_total" Counter Node [] "Work on disk that failed, to be tried again or given up";
     ORIGIN_CONTACT: "tiding_origin_contact_timestamp_seconds" Gauge Agent [] "When an origin was last heard, in seconds since 1970; absent as long as none was in this life";

@@ -91,6 +91,10 @@ impl Facts {
         text.one(&LATE, tally.late);
         text.one(&QUARANTINED, tally.quarantined);
         text.one(&PLAIN_ROADS, tally.plain_roads);
+        text.one(&PATCHES_MADE, tally.patches_made);
+        text.one(&PATCHES_APPLIED, tally.patches_applied);
+        text.one(&PATCHES_FAILED, tally.patches_failed);
+        text.one(&PATCHES_SAVED, tally.patches_saved);
         text.one(&DISTRUSTED, tally.distrusted);
         text.one(&FAILED_JOBS, tally.failed_jobs);
     }
@@ -308,6 +312,7 @@ mod tests {
             budget: 3,
             waves: vec![WaveStatus::default(); 2],
             since_us: Some(5_600_000),
+            roads: Vec::new(),
             restraint: crate::api::Restraint::default(),
         }
     }

@@ -96,6 +96,7 @@ pub(crate) fn rollout(state: RolloutState) -> RolloutStatus {
         waves: vec![wave(1, 1), wave(2, 1), wave(2, 0)],
         restraint: Restraint::default(),
         since_us: None,
+        roads: Vec::new(),
     }
 }
 

@@ -320,6 +320,7 @@ fn rollout(app: &str, epoch: u64, state: RolloutState, created: u64) -> RolloutS
         waves: Vec::new(),
         restraint: Restraint::default(),
         since_us: None,
+        roads: Vec::new(),
     }
 }
 

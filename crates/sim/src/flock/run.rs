@@ -441,6 +441,7 @@ impl<'a> Flock<'a> {
             redial: Duration::from_millis(50),
             given_order: true,
             speaks: engine::wire::PROTOCOL,
+            reads: Vec::new(),
             limit: None,
         };
         let recovered = Recovered {
@@ -526,7 +527,11 @@ impl<'a> Flock<'a> {
         self.input(
             node,
             0,
-            Input::Request { client: ClientId(0), by: None, request: Request::Deploy { release, order } },
+            Input::Request {
+                client: ClientId(0),
+                by: None,
+                request: Request::Deploy { release, order, wish: engine::door::Wish::default() },
+            },
         );
     }
 
@@ -913,10 +918,10 @@ impl<'a> Flock<'a> {
             | Job::Hook { .. }
             | Job::Probe { .. }
             | Job::Restore { .. }
-            | Job::Journal { .. }
-            | Job::Root { .. }
             | Job::Diff { .. }
-            | Job::Patch { .. } => (model.job, 0, How::Refused),
+            | Job::Patch { .. }
+            | Job::Journal { .. }
+            | Job::Root { .. } => (model.job, 0, How::Refused),
         };
         let is_step = !matches!(job, Job::Write { .. });
         let step = model.shared.filter(|_| is_step).map_or(Duration::ZERO, |shared| shared.cpu_step);

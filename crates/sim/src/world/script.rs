@@ -257,7 +257,7 @@ impl World {
             self.script.deployments[nth].asked = Some(self.hosts[whom].starts);
             let client = self.script.client(Asker::Operator(nth));
             let request = match release {
-                Some(release) => Request::Deploy { release, order },
+                Some(release) => Request::Deploy { release, order, wish: engine::door::Wish::default() },
                 None => Request::Order { order },
             };
             self.input(whom, Input::Request { client, by: None, request });

@@ -1,0 +1,170 @@
+//! Routing of patches at an agent: what its origin offers, the patch, the host's work with it, and the next road when one fails.
+
+use crate::door::{Event, Job, JobDone, JobError, Time};
+use crate::roads::{Choice, Road, Roads, again};
+use crate::{Alarm, Engine, Errand, Side, swarm};
+use content::fact::Offer;
+use content::{ContentId, ContentSpec};
+
+/// Of a content of which more than one part in so many is here, pieces go on coming when a patch of it turns up.
+const BEGUN: u32 = 8;
+
+impl Engine {
+    fn roads(&mut self) -> Option<&mut Roads> {
+        if let Side::Agent(agent) = &mut self.side { Some(&mut agent.roads) } else { None }
+    }
+
+    /// A content is to be here: by the best road that is known.
+    pub(super) fn take_road(&mut self, now: Time, target: ContentSpec) {
+        let id = target.id();
+        let Side::Agent(agent) = &mut self.side else { return };
+        if self.swarm.is_complete(id) {
+            agent.roads.end(id);
+            return self.swarm.want(now, target);
+        }
+        if matches!(agent.roads.road(id), Some((_, Road::Fetches { .. } | Road::Applies { .. }))) {
+            return;
+        }
+        match agent.roads.choose(&target, |content| self.swarm.is_complete(content)) {
+            Choice::Patch(offer) => {
+                agent.roads.take(target, Road::Fetches { offer, had: 0 });
+                self.alarms.set(Alarm::Road(id), again(now));
+                self.swarm.want_held_back(now, target);
+                self.swarm.want_aside(now, offer.patch);
+            }
+            Choice::Wait => {
+                agent.roads.take(target, Road::Waits);
+                self.swarm.want_held_back(now, target);
+            }
+            Choice::Whole => {
+                agent.roads.end(id);
+                self.alarms.clear(&Alarm::Road(id));
+                self.swarm.hold_back_no_more(now, id);
+                self.swarm.want(now, target);
+            }
+        }
+    }
+
+    /// The origin says which patches make a content.
+    pub(super) fn offered(&mut self, now: Time, target: ContentId, offers: Vec<Offer>, is_awaited: bool) {
+        let Some(roads) = self.roads() else { return };
+        let is_of_use = !offers.is_empty();
+        roads.told(target, offers, is_awaited);
+        match roads.road(target) {
+            Some((spec, Road::Waits)) => self.take_road(now, spec),
+            Some(_) => {}
+            // It comes piece by piece; what has hardly begun may as well come by a patch.
+            None => {
+                let progress = self.swarm.progress(target);
+                let has_begun = |have: u32, total: u32| have > total / BEGUN;
+                if let Some(spec) = self.swarm.wanted_spec(target).filter(|_| is_of_use)
+                    && progress.is_some_and(|progress| !has_begun(progress.have, progress.total))
+                {
+                    self.take_road(now, spec);
+                }
+            }
+        }
+    }
+
+    /// There is no origin that could say how what is being made ends.
+    pub(super) fn wait_for_no_patch(&mut self, now: Time) {
+        let waiting = self.roads().map(Roads::awaits_nothing).unwrap_or_default();
+        waiting.into_iter().for_each(|target| self.take_road(now, target));
+    }
+
+    /// Something is complete: it may be a patch, or what did not wait for one.
+    pub(super) fn has_come(&mut self, now: Time, content: ContentId) {
+        let Some(roads) = self.roads() else { return };
+        let target = roads.target_of(content);
+        if roads.road(content).is_some() {
+            roads.end(content);
+            self.alarms.clear(&Alarm::Road(content));
+        }
+        if let Some(target) = target {
+            self.apply_patch(now, target);
+        }
+    }
+
+    /// Has a content made, once its patch is here and the host has room for it.
+    pub(crate) fn apply_patch(&mut self, _now: Time, target: ContentId) {
+        let Side::Agent(agent) = &mut self.side else { return };
+        let Some((spec, Road::Fetches { offer, .. })) = agent.roads.road(target) else { return };
+        let patch = offer.patch.id();
+        if !self.swarm.is_complete(patch) || !self.swarm.awaits(target) {
+            return;
+        }
+        let moved = self.swarm.progress(patch).map(|of| (of.from_origin, of.from_peers)).unwrap_or_default();
+        agent.roads.came(target, moved);
+        agent.roads.take(spec, Road::Applies { offer });
+        self.alarms.clear(&Alarm::Road(target));
+        self.job(Errand::Patch(target), Job::Patch { base: offer.base, target, patch });
+    }
+
+    /// The host has made it, or could not.
+    pub(crate) fn patched(&mut self, now: Time, target: ContentId, result: Result<JobDone, JobError>) {
+        let Some((spec, Road::Applies { offer })) = self.roads().and_then(|roads| roads.road(target)) else { return };
+        let why = match result {
+            Ok(JobDone::Patched { have }) if have.len() == spec.total() => {
+                let (bytes, all) = (offer.patch.blob.len, spec.bytes + spec.blob.len);
+                let made = all / u64::from(spec.total()) * u64::from(have.count());
+                let saved = made.min(all).saturating_sub(bytes);
+                self.event(Event::Patched { base: offer.base, target, bytes, saved });
+                self.roads().into_iter().for_each(|roads| roads.end(target));
+                return self.swarm.made(now, target, have);
+            }
+            Ok(_) => "the host did something else".to_owned(),
+            Err(JobError::Missing { content, pieces }) => {
+                self.missing(now, content, &pieces);
+                "what it is made from was damaged on disk".to_owned()
+            }
+            Err(error) => error.words().unwrap_or("the patch does not do").to_owned(),
+        };
+        self.road_fails(now, (spec, offer), why);
+    }
+
+    /// A patch can never be had here.
+    pub(super) fn patch_refused(&mut self, now: Time, patch: ContentId, why: &str) {
+        let Some(roads) = self.roads() else { return };
+        if let Some((spec, Road::Fetches { offer, .. })) = roads.target_of(patch).and_then(|target| roads.road(target))
+        {
+            self.road_fails(now, (spec, offer), why.to_owned());
+        }
+    }
+
+    /// Looks whether a patch still comes.
+    pub(crate) fn look_at_road(&mut self, now: Time, target: ContentId) {
+        let Some((spec, Road::Fetches { offer, .. })) = self.roads().and_then(|roads| roads.road(target)) else {
+            return;
+        };
+        let have = self.swarm.progress(offer.patch.id()).map_or(0, |progress| progress.have);
+        match self.roads().is_some_and(|roads| roads.goes_on(target, have)) {
+            true => self.alarms.set(Alarm::Road(target), again(now)),
+            false => self.road_fails(now, (spec, offer), "the patch does not come".to_owned()),
+        }
+    }
+
+    /// Bytes of patches that have come for a content, from origins and from peers.
+    pub(super) fn moved_for(&self, target: ContentId) -> (u64, u64) {
+        let Side::Agent(agent) = &self.side else { return (0, 0) };
+        let coming = match agent.roads.road(target) {
+            Some((_, Road::Fetches { offer, .. })) => self.swarm.progress(offer.patch.id()).unwrap_or_default(),
+            _ => swarm::Progress::default(),
+        };
+        let (from_origin, from_peers) = agent.roads.moved(target);
+        (from_origin + coming.from_origin, from_peers + coming.from_peers)
+    }
+
+    /// The next road is taken at once.
+    fn road_fails(&mut self, now: Time, (spec, offer): (ContentSpec, Offer), why: String) {
+        let (target, patch) = (spec.id(), offer.patch.id());
+        let coming = self.moved_for(target);
+        if let Some(roads) = self.roads() {
+            let before = roads.moved(target);
+            roads.came(target, (coming.0 - before.0, coming.1 - before.1));
+            roads.failed(target, patch);
+        }
+        self.swarm.forget(now, patch);
+        self.event(Event::PatchFailed { target, why });
+        self.take_road(now, spec);
+    }
+}

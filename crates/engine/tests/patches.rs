@@ -1,0 +1,285 @@
+//! Patches through real engines in a fleet in memory: who makes them, who waits, who gets one, and what comes when one does not do.
+
+mod fleet;
+
+use content::fact::Offer;
+use content::{BlobRef, ContentSpec, Digest, Fact, NodeId, Rate, Release, Role, Signed};
+use fleet::*;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::time::Duration;
+use tiding_engine::door::*;
+use tiding_engine::wire::PATCHES;
+
+const BEST: Wish = Wish::Patches(Effort::Best);
+const PIECES: u32 = 100;
+
+/// Deploys to all, and waits until all run it.
+fn settle(fleet: &mut Fleet, name: &str, epoch: u64, wish: Wish) -> (Release, Signed) {
+    let (release, signed) = deploy(fleet, name, epoch, wish);
+    fleet.run_until(name, |fleet| up_confirm(fleet, &signed));
+    fleet.run_for(Duration::from_secs(1));
+    (release, signed)
+}
+
+fn deploy(fleet: &mut Fleet, name: &str, epoch: u64, wish: Wish) -> (Release, Signed) {
+    let release = release(name, PIECES);
+    let signed = sign_release(&release);
+    fleet.deploy_with(&release, &order(epoch, &signed, None), wish);
+    (release, signed)
+}
+
+fn up_confirm(fleet: &Fleet, release: &Signed) -> bool {
+    let up = fleet.agents().into_iter().filter(|nr| fleet.nodes[*nr].engine.is_some());
+    up.into_iter().all(|nr| fleet.confirmed(nr) == Some(id_of(release)))
+}
+
+/// How many different pieces of a content came to a node.
+fn came(fleet: &Fleet, nr: usize, content: ContentSpec) -> u32 {
+    fleet.nodes[nr].got_pieces.iter().filter(|((of, _), _)| *of == content.id()).count() as u32
+}
+
+fn events(fleet: &Fleet, nr: usize, is_meant: impl Fn(&Event) -> bool) -> usize {
+    fleet.nodes[nr].events.iter().filter(|event| is_meant(event)).count()
+}
+
+fn offers(fleet: &Fleet) -> Vec<Offer> {
+    fleet
+        .facts()
+        .into_iter()
+        .filter_map(|fact| if let Fact::Offered(offer) = fact { Some(offer) } else { None })
+        .collect()
+}
+
+fn roads(fleet: &mut Fleet) -> Vec<RoadStatus> {
+    fleet.request(ORIGIN, 77, Request::Status);
+    fleet.run_for(Duration::from_millis(10));
+    match fleet.answer(ORIGIN, 77) {
+        Some(Answer::Status(status)) => status.apps[0].roads.clone(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn who_runs_the_release_before_gets_a_patch_and_no_piece() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::patching(6, seed);
+        let (old, _) = settle(&mut fleet, "v1", 1, BEST);
+        let (new, _) = settle(&mut fleet, "v2", 2, BEST);
+        let patch = patch_between(old.content.id(), new.content.id());
+        assert_eq!(fleet.nodes[ORIGIN].diffs, [(old.content.id(), new.content.id(), Effort::Best)]);
+        for nr in fleet.agents() {
+            assert_eq!(came(&fleet, nr, new.content), 0, "node {nr}, seed {seed}");
+            assert_eq!(came(&fleet, nr, patch), patch.total(), "node {nr}, seed {seed}");
+            assert_eq!(fleet.nodes[nr].patches, [(old.content.id(), new.content.id())]);
+            assert_eq!(events(&fleet, nr, |event| matches!(event, Event::Patched { .. })), 1);
+        }
+        assert_eq!(offers(&fleet).len(), 1);
+        let roads = roads(&mut fleet);
+        let seen: Vec<_> = roads.iter().map(|road| (road.base.as_deref(), road.nodes, road.patch)).collect();
+        assert_eq!(seen, [(Some("v1"), 6, Some(patch.blob.len))]);
+        assert_eq!(roads[0].why, "a patch is wished for");
+    }
+}
+
+#[test]
+fn without_a_wish_nobody_waits_on_fast_links() {
+    let mut fleet = Fleet::patching(3, 1);
+    settle(&mut fleet, "v1", 1, Wish::Auto);
+    let (new, _) = settle(&mut fleet, "v2", 2, Wish::Auto);
+    for nr in fleet.agents() {
+        assert_eq!(came(&fleet, nr, new.content), new.content.total());
+        assert_eq!(fleet.nodes[nr].patches, []);
+    }
+    assert!(roads(&mut fleet)[0].why.starts_with("links are fast"), "it says why");
+    assert_eq!(fleet.nodes[ORIGIN].diffs, [], "and nobody is left for whom one could be made");
+    let (_, _) = settle(&mut fleet, "v3", 3, Wish::Whole);
+    assert_eq!(roads(&mut fleet)[0].why, "no patch is wished for");
+}
+
+#[test]
+fn without_a_wish_slow_links_get_patches() {
+    let mut fleet = Fleet::patching(2, 1);
+    settle(&mut fleet, "v1", 1, Wish::Auto);
+    fleet.stop(1);
+    fleet.nodes[1].limit = Some(Rate(100_000));
+    fleet.start(1);
+    fleet.run_for(Duration::from_secs(2));
+    let (new, _) = settle(&mut fleet, "v2", 2, Wish::Auto);
+    assert_eq!(came(&fleet, 1, new.content), 0);
+    assert!(roads(&mut fleet)[0].why.starts_with("with patches it takes"), "it says why");
+}
+
+#[test]
+fn three_nodes_on_three_releases_get_a_patch_each() {
+    let mut fleet = Fleet::patching(3, 5);
+    let mut olds = Vec::new();
+    for (epoch, name) in [(1, "v1"), (2, "v2"), (3, "v3")] {
+        let (release, signed) = (release(name, PIECES), sign_release(&release(name, PIECES)));
+        let order = content::Order { budget: 3, ..order(epoch, &signed, None) };
+        fleet.deploy_with(&release, &order, Wish::Whole);
+        let runs = |fleet: &Fleet, nr: usize| fleet.confirmed(nr) == Some(id_of(&signed));
+        fleet.run_until(name, |fleet| (epoch as usize..=3).all(|nr| runs(fleet, nr)));
+        fleet.run_for(Duration::from_secs(2));
+        // One of them stays behind from now on.
+        fleet.nodes[epoch as usize].evil = Some(Evil::Refuses);
+        olds.push(release.content.id());
+    }
+    fleet.nodes.iter_mut().for_each(|node| node.evil = None);
+    let (new, _) = settle(&mut fleet, "v4", 4, BEST);
+    let made: BTreeSet<_> = fleet.nodes[ORIGIN].diffs.iter().map(|(base, ..)| *base).collect();
+    assert_eq!(made, olds.iter().copied().collect());
+    for nr in fleet.agents() {
+        assert_eq!(came(&fleet, nr, new.content), 0, "node {nr}");
+        assert_eq!(fleet.nodes[nr].patches.len(), 1, "node {nr}");
+    }
+    let roads = roads(&mut fleet);
+    let seen: BTreeSet<_> = roads.iter().map(|road| (road.base.as_deref(), road.nodes, road.patch.is_some())).collect();
+    assert_eq!(seen, BTreeSet::from([(Some("v1"), 1, true), (Some("v2"), 1, true), (Some("v3"), 1, true)]));
+}
+
+#[test]
+fn a_patch_that_does_not_do_costs_a_try_and_pieces_come() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::patching(4, seed);
+        settle(&mut fleet, "v1", 1, BEST);
+        fleet.nodes[2].evil = Some(Evil::Unpatched);
+        let (new, _) = settle(&mut fleet, "v2", 2, BEST);
+        assert_eq!(came(&fleet, 2, new.content), new.content.total(), "seed {seed}");
+        assert_eq!(fleet.nodes[2].patches.len(), 1, "it is not tried again");
+        let said =
+            |event: &Event| matches!(event, Event::PatchFailed { why, .. } if why == "the patch makes something else");
+        assert_eq!(events(&fleet, 2, said), 1);
+        for nr in [1, 3, 4] {
+            assert_eq!(came(&fleet, nr, new.content), 0, "node {nr}, seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn nobody_waits_for_ever_for_a_patch_and_it_is_offered_to_whoever_comes_later() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.stop(2);
+    fleet.nodes[ORIGIN].diff_takes = 100_000_000_000;
+    let (new, signed) = deploy(&mut fleet, "v2", 2, BEST);
+    fleet.run_until("one confirms", |fleet| fleet.confirmed(1) == Some(id_of(&signed)));
+    assert_eq!(came(&fleet, 1, new.content), new.content.total());
+    assert!(fleet.now > 30_000_000_000, "it waited");
+    assert_eq!(roads(&mut fleet)[0].why, "making the patch takes too long");
+    fleet.run_until("it is made after all", |fleet| !offers(fleet).is_empty());
+    fleet.start(2);
+    fleet.run_until("the other confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert_eq!(came(&fleet, 2, new.content), 0);
+}
+
+#[test]
+fn an_origin_that_starts_anew_still_has_its_offers() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.stop(2);
+    let (new, signed) = settle(&mut fleet, "v2", 2, BEST);
+    fleet.stop(ORIGIN);
+    fleet.start(ORIGIN);
+    fleet.run_for(Duration::from_secs(2));
+    fleet.start(2);
+    fleet.run_until("the other confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert_eq!(came(&fleet, 2, new.content), 0);
+    // Two releases later nobody can be ordered to it, and the patch goes with it.
+    let patch = offers(&fleet)[0].patch.id();
+    assert!(fleet.nodes[ORIGIN].disk.contents.contains_key(&patch), "it stays while its offer stands");
+    for (epoch, name) in [(3, "v3"), (4, "v4"), (5, "v5"), (6, "v6"), (7, "v7")] {
+        settle(&mut fleet, name, epoch, Wish::Whole);
+    }
+    assert!(!fleet.nodes[ORIGIN].disk.contents.contains_key(&patch), "nothing keeps it");
+}
+
+#[test]
+fn whoever_waits_for_a_patch_when_its_origin_goes_waits_no_more() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.nodes[ORIGIN].diff_takes = 20_000_000_000;
+    let (new, signed) = deploy(&mut fleet, "v2", 2, BEST);
+    fleet.run_for(Duration::from_secs(5));
+    assert!(fleet.agents().into_iter().all(|nr| came(&fleet, nr, new.content) == 0), "they wait");
+    fleet.stop(ORIGIN);
+    fleet.start(ORIGIN);
+    fleet.run_until("all confirm", |fleet| fleet.all_confirmed(id_of(&signed)));
+}
+
+#[test]
+fn software_of_before_gets_pieces_and_is_told_nothing_of_patches() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    // The fleet asserts that nobody is sent what it cannot read.
+    fleet.stop(2);
+    fleet.nodes[2].speaks = (1, PATCHES - 1);
+    fleet.start(2);
+    fleet.run_for(Duration::from_secs(2));
+    let (new, _) = settle(&mut fleet, "v2", 2, BEST);
+    assert_eq!(came(&fleet, 1, new.content), 0);
+    assert_eq!(came(&fleet, 2, new.content), new.content.total());
+    // Another format is none.
+    fleet.stop(1);
+    fleet.nodes[1].reads = vec![7];
+    fleet.start(1);
+    fleet.run_for(Duration::from_secs(2));
+    let (new, _) = settle(&mut fleet, "v3", 3, BEST);
+    assert_eq!(came(&fleet, 1, new.content), new.content.total());
+}
+
+#[test]
+fn only_an_origin_offers_patches_only_agents_say_what_they_read_and_only_publishers_wish() {
+    let offers = Message::Offers { target: release("v2", 4).content.id(), offers: Vec::new(), is_awaited: true };
+    let reads = Message::Reads { formats: BTreeSet::from([1]) };
+    let wishes = Message::Wishes { order: content::OrderId(Digest::of(b"order")), wish: BEST };
+    let cases = [
+        (1, Role::Agent, &offers, true),
+        (1, Role::Origin, &offers, false),
+        (ORIGIN, Role::Agent, &offers, true),
+        (ORIGIN, Role::Agent, &reads, false),
+        (ORIGIN, Role::Operator, &reads, true),
+        (1, Role::Origin, &wishes, true),
+        (ORIGIN, Role::Agent, &wishes, true),
+        (ORIGIN, Role::Operator, &wishes, false),
+    ];
+    for (nr, (at, role, message, is_convicted)) in cases.into_iter().enumerate() {
+        let mut fleet = Fleet::patching(1, 3);
+        let peer = NodeId(Digest::of(&[nr as u8]));
+        let engine = fleet.nodes[at].engine.as_mut().expect("it runs");
+        let now = Time(fleet.now);
+        engine.handle(now, Input::PeerUp { peer, role, seen: IpAddr::from([10, 9, 9, 9]), dialled: None });
+        let hello = Hello {
+            versions: (1, PATCHES),
+            fleet: fleet::fleet(),
+            software: "another".to_owned(),
+            name: "another".to_owned(),
+            labels: content::Labels::new(),
+            listen: None,
+            floors: Vec::new(),
+        };
+        engine.handle(now, Input::Message { from: peer, message: Message::Hello(Box::new(hello)) });
+        engine.handle(now, Input::Message { from: peer, message: message.clone() });
+        let said: Vec<Output> = std::iter::from_fn(|| engine.poll()).collect();
+        let is_meant =
+            |output: &Output| matches!(output, Output::Event(Event::Convicted { of: Misbehaviour::NotItsRole, .. }));
+        assert_eq!(said.iter().any(is_meant), is_convicted, "{message:?} of {role:?} to {at}");
+    }
+}
+
+#[test]
+fn an_offer_of_a_patch_that_nobody_has_holds_up_for_a_while_and_no_longer() {
+    let mut fleet = Fleet::patching(1, 3);
+    let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+    let (new, signed) = (release("v2", PIECES), sign_release(&release("v2", PIECES)));
+    let patch = ContentSpec { blob: BlobRef { root: Digest::of(b"never"), len: 900 }, pieces: 0, bytes: 0 };
+    let offer = Offer { base: old.content.id(), target: new.content.id(), patch, format: 1 };
+    let message = Message::Offers { target: new.content.id(), offers: vec![offer], is_awaited: false };
+    let from = fleet.nodes[ORIGIN].id;
+    fleet.input(1, Input::Message { from, message });
+    fleet.deploy_with(&new, &order(2, &signed, None), Wish::Whole);
+    fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert_eq!(came(&fleet, 1, new.content), new.content.total());
+    let said = |event: &Event| matches!(event, Event::PatchFailed { why, .. } if why == "the patch does not come");
+    assert_eq!(events(&fleet, 1, said), 1);
+}
