@@ -83,6 +83,22 @@ fn who_runs_the_release_before_gets_a_patch_and_no_piece() {
 }
 
 #[test]
+fn whoever_hears_of_a_release_from_a_neighbour_before_its_origin_says_wait_waits_too() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::patching(4, seed);
+        settle(&mut fleet, "v1", 1, BEST);
+        fleet.far.insert(2, 5_000_000);
+        let (new, _) = settle(&mut fleet, "v2", 2, BEST);
+        for nr in fleet.agents() {
+            // Neighbours may have their patch before it is told to wait.
+            let before = if nr == 2 { PIECES / 8 } else { 0 };
+            assert!(came(&fleet, nr, new.content) <= before, "node {nr}, seed {seed}");
+            assert_eq!(fleet.nodes[nr].patches.len(), 1, "node {nr}, seed {seed}");
+        }
+    }
+}
+
+#[test]
 fn without_a_wish_nobody_waits_on_fast_links() {
     let mut fleet = Fleet::patching(3, 1);
     settle(&mut fleet, "v1", 1, Wish::Auto);

@@ -48,12 +48,13 @@ impl Engine {
     /// The origin says which patches make a content.
     pub(super) fn offered(&mut self, now: Time, target: ContentId, offers: Vec<Offer>, is_awaited: bool) {
         let Some(roads) = self.roads() else { return };
-        let is_of_use = !offers.is_empty();
+        let is_of_use = is_awaited || !offers.is_empty();
         roads.told(target, offers, is_awaited);
         match roads.road(target) {
             Some((spec, Road::Waits)) => self.take_road(now, spec),
             Some(_) => {}
-            // It comes piece by piece; what has hardly begun may as well come by a patch.
+            // It comes piece by piece, since a neighbour said first that it exists, or since there was no patch then: what has hardly
+            // begun may as well come by one.
             None => {
                 let progress = self.swarm.progress(target);
                 let has_begun = |have: u32, total: u32| have > total / BEGUN;

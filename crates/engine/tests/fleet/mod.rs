@@ -241,6 +241,8 @@ pub(crate) struct Fleet {
     pub(crate) thrown_away: u64,
     /// By how many seconds clocks on walls are wrong.
     pub(crate) wall: i64,
+    /// How much longer what the origin sends takes to a node.
+    pub(crate) far: BTreeMap<usize, u64>,
     seed: u64,
 }
 
@@ -298,6 +300,7 @@ impl Fleet {
             repeated: 0,
             thrown_away: 0,
             wall: 1_700_000_000,
+            far: BTreeMap::new(),
             seed,
         };
         fleet.add(Role::Origin);
@@ -566,7 +569,8 @@ impl Fleet {
         let bytes = match conn {
             Some(conn) if has => {
                 let whole = self.nodes[nr].evil != Some(Evil::Corrupts);
-                self.at(self.now + LATENCY, peer, What::Piece { from: nr, conn, content, piece, whole, len: bytes });
+                let latency = self.latency(nr, peer);
+                self.at(self.now + latency, peer, What::Piece { from: nr, conn, content, piece, whole, len: bytes });
                 bytes
             }
             _ => 0,
@@ -648,6 +652,11 @@ impl Fleet {
         }
     }
 
+    fn latency(&self, from: usize, to: usize) -> u64 {
+        let more = if from == ORIGIN { self.far.get(&to).copied() } else { None };
+        LATENCY + more.unwrap_or(0)
+    }
+
     fn send(&mut self, nr: usize, to: NodeId, message: Message) {
         let peer = self.by_id[&to];
         let message = match (self.nodes[nr].evil, message) {
@@ -661,15 +670,16 @@ impl Fleet {
         assert!(since(&message) <= reads, "{message:?} is no message of protocol {reads}");
         let message =
             tiding_engine::wire::decode(&tiding_engine::wire::encode(&message)).expect("what is sent can be read");
+        let latency = self.latency(nr, peer);
         if let Some(conn) = self.conns.get(&pair(nr, peer)).copied() {
             let input = Input::Message { from: self.nodes[nr].id, message };
             if self.repeats {
                 self.repeated += 1;
                 // Behind messages that were sent after it.
                 let again = What::Arrives { from: nr, conn, input: input.clone() };
-                self.at(self.now + LATENCY + (self.next % 17) * LATENCY, peer, again);
+                self.at(self.now + latency + (self.next % 17) * LATENCY, peer, again);
             }
-            self.at(self.now + LATENCY, peer, What::Arrives { from: nr, conn, input });
+            self.at(self.now + latency, peer, What::Arrives { from: nr, conn, input });
         }
     }
 
