@@ -33,7 +33,7 @@ use std::time::Duration;
     moment: an order is given wholly or not at all, and once given, the rollout goes on by itself.\n\n\
     What the patterns in files called .tidingignore name (the syntax is that of .gitignore) is left out, and so are these \
     files.\n\n\
-    Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar, or to whom --owner says.")]
+    Owners are kept when root deploys; what anyone else deploys belongs to root on the servers, as with tar, or to whom --owner or --map-owner says.")]
 pub(crate) struct Deploy {
     /// The directory or file, or git:REV for a revision of the repository here, as it was committed
     #[arg(value_name = "DIR")]

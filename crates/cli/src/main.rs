@@ -27,6 +27,7 @@ mod launch;
 mod limit;
 mod logging;
 mod manual;
+mod mapping;
 mod operator;
 mod page;
 mod parse;

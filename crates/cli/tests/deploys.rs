@@ -13,7 +13,7 @@ use skip::skipped;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// What rsync would change to make `b` the same as `a`; empty also when it is not installed, which is said.
@@ -194,4 +194,15 @@ fn what_root_deploys_keeps_its_owners_and_what_others_deploy_is_roots() {
     command.args(deploy_words(&source)).arg("--operator-home").arg(operator).uid(SOMEBODY).gid(SOMEBODY);
     expect(&command.output().expect("the binary runs"), 0, "confirmed on 1 of 1 node");
     assert_eq!(owner(), (0, 0));
+    // Unless somebody says what the numbers of here are there.
+    fs::set_permissions(source.join("file"), fs::Permissions::from_mode(0o644)).expect("modes can be changed");
+    let words = ["--map-owner".to_owned(), format!("{SOMEBODY}=33"), "--chmod".to_owned(), "o-rwx,D711".to_owned()];
+    command.args(&words);
+    expect(&command.output().expect("the binary runs"), 0, "confirmed on 1 of 1 node");
+    assert_eq!(owner(), (33, 0));
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    expect(&deploy(&lab, &source, &words), 0, "confirmed on 1 of 1 node");
+    assert_eq!(owner(), (33, SOMEBODY));
+    let mode = |path: PathBuf| fs::metadata(path).expect("it is live").mode() & 0o777;
+    assert_eq!((mode(live(&agent)), mode(live(&agent).join("file"))), (0o711, 0o640));
 }

@@ -38,7 +38,7 @@ use std::time::{Duration, Instant};
 use store::PieceSource;
 use store::disk::Name;
 use store::import::{Found, Source, Terms};
-pub use store::import::{ImportError, LeftOut, Patterns};
+pub use store::import::{ImportError, Kinds, LeftOut, Mapping, ModeChange, Patterns};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -91,6 +91,8 @@ pub struct DeployOptions {
     pub adopts: bool,
     /// To whom all of it belongs on each node.
     pub owner: Option<Owner>,
+    /// What owners and modes of the tree become.
+    pub mapping: Mapping,
     /// The oldest version of this program whose agents may lay it out.
     pub min_agent: Option<SoftwareVersion>,
 }
@@ -132,6 +134,7 @@ impl DeployOptions {
             templates: Vec::new(),
             adopts: false,
             owner: None,
+            mapping: Mapping::default(),
             min_agent: None,
         }
     }
@@ -418,7 +421,7 @@ pub async fn diff(operator_home: &Path, source: &Path, options: &DiffOptions) ->
     let mut old = Old::ask(&client, &keys, release).await?;
     // Nobody has said that this one should keep anything else than that release does.
     let kept = old.release.instructions.kept.clone();
-    let (found, mut tree) = read_tree(source, (options.patterns, &kept), &mut |_| {}).await?;
+    let (found, mut tree) = read_tree(source, (options.patterns, &kept, &Mapping::default()), &mut |_| {}).await?;
     Ok(old.changes(&found, &mut tree).await?)
 }
 
@@ -479,7 +482,7 @@ async fn look(
 ) -> Result<(FleetStatus, Selection, Found, Tree), DeployError> {
     let (status, (found, mut tree)) = tokio::try_join!(
         async { client.status().await.map_err(DeployError::from) },
-        read_tree(source, (options.patterns, &options.kept), progress)
+        read_tree(source, (options.patterns, &options.kept, &options.mapping), progress)
     )?;
     check_templates(&found, &mut tree, (options, &status)).await?;
     let selection = make_sense(&status, app, options, &found)?;
@@ -777,20 +780,23 @@ type Tree = Source<RealDisk>;
 /// Reads, cuts and hashes on threads of their own.
 async fn read_tree(
     source: &Path,
-    (patterns, kept): (Patterns, &[KeptPath]),
+    (patterns, kept, mapping): (Patterns, &[KeptPath], &Mapping),
     progress: &mut impl FnMut(Progress),
 ) -> Result<(Found, Tree), DeployError> {
     let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
     let path = std::fs::canonicalize(source).map_err(bad)?;
     let whole = || DeployError::Invalid("the root directory cannot be published as a whole".to_owned());
     let (parent, name) = path.parent().zip(path.file_name()).ok_or_else(whole)?;
-    let disk = Arc::new(RealDisk::to_publish(rustix::process::geteuid().as_raw()));
+    let effective = rustix::process::geteuid().as_raw();
+    // Whoever says what numbers become has seen those of this machine.
+    let mapping = Mapping { others_are_root: effective != 0, ..mapping.clone() };
+    let disk = Arc::new(if mapping.has_owners() { RealDisk::new() } else { RealDisk::to_publish(effective) });
     let parent = disk.open_path(parent).map_err(bad)?;
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
     let (tell, mut told) = watch::channel(0);
     let kept = kept.to_vec();
     let reading = tokio::task::spawn_blocking(move || {
-        let terms = Terms { patterns, kept: &kept };
+        let terms = Terms { patterns, kept: &kept, mapping: Some(&mapping) };
         store::import::import_by(&Threads::all(), &terms, disk, parent, &name, &mut |bytes| {
             tell.send_replace(bytes);
         })

@@ -10,11 +10,13 @@ mod folding;
 mod ignoring;
 mod judge;
 mod keeping;
+mod mapping;
 mod reading;
 mod source;
 mod walk;
 
 pub use ignoring::{IGNORE_FILE, LeftOut, Patterns};
+pub use mapping::{Kinds, Mapping, ModeChange};
 pub use source::Source;
 
 use crate::disk::{Disk, Name};
@@ -47,6 +49,8 @@ pub struct Terms<'a> {
     pub patterns: Patterns,
     /// What outlives the release: each becomes a link in the tree. Checked, and rising by path.
     pub kept: &'a [KeptPath],
+    /// What its owners and modes become, if not what they are here.
+    pub mapping: Option<&'a Mapping>,
 }
 
 /// Why a tree is not published. Every entry that is refused is named, not only the first.

@@ -6,7 +6,7 @@ use super::judge::{self, shown};
 use super::keeping::{Keeping, Place};
 use super::reading::{Bytes, Looked, Reader};
 use super::source::Read;
-use super::{IGNORE_FILE, ImportError, Terms};
+use super::{IGNORE_FILE, ImportError, Mapping, Terms};
 use crate::disk::{Disk, FileKind, Meta, Name};
 use crate::ground::{if_there, ours};
 use crate::hands::{Hands, each};
@@ -67,6 +67,7 @@ pub(super) struct Walk<'a, D: Disk> {
     noted: judge::Attributes,
     ignoring: Ignoring,
     keeping: Keeping<'a>,
+    mapping: Option<&'a Mapping>,
     cutting: Cutting,
     /// The first entry of each file that has more than one name.
     linked: BTreeMap<(u64, u64), u32>,
@@ -86,6 +87,7 @@ impl<'a, D: Disk> Walk<'a, D> {
             noted: judge::Attributes::default(),
             ignoring: Ignoring::new(terms.patterns),
             keeping: Keeping::new(terms.kept),
+            mapping: terms.mapping,
             cutting: Cutting::new(Grain::of(0)),
             linked: BTreeMap::new(),
         }
@@ -229,12 +231,13 @@ impl<'a, D: Disk> Walk<'a, D> {
     /// Makes the entry of the manifest, with what was read of it; returns its index.
     fn add(&mut self, seen: &Seen, looked: Looked) -> u32 {
         let (path, builder) = (&seen.path, &mut self.cutting.builder);
+        let mode = |mode, is_directory| self.mapping.map_or(mode, |mapping| mapping.mode(mode, is_directory));
         let entry = match &seen.sort {
-            Sort::Directory(_) => builder.directory(path, seen.meta.mode),
-            Sort::Made => builder.directory(path, 0o755),
+            Sort::Directory(_) => builder.directory(path, mode(seen.meta.mode, true)),
+            Sort::Made => builder.directory(path, mode(0o755, true)),
             Sort::Symlink(target) | Sort::Kept(target) => builder.symlink(path, target),
             Sort::HardLink(first) => builder.hard_link(path, *first),
-            Sort::File => builder.file(path, seen.meta.mode),
+            Sort::File => builder.file(path, mode(seen.meta.mode, false)),
         };
         self.judge_attributes(path, looked.attributes);
         match looked.bytes {
@@ -344,8 +347,11 @@ impl<'a, D: Disk> Walk<'a, D> {
     pub(super) fn finish(self) -> Result<Read, ImportError> {
         let manifest = self.cutting.builder.finish();
         let manifest = manifest.map_err(|why| ImportError::Refused(vec![why.to_string()]))?;
-        let attribute =
-            |seen: &Seen| Attribute::nearest(seen.meta.mtime, seen.meta.mtime_nanos, seen.meta.uid, seen.meta.gid);
+        let attribute = |seen: &Seen| {
+            let Meta { uid, gid, mtime, mtime_nanos, .. } = seen.meta;
+            let (uid, gid) = self.mapping.map_or((uid, gid), |mapping| mapping.owner(uid, gid));
+            Attribute::nearest(mtime, mtime_nanos, uid, gid)
+        };
         let attributes = Attributes(self.seen.iter().map(attribute).collect());
         let mut notes = self.noted.notes();
         notes.extend(super::folding::note(self.seen.iter().map(|seen| seen.path.as_slice())));

@@ -28,7 +28,7 @@ pub(super) struct Known<D: Disk> {
 
 impl<D: Disk> Known<D> {
     pub(super) fn read(hands: &dyn Hands, disk: &Arc<D>, place: &Place<D>) -> Result<Self, TreesError> {
-        let terms = Terms { patterns: Patterns::Overlooked, kept: &[] };
+        let terms = Terms { patterns: Patterns::Overlooked, ..Terms::default() };
         let (found, source) = import_by(hands, &terms, disk.clone(), place.parent.clone(), &place.name, &mut |_| {})?;
         let content = found.content.id();
         let page = |page| source.read(content, PieceNo(page)).expect("what was just made is in memory");
