@@ -8,10 +8,16 @@ use std::process::Command;
 /// Worlds in the sweep: one in eight is calm, and 2,000 with faults are wanted.
 const SEEDS: &str = "2400";
 
+/// What is checked and tested with all that can be in a build; the release build is as users build it.
+const TRACES: &str = "tiding-cli/otel";
+
 fn everything(quick: bool) -> Result<()> {
     missing::say();
     step::run("format", cargo(["fmt", "--all", "--check"]))?;
-    step::run("clippy", cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    step::run(
+        "clippy",
+        cargo(["clippy", "--workspace", "--features", TRACES, "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    )?;
     let mut docs = cargo(["doc", "--workspace", "--no-deps", "--quiet"]);
     docs.env("RUSTDOCFLAGS", "-D warnings");
     step::run("docs", docs)?;
@@ -29,7 +35,7 @@ fn everything(quick: bool) -> Result<()> {
     if installed("python3") {
         step::run("laboratory", laboratory())?;
     }
-    step::run("tests", cargo(["test", "--workspace"]))
+    step::run("tests", cargo(["test", "--workspace", "--features", TRACES]))
 }
 
 /// The tests of flipped bits on the binary that users get. Only that is a release build: the tests are those of the last

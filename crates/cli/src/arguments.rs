@@ -37,7 +37,7 @@ Exit codes:
   3  refused, or in conflict with another order
 
 Configuration (TOML), all optional, each also a flag and an environment variable (TIDING_HOME and so on):
-  home, operator-home, root, listen, advertise, name, datacenter, limit, metrics, hands; the file alone: groups, hooks-user, webhooks";
+  home, operator-home, root, listen, advertise, name, datacenter, limit, metrics, traces, hands; the file alone: groups, hooks-user, webhooks";
 
 /// What can be done.
 #[derive(Debug, Subcommand)]

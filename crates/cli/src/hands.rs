@@ -54,7 +54,7 @@ impl HandsArguments {
             targets: settings.root(self.root.as_ref())?,
             socket: homes::absolute(&self.socket)?,
             user: user(&self.whose)?,
-            hooks_user: settings.policy()?.hooks_user,
+            hooks_user: settings.policy(None)?.hooks_user,
         };
         let mut hands = halves::start(options).await.map_err(|error| self.cannot_start(&error))?;
         if let Some(above) = Wanted::here().and_then(|wanted| notifier(&wanted.address)) {

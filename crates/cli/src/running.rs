@@ -9,6 +9,7 @@ use clap::Args;
 use node::daemon::{self, Broken, Options, Running, StartError};
 use node::escape::escape;
 use node::metrics::Door;
+use node::traces::Collector;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -48,6 +49,10 @@ pub(crate) struct Place {
     /// Show figures for Prometheus at this address; one that others can reach needs the word `public:` before it [default: nowhere]
     #[arg(long, value_name = "ADDRESS", value_parser = crate::parse::metrics)]
     pub(crate) metrics: Option<SocketAddr>,
+    /// Tell a collector of OpenTelemetry what rollouts did here and how long each step took, as OTLP over HTTP: http://127.0.0.1:4318; in builds
+    /// with the feature `otel` [default: nobody]
+    #[arg(long, value_name = "URL")]
+    pub(crate) traces: Option<Collector>,
     /// Print a line of JSON on standard output once it runs
     #[arg(long)]
     pub(crate) json: bool,
@@ -144,7 +149,7 @@ pub(crate) async fn start(place: &Place, settings: &Settings) -> Result<Running,
 fn options(place: &Place, settings: &Settings) -> Result<Options, Failure> {
     let home = settings.home(place.home.as_ref())?;
     let targets = settings.root(place.root.as_ref())?;
-    let (limit, policy) = (settings.limit(place.limit)?, settings.policy()?);
+    let (limit, policy) = (settings.limit(place.limit)?, settings.policy(place.traces.as_ref())?);
     Ok(Options { home, targets, listen: listen(place, settings), limit, policy })
 }
 

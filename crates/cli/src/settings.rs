@@ -6,6 +6,7 @@ use crate::parse::{self, Limit};
 use content::selector::BadSelector;
 use content::{Rate, Selector};
 use node::daemon::Policy;
+use node::traces::{self, Collector};
 use node::webhooks::{BadUrl, Url, Webhook};
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -37,6 +38,8 @@ pub(crate) struct Settings {
     limit: Option<String>,
     /// Where a node shows its figures.
     metrics: Option<String>,
+    /// Whom a node tells spans.
+    traces: Option<String>,
     /// The socket of the root half, if this machine's node is two halves.
     hands: Option<PathBuf>,
     /// Names for selections of agents: `web = "role=web,zone!=b"`, said as `--on @web`.
@@ -63,7 +66,7 @@ struct WebhookSettings {
 
 impl Settings {
     /// The environment variables that are read.
-    pub(crate) const VARIABLES: [&str; 11] = [
+    pub(crate) const VARIABLES: [&str; 12] = [
         "TIDING_CONFIG",
         "TIDING_HOME",
         "TIDING_OPERATOR_HOME",
@@ -74,6 +77,7 @@ impl Settings {
         "TIDING_DATACENTER",
         "TIDING_LIMIT",
         "TIDING_METRICS",
+        "TIDING_TRACES",
         "TIDING_HANDS",
     ];
 
@@ -106,6 +110,7 @@ impl Settings {
             datacenter: of("TIDING_DATACENTER").or(self.datacenter),
             limit: of("TIDING_LIMIT").or(self.limit),
             metrics: of("TIDING_METRICS").or(self.metrics),
+            traces: of("TIDING_TRACES").or(self.traces),
             hands: of("TIDING_HANDS").map(PathBuf::from).or(self.hands),
             groups: self.groups,
             hooks_user: self.hooks_user,
@@ -214,10 +219,29 @@ impl Settings {
         Ok(flag.or(said))
     }
 
+    /// Whom a node tells spans, if anyone.
+    fn traces(&self, flag: Option<&Collector>) -> Result<Option<Collector>, Failure> {
+        let said = self.traces.as_deref().filter(|_| flag.is_none()).map(str::parse::<Collector>).transpose();
+        let said = said.map_err(|why| {
+            let failure = Failure::new(Kind::Usage, "cannot use `traces` of the configuration or TIDING_TRACES");
+            failure.because_and_next(why)
+        })?;
+        match flag.cloned().or(said) {
+            Some(_) if !traces::CAN_BE_TOLD => {
+                let failure = Failure::new(Kind::Usage, "this tiding was built without traces");
+                Err(failure
+                    .because("they are in builds with the feature `otel` only")
+                    .next("cargo build --release --features otel"))
+            }
+            collector => Ok(collector),
+        }
+    }
+
     /// What a node of this machine does and does not, whoever asks.
-    pub(crate) fn policy(&self) -> Result<Policy, Failure> {
+    pub(crate) fn policy(&self, collector: Option<&Collector>) -> Result<Policy, Failure> {
         let webhooks = self.webhooks.iter().map(|(name, said)| said.webhook(name)).collect::<Result<_, _>>()?;
-        Ok(Policy { hooks_user: self.hooks_user.clone(), webhooks, ..Policy::default() })
+        let traces = self.traces(collector)?;
+        Ok(Policy { hooks_user: self.hooks_user.clone(), webhooks, traces, ..Policy::default() })
     }
 }
 
@@ -309,7 +333,7 @@ mod tests {
         let of = |name: &str, url: &str| {
             let file = secret.display();
             let text = format!("hooks-user = 'app'\n[webhooks.{name}]\nurl = '{url}'\nsecret-file = '{file}'");
-            Settings::parse(Path::new("x"), &text).expect("TOML").policy()
+            Settings::parse(Path::new("x"), &text).expect("TOML").policy(None)
         };
         let missing = of("chat", "https://example.com/x").expect_err("no secret").why;
         assert!(missing.is_some_and(|why| why.contains("secret")));

@@ -20,6 +20,7 @@ use crate::life::{self, Life};
 use crate::renewal::{self, Keeper};
 use crate::runner::Runner;
 use crate::tls::{Accepted, Door, Tls, TlsError};
+use crate::traces::Collector;
 use crate::vitals::Vitals;
 use crate::vouching::{Authorities, Follower};
 use crate::webhooks::{Teller, Webhook};
@@ -60,6 +61,8 @@ pub struct Policy {
     pub hooks_user: Option<String>,
     /// Whom an origin tells what happens.
     pub webhooks: Vec<Webhook>,
+    /// Whom spans are told, in builds that can.
+    pub traces: Option<Collector>,
     /// The oldest and the newest version of the protocol that it speaks, if not those of this program: for tests of mixed fleets.
     pub speaks: Option<(u16, u16)>,
 }
@@ -417,6 +420,20 @@ fn chores(
     chores.spawn(keeper.run());
     if home.identity.role == Role::Agent {
         chores.spawn(Watcher::new(&options.home, contact, tls.clone()).run());
+    }
+    #[cfg(feature = "otel")]
+    if let Some(collector) = &options.policy.traces {
+        let role = home.identity.role;
+        let journals = match role {
+            Role::Origin => {
+                let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;
+                vec![JournalName::Fleet, JournalName::Datacenter(datacenter)]
+            }
+            _ => Vec::new(),
+        };
+        let who = (home.identity.node, home.node.name.as_str(), role);
+        let teller = crate::traces::Teller::new(collector, handle.clone(), who, journals);
+        chores.spawn(teller.map_err(|why| bad_home(format!("the collector {collector}: {why}")))?.run());
     }
     for hook in options.policy.webhooks.iter().filter(|_| home.identity.role == Role::Origin) {
         let datacenter = Label::new(&home.node.datacenter).map_err(bad_home)?;

@@ -59,6 +59,7 @@ pub mod standing;
 #[cfg(test)]
 mod testing;
 mod tls;
+pub mod traces;
 pub mod trees;
 pub mod vitals;
 pub mod vouching;
