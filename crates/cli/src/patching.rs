@@ -102,7 +102,7 @@ impl Patch {
         let refused = |error: ApplyError| self.refused(&what, &error);
         let declared = Declared::of(&patch).map_err(|error| refused(error.into()))?;
         let budget = Budget { output: self.at_most, ..Budget::for_output(declared.new_len.min(self.at_most)) };
-        let new = delta::apply(&old, &patch, budget).map_err(refused)?;
+        let new = delta::apply_to(old, &patch, budget).map_err(refused)?;
         let mode = self.old.metadata().map_or(0o666, |metadata| metadata.permissions().mode() & 0o777);
         write(&self.output, &new, mode, &what)?;
         let size = words::size(new.len() as u64);

@@ -6,6 +6,7 @@
 use crate::format::{Declared, Engine, Malformed, Patch, Window};
 use crate::packed::{Parts, reserved};
 use crate::{executable, plain, prefixed, sparse};
+use std::borrow::Cow;
 
 /// How much a patch may make `apply` do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +56,15 @@ pub enum ApplyError {
 
 /// The new bytes. They are what the patch's maker meant only if their digest says so, which is for the caller to compare.
 pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
+    made(Cow::Borrowed(old), patch, budget)
+}
+
+/// As [`apply`], of old bytes that are not wanted any more: programs are taken apart where they are, which saves the memory of a copy.
+pub fn apply_to(old: Vec<u8>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
+    made(Cow::Owned(old), patch, budget)
+}
+
+fn made(mut old: Cow<'_, [u8]>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
     let mut patch = Patch::read(patch)?;
     let Declared { old_len, new_len } = patch.declared;
     if old_len != old.len() as u64 {
@@ -67,7 +77,12 @@ pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyE
     while patch.has_window(left.len() as u64) {
         let window = patch.window(left.len() as u64)?;
         let (part, rest) = left.split_at_mut_checked(window.new_len as usize).ok_or(Malformed::Sums)?;
-        make(&window, old, part, budget.memory - new_len)?;
+        let from = if rest.is_empty() && window.old_start == 0 && window.old_len == old_len {
+            std::mem::take(&mut old)
+        } else {
+            Cow::Borrowed(slice(&old, window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?)
+        };
+        make(&window, from, part, budget.memory - new_len)?;
         left = rest;
     }
     if patch.is_read() { Ok(new) } else { Err(Malformed::Length.into()) }
@@ -77,15 +92,14 @@ pub(crate) fn within(of: &'static str, needed: u64, allowed: u64) -> Result<(), 
     if needed <= allowed { Ok(()) } else { Err(ApplyError::OverBudget { of, needed, allowed }) }
 }
 
+/// Zeros that take no memory until something is written there. Whether so many can be had is asked first, and politely.
 fn zeros(len: u64) -> Result<Vec<u8>, ApplyError> {
-    let mut zeros = reserved(len).ok_or(ApplyError::OverBudget { of: "memory", needed: len, allowed: 0 })?;
-    zeros.resize(len as usize, 0);
-    Ok(zeros)
+    drop(reserved(len).ok_or(ApplyError::OverBudget { of: "memory", needed: len, allowed: 0 })?);
+    Ok(vec![0; len as usize])
 }
 
 /// Makes what a window makes, with no more memory than this.
-fn make(window: &Window<'_>, old: &[u8], new: &mut [u8], memory: u64) -> Result<(), ApplyError> {
-    let old = slice(old, window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?;
+fn make(window: &Window<'_>, old: Cow<'_, [u8]>, new: &mut [u8], memory: u64) -> Result<(), ApplyError> {
     // These two count in 32 bits.
     let is_counted = matches!(window.engine, Engine::Plain | Engine::Executable);
     if is_counted && window.old_len.max(window.new_len) > i32::MAX as u64 {
@@ -95,25 +109,25 @@ fn make(window: &Window<'_>, old: &[u8], new: &mut [u8], memory: u64) -> Result<
         Engine::Packed => {
             let parts = Parts::read(window.body)?;
             within("memory", parts.memory(window.new_len)?, memory)?;
-            parts.apply(old, new)?;
+            parts.apply(&old, new)?;
         }
         Engine::Sparse => {
             let parts = sparse::Parts::read(window.body)?;
             within("memory", parts.memory(), memory)?;
-            parts.apply(old, new)?;
+            parts.apply(&old, new)?;
         }
         Engine::Plain => {
             within("memory", plain::memory(window.body)?, memory)?;
-            plain::read(window.body, old, new)?;
+            plain::read(window.body, &old, new)?;
         }
         Engine::Prefixed => {
             within("memory", prefixed::MEMORY, memory)?;
-            prefixed::read(window.body, old, new)?;
+            prefixed::read(window.body, &old, new)?;
         }
         Engine::Executable => {
             // Before the old file is read, which takes memory of its own.
             within("memory", 2 * window.old_len, memory)?;
-            let patch = executable::Patch::open(window.body, old)?;
+            let patch = executable::Patch::open(window.body, old.into_owned())?;
             within("memory", patch.memory(), memory)?;
             patch.read(new)?;
         }

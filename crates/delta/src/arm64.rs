@@ -4,6 +4,8 @@
 //! brings the low twelve bits after an ADRP. Everything is four bytes; the patch format's part in it is that both sides of a patch read the
 //! same references from the same old bytes.
 
+use crate::elf::u32_at;
+
 /// How an instruction writes a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
@@ -32,7 +34,7 @@ pub(crate) fn sweep(code: &[u8], address: u32, mut found: impl FnMut(u32, Form, 
         let here = u64::from(address) + u64::from(at);
         if let Some((form, target)) = direct(word, here) {
             found(at, form, target);
-        } else if word & 0x9f00_0000 == 0x9000_0000 {
+        } else if is_adrp(word) {
             let page = &mut pages[(word & 31) as usize];
             page.settle(&mut found);
             *page = Page { at, target: page_target(word, here), state: State::Alone };
@@ -48,6 +50,36 @@ pub(crate) fn sweep(code: &[u8], address: u32, mut found: impl FnMut(u32, Form, 
         }
     }
     pages.iter_mut().for_each(|page| page.settle(&mut found));
+}
+
+/// The target of a reference that [`sweep`] finds at `at` in code whose first byte is at `address`.
+pub(crate) fn target(code: &[u8], address: u32, at: u32, form: Form) -> u64 {
+    let word = |at: u32| u32_at(code, at as usize).unwrap_or(0);
+    let here = |at: u32| u64::from(address) + u64::from(at);
+    let adrp = |at: &u32, register: u32| is_adrp(word(*at)) && word(*at) & 31 == register;
+    match form {
+        Form::Branch26 | Form::Branch19 | Form::Branch14 => direct(word(at), here(at)).map_or(0, |found| found.1),
+        Form::Page21 => {
+            let register = word(at) & 31;
+            let behind = (1..=PAIRED_WITHIN / 4).map(|number| at + 4 * number).take_while(|at| !adrp(at, register));
+            let low = behind.map(word).find_map(|word| low_bits(word).filter(|_| word >> 5 & 31 == register));
+            let page = page_target(word(at), here(at));
+            low.map_or(page, |low| (page & !0xfff).wrapping_add(low))
+        }
+        Form::Low12 => {
+            let register = word(at) >> 5 & 31;
+            let mut before = (1..=PAIRED_WITHIN / 4).map_while(|number| at.checked_sub(4 * number));
+            let Some(page) = before.find(|at| adrp(at, register)) else { return 0 };
+            let first =
+                (page + 4..at).step_by(4).map(word).any(|word| low_bits(word).is_some() && word >> 5 & 31 == register);
+            let target = if first {
+                self::target(code, address, page, Form::Page21)
+            } else {
+                page_target(word(page), here(page))
+            };
+            (target & !0xfff).wrapping_add(low_bits(word(at)).unwrap_or(0))
+        }
+    }
 }
 
 /// The last ADRP into a register.
@@ -93,6 +125,10 @@ fn direct(word: u32, here: u64) -> Option<(Form, u64)> {
     } else {
         None
     }
+}
+
+fn is_adrp(word: u32) -> bool {
+    word & 0x9f00_0000 == 0x9000_0000
 }
 
 fn page_target(word: u32, here: u64) -> u64 {
@@ -143,5 +179,35 @@ impl Form {
             Self::Low12 => (((target & 0xfff) >> scale(word)) as u32) << 10,
         };
         word & !self.mask() | field & self.mask()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Instructions that take pages and add to them, of few registers, and any others between them.
+    fn instruction() -> impl Strategy<Value = u32> {
+        let page = (any::<u32>(), 0..3u32).prop_map(|(page, register)| page & 0x60ff_ffe0 | 0x9000_0000 | register);
+        let low = (any::<u32>(), 0..3u32).prop_map(|(low, from)| low & 0x003f_fc1f | 0x9100_0000 | from << 5);
+        let load = (any::<u32>(), 0..3u32).prop_map(|(low, from)| low & 0xc4ff_fc1f | 0x3900_0000 | from << 5);
+        prop_oneof![2 => page, 3 => low, 2 => load, 4 => Just(0xd503_201f), 3 => any::<u32>()]
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_read_again_is_what_was_found(
+            code in vec(instruction(), 0..200), far in vec(instruction(), 0..4), gap in 0..300usize, address in 0..1u32 << 30,
+        ) {
+            let words = code.into_iter().chain(std::iter::repeat_n(0xd503_201f, gap)).chain(far);
+            let bytes: Vec<u8> = words.flat_map(u32::to_le_bytes).collect();
+            let mut found = Vec::new();
+            sweep(&bytes, address, |at, form, target| found.push((at, form, target)));
+            for (at, form, wanted) in found {
+                prop_assert_eq!(target(&bytes, address, at, form), wanted, "{:?} at {}", form, at);
+            }
+        }
     }
 }

@@ -73,7 +73,7 @@ fn smallest(old: &[u8], new: &[u8]) -> (Engine, Vec<u8>) {
 fn of_executables(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let len = new.len() as u64;
     let body = executable::write(old, new)?;
-    let memory = executable::Patch::open(&body, old).ok()?.memory().max(2 * old.len() as u64);
+    let memory = executable::Patch::open(&body, old.to_vec()).ok()?.memory().max(2 * old.len() as u64);
     (memory <= Budget::for_output(len).memory.saturating_sub(len)).then_some(body)
 }
 

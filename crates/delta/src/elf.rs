@@ -184,13 +184,36 @@ fn table(bytes: &[u8], at: u64, size: u16, wanted: u16, count: u16) -> Option<&[
     bytes.get(at..at.checked_add(count * usize::from(wanted))?)
 }
 
+/// A piece of a file that is loaded to one stretch of addresses.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Piece {
+    /// Where it is in the file.
+    pub(crate) place: u32,
+    pub(crate) len: u32,
+    /// The address of its first byte.
+    pub(crate) address: u32,
+}
+
+impl Piece {
+    /// Whether a byte of the file is in it.
+    pub(crate) fn contains(&self, place: u32) -> bool {
+        place.wrapping_sub(self.place) < self.len
+    }
+
+    /// Its bytes, as far as the file has them.
+    pub(crate) fn bytes<'a>(&self, file: &'a [u8]) -> &'a [u8] {
+        let rest = file.get(self.place as usize..).unwrap_or_default();
+        &rest[..rest.len().min(self.len as usize)]
+    }
+}
+
 /// Between addresses and places in a file, piece by piece.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Map {
     /// Ascending by address: address, length, place.
     by_address: Vec<(u32, u32, Option<u32>)>,
-    /// Ascending by place: place, length, address.
-    by_place: Vec<(u32, u32, u32)>,
+    /// Ascending by place.
+    by_place: Vec<Piece>,
 }
 
 impl Map {
@@ -198,9 +221,9 @@ impl Map {
     pub(crate) fn new(pieces: impl Iterator<Item = (u32, u32, Option<u32>)>) -> Self {
         let mut by_address: Vec<_> = pieces.collect();
         by_address.sort_unstable();
-        let mut by_place: Vec<_> =
-            by_address.iter().filter_map(|&(address, len, at)| Some((at?, len, address))).collect();
-        by_place.sort_unstable();
+        let in_file = by_address.iter().filter_map(|&(address, len, at)| Some(Piece { place: at?, len, address }));
+        let mut by_place: Vec<_> = in_file.collect();
+        by_place.sort_unstable_by_key(|piece| (piece.place, piece.len, piece.address));
         Self { by_address, by_place }
     }
 
@@ -216,12 +239,16 @@ impl Map {
         if within < len { at?.checked_add(within) } else { None }
     }
 
+    /// The piece that a byte of the file is in.
+    pub(crate) fn piece(&self, place: u32) -> Option<Piece> {
+        let next = self.by_place.partition_point(|piece| piece.place <= place);
+        self.by_place.get(next.checked_sub(1)?).filter(|piece| piece.contains(place)).copied()
+    }
+
     /// The address that a byte of the file is loaded to.
     pub(crate) fn address(&self, place: u32) -> Option<u32> {
-        let next = self.by_place.partition_point(|piece| piece.0 <= place);
-        let (start, len, address) = *self.by_place.get(next.checked_sub(1)?)?;
-        let within = place - start;
-        if within < len { address.checked_add(within) } else { None }
+        let piece = self.piece(place)?;
+        piece.address.checked_add(place - piece.place)
     }
 
     /// The lowest address and the one after the highest.

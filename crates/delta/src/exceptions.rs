@@ -7,9 +7,10 @@
 //! bytes and nothing else. Invariant: finding the tables is linear in their section, and expecting what is in a run is linear in it.
 
 use crate::elf::{Map, Section};
+use crate::kind::Kind;
 use crate::matching::Equivalence;
 use crate::predict;
-use crate::references::{Kind, Reference};
+use crate::references::{Reference, References};
 
 /// Rows of one table, without what is said before and after them.
 #[derive(Debug, Clone, Copy)]
@@ -33,22 +34,25 @@ const FUNCTION_TO_TABLE: u32 = 9;
 
 impl Tables {
     /// The tables that the references name in a file.
-    pub(crate) fn of(bytes: &[u8], sections: &[Section], references: &[Reference]) -> Self {
+    pub(crate) fn of(sections: &[Section], references: References<'_>) -> Self {
         let named = |name: &[u8]| sections.iter().find(|section| section.name == name);
         let range = |section: &Section| Some((section.at?, section.at?.checked_add(section.len)?));
         let (Some(frames), Some(tables)) = (named(b".eh_frame"), named(b".gcc_except_table")) else {
             return Self::default();
         };
         let (Some(frames), Some((start, end))) = (range(frames), range(tables)) else { return Self::default() };
-        let first = references.partition_point(|reference| reference.at < frames.0);
-        let last = references.partition_point(|reference| reference.at < frames.1);
-        let pair = |pair: &[Reference]| {
-            let is_pair = pair.iter().all(|reference| reference.kind == Kind::Distance)
-                && pair[1].at - pair[0].at == FUNCTION_TO_TABLE;
-            let within = pair[1].target.checked_sub(tables.address).filter(|within| *within < tables.len)?;
-            is_pair.then_some((start + within, pair[0].target))
-        };
-        let mut found: Vec<(u32, u32)> = references[first..last.max(first)].windows(2).filter_map(pair).collect();
+        let bytes = references.bytes;
+        let mut function: Option<Reference> = None;
+        let mut found: Vec<(u32, u32)> = Vec::new();
+        for reference in references.from(frames.0).take_while(|reference| reference.at < frames.1) {
+            let named = function.replace(reference).filter(|function| {
+                function.kind == Kind::Distance
+                    && reference.kind == Kind::Distance
+                    && reference.at - function.at == FUNCTION_TO_TABLE
+            });
+            let within = reference.target.checked_sub(tables.address).filter(|within| *within < tables.len);
+            found.extend(named.zip(within).map(|(function, within)| (start + within, function.target)));
+        }
         found.sort_unstable();
         found.dedup_by_key(|table| table.0);
         let mut rows = Vec::new();

@@ -15,12 +15,15 @@ use crate::coder::{Coder, Reader, Writer};
 use crate::elf::{self, Map, Section};
 use crate::exceptions::{Moves, Tables};
 use crate::format::{Malformed, Numbers, put_number};
-use crate::labels::{self, Names, Side, read};
+use crate::gather::{bases, marks};
+use crate::kind::Kind;
+use crate::labels::{self, Names, read};
+use crate::marks::Marks;
 use crate::matching::{Equivalence, Prices, equivalences_bytes};
 use crate::model::{Bit, Number, Signed};
 use crate::normal::{self, Index, Normal, Recipe, Relative, normalise};
 use crate::predict::{self, Expectation, Predictor};
-use crate::references::{self, Kind, Reference};
+use crate::references::{Reference, References};
 use crate::residual::{Between, Expected, Literals, Mending, OutOfRange, Runs};
 use std::collections::BTreeMap;
 
@@ -37,26 +40,28 @@ const LONGEST: usize = i32::MAX as usize;
 pub(crate) struct Known {
     normal: Normal,
     map: Map,
-    references: Vec<Reference>,
-    /// See [`references::bases`].
+    marks: Marks,
+    /// See [`bases`].
     bases: Vec<u32>,
 }
 
 impl Known {
     /// Of an executable that is understood.
-    fn of(file: &[u8]) -> Option<Self> {
-        let normal = normalise(file, &elf::image(file)?);
-        let (references, bases) = (references::references(&normal), references::bases(&normal));
-        Some(Self { map: Map::of(&normal.sections), normal, references, bases })
+    fn of(file: Vec<u8>) -> Option<Self> {
+        let image = elf::image(&file)?;
+        let normal = normalise(file, &image);
+        let map = Map::of(&normal.sections);
+        let (marks, bases) = (marks(&normal, &map), bases(&normal, &map));
+        Some(Self { normal, map, marks, bases })
+    }
+
+    fn references(&self) -> References<'_> {
+        References { marks: &self.marks, bytes: &self.normal.bytes, map: &self.map }
     }
 
     fn anatomy(&self) -> Anatomy {
         let sections = self.normal.sections.iter().enumerate();
         Anatomy::new(sections.filter_map(|(number, section)| zone(&self.normal, section, number)).collect())
-    }
-
-    fn as_voter(&self) -> Side<'_> {
-        Side { references: &self.references, map: &self.map }
     }
 }
 
@@ -72,7 +77,7 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     if elf::image(old)?.machine != elf::image(new)?.machine {
         return None;
     }
-    let (ours, theirs) = (Known::of(old)?, Known::of(new)?);
+    let (ours, theirs) = (Known::of(old.to_vec())?, Known::of(new.to_vec())?);
     if theirs.normal.restore(new.len()).ok()? != new {
         return None;
     }
@@ -87,12 +92,12 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     layout.write(&ours.normal.sections, &mut body);
     let mut scratch = theirs.normal.bytes.clone();
     let mut coder = Writer::new();
-    let said = Said { runs, places, references: Some(&theirs.references) };
+    let said = Said { runs, places, references: Some(theirs.references()) };
     walk(&mut coder, &ours, &layout, said, &mut scratch, |_| false).ok()?;
     body.extend(coder.finish());
     drop((scratch, theirs, ours));
     let mut made = vec![0; new.len()];
-    Patch::open(&body, old).ok()?.read(&mut made).ok()?;
+    Patch::open(&body, old.to_vec()).ok()?.read(&mut made).ok()?;
     (made == new).then_some(body)
 }
 
@@ -105,7 +110,7 @@ pub(crate) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     /// Reads the old file, and what the new one looks like.
-    pub(crate) fn open(body: &'a [u8], old: &[u8]) -> Result<Self, Malformed> {
+    pub(crate) fn open(body: &'a [u8], old: Vec<u8>) -> Result<Self, Malformed> {
         let old = Known::of(old).ok_or(Malformed::NoExecutable)?;
         let mut numbers = Numbers(body);
         let layout = Layout::read(&mut numbers, &old)?;
@@ -138,13 +143,14 @@ impl<'a> Patch<'a> {
 
 /// See [`Patch::memory`].
 fn memory(old: &Known, layout: &Layout) -> u64 {
-    const REFERENCE: u64 = size_of::<Reference>() as u64 + 16;
-    let (bytes, references) = (old.normal.bytes.len() as u64, old.references.len() as u64);
+    // A byte each, and where they are by the runs, which is sorted.
+    const REFERENCE: u64 = 1 + 4 * 2;
+    let (bytes, references) = (old.normal.bytes.len() as u64, old.marks.len() as u64);
     let runs = u64::from(layout.runs) * 3 * size_of::<Equivalence>() as u64;
     let places = old.normal.recipe.relative.as_ref().map_or(0, |relative| relative.places.len() as u64);
     let tables = Mending::memory(table_bits(layout.len)) + Literals::memory(table_bits(layout.len));
     // Of each place: itself, where it came from, and its entry while that is made.
-    bytes + references * REFERENCE + runs + (places + u64::from(layout.places)) * 48 + tables
+    bytes + bytes / 8 + references * REFERENCE + runs + (places + u64::from(layout.places)) * 48 + tables
 }
 
 /// The bits of a place in the tables of models: small files have small tables.
@@ -158,7 +164,7 @@ struct Said<'a> {
     /// The places with addends apart from those that runs bring.
     places: Vec<u32>,
     /// The references of the new file, which a writer knows.
-    references: Option<&'a [Reference]>,
+    references: Option<References<'a>>,
 }
 
 /// Codes a new file: its runs, its places with addends, then from its beginning what is in runs and what is between them.
@@ -173,10 +179,10 @@ fn walk<'a, C: Coder>(
     said.runs = code_runs(coder, old, layout, &said.runs, &is_lost)?;
     said.places = code_places(coder, layout, &said.places)?;
     let map = layout.map();
-    let predictor =
-        Predictor::new(&old.references, &said.runs, &old.map, &map, layout.said(&old.normal.sections), &layout.bases);
     let by_old = predict::Runs::new(&said.runs);
-    let tables = Tables::of(&old.normal.bytes, &old.normal.sections, &old.references);
+    let references = old.references();
+    let predictor = Predictor::new(references, &by_old, &map, layout.said(&old.normal.sections), &layout.bases);
+    let tables = Tables::of(&old.normal.sections, references);
     let mut moves = Moves::new(&by_old, &old.map, &map);
     let bits = table_bits(layout.len);
     let mut mending = Mending::new(bits, old.anatomy());
@@ -193,11 +199,11 @@ fn walk<'a, C: Coder>(
         literals.code(coder, &old.normal.bytes, between, new, at, start);
         let mut expected = old.normal.bytes[from..to].to_vec();
         tables.expect(&old.normal.bytes, run, &mut expected, &mut moves);
-        for reference in inside(&old.references, run) {
+        for reference in references.within(run.old, run.old + run.len) {
             let within = (reference.at - run.old) as usize;
             let slot = within..within + reference.kind.len() as usize;
             let actual = read(&new[start + slot.start..start + slot.end]);
-            verdicts.code(coder, run, reference, &mut expected[slot], actual)?;
+            verdicts.code(coder, run, &reference, &mut expected[slot], actual)?;
         }
         mending.code(coder, Expected { old: &old.normal.bytes, from, bytes: &expected }, new, start);
         (at, ends) = (end, to);
@@ -247,7 +253,7 @@ struct Verdicts<'a> {
     predictor: Predictor<'a>,
     map: &'a Map,
     /// The references of the new file, which a writer knows.
-    references: Option<&'a [Reference]>,
+    references: Option<References<'a>>,
     /// By trust, kind and the last verdicts.
     right: Vec<Bit>,
     corrected: Vec<Bit>,
@@ -261,7 +267,7 @@ struct Verdicts<'a> {
 const KINDS: usize = 10;
 
 impl<'a> Verdicts<'a> {
-    fn new(predictor: Predictor<'a>, map: &'a Map, references: Option<&'a [Reference]>) -> Self {
+    fn new(predictor: Predictor<'a>, map: &'a Map, references: Option<References<'a>>) -> Self {
         let right = vec![Bit::default(); 3 * KINDS * 16];
         let corrected = vec![Bit::default(); 3 * KINDS];
         let (known, ranks) = (corrected.clone(), vec![Signed::default(); 3 * KINDS]);
@@ -325,43 +331,29 @@ impl<'a> Verdicts<'a> {
 
     /// What a reference of the new file names, for those who know.
     fn target_of(&self, place: u32, kind: Kind) -> Option<u32> {
-        let references = self.references?;
-        let number = references.binary_search_by_key(&place, |reference| reference.at).ok()?;
-        Some(references[number].target).filter(|_| references[number].kind == kind)
+        let reference = self.references?.at(place)?;
+        Some(reference.target).filter(|_| reference.kind == kind)
     }
 }
 
 fn matched(old: &Known, new: &Known) -> Vec<Equivalence> {
     let mut names = (Names::default(), Names::default());
-    let tables = Tables::of(&old.normal.bytes, &old.normal.sections, &old.references);
+    let tables = Tables::of(&old.normal.sections, old.references());
     let mut runs = Vec::new();
     for turn in 0..TURNS {
-        let mut ours = names.0.instead(&old.normal.bytes, &old.references);
+        let mut ours = names.0.instead(old.references());
         tables.expect_all(
             &old.normal.bytes,
             &mut ours,
             &mut Moves::new(&predict::Runs::new(&runs), &old.map, &new.map),
         );
-        let theirs = names.1.instead(&new.normal.bytes, &new.references);
+        let theirs = names.1.instead(new.references());
         runs = equivalences_bytes(&ours, &theirs, &Prices::of_bytes(&theirs));
         if turn + 1 < TURNS {
-            names = labels::voted(&old.as_voter(), &new.as_voter(), &runs);
+            names = labels::voted(old.references(), new.references(), &runs);
         }
     }
     runs
-}
-
-/// The references that are wholly in a run of the old file.
-fn inside<'r>(references: &'r [Reference], run: &Equivalence) -> &'r [Reference] {
-    let start = references.partition_point(|reference| reference.at < run.old);
-    let rest = &references[start..];
-    let mut len = rest.partition_point(|reference| reference.at < run.old + run.len);
-    if let Some(last) = rest[..len].last()
-        && last.at + last.kind.len() > run.old + run.len
-    {
-        len -= 1;
-    }
-    &rest[..len]
 }
 
 fn put_signed(to: &mut Vec<u8>, number: i64) {
@@ -411,7 +403,7 @@ struct Layout {
     /// The new sections, and the number of the old one with the same name.
     sections: Vec<(Section, Option<usize>)>,
     recipe: Recipe,
-    /// The old and the new of [`references::bases`].
+    /// The old and the new of [`bases`].
     bases: Vec<(u32, u32)>,
     /// How many runs there are, and how many places to be said.
     runs: u32,
@@ -577,7 +569,7 @@ mod tests {
 
     fn read(old: &[u8], body: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
         let mut new = vec![0; len];
-        Patch::open(body, old)?.read(&mut new)?;
+        Patch::open(body, old.to_vec())?.read(&mut new)?;
         Ok(new)
     }
 
@@ -597,7 +589,7 @@ mod tests {
         assert!(write(&old, &pair(Machine::Aarch64).0).is_none());
         assert!(write(b"text", &new).is_none());
         assert!(write(&old, b"text").is_none());
-        assert_eq!(Patch::open(b"", b"text").err(), Some(Malformed::NoExecutable));
+        assert_eq!(Patch::open(b"", b"text".to_vec()).err(), Some(Malformed::NoExecutable));
     }
 
     #[test]
@@ -634,7 +626,7 @@ mod tests {
 
     #[test]
     fn c12_more_runs_or_places_than_bytes_are_refused() {
-        let old = Known::of(&Sample::of(Machine::X86_64, 12).file()).expect("an executable");
+        let old = Known::of(Sample::of(Machine::X86_64, 12).file()).expect("an executable");
         let layout = |runs, places| {
             let mut layout = Layout::of(&old, &old, 0, 0);
             (layout.runs, layout.places) = (runs, places);

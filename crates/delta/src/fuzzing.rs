@@ -7,9 +7,10 @@
 //!
 //! Each function returns for any bytes, or it panics and something was found.
 
-use crate::elf::{self, Machine, Section};
+use crate::elf::{self, Machine, Map, Section};
+use crate::gather::marks;
 use crate::normal::normalise;
-use crate::references::references;
+use crate::references::References;
 use crate::sample::Sample;
 use crate::{Budget, Effort, apply, arm64, diff, x86};
 
@@ -20,12 +21,14 @@ const LONGEST: usize = 15;
 pub fn elf(bytes: &[u8]) {
     let Some(image) = elf::image(bytes) else { return };
     apart(&image.sections, bytes.len());
-    let normal = normalise(bytes, &image);
+    let normal = normalise(bytes.to_vec(), &image);
     assert!(normal.bytes.len() <= bytes.len(), "what is left out cannot be negative");
     let made = normal.restore(bytes.len());
     assert!(made.is_ok_and(|made| made == bytes), "what was left out does not come back");
     let mut end = 0;
-    for reference in references(&normal) {
+    let map = Map::of(&normal.sections);
+    let marks = marks(&normal, &map);
+    for reference in (References { marks: &marks, bytes: &normal.bytes, map: &map }).all() {
         assert!(reference.at >= end, "references ascend and do not overlap");
         end = reference.at + reference.kind.len();
         assert!(end as usize <= normal.bytes.len(), "a reference is within the file");

@@ -6,10 +6,9 @@
 //!
 //! Invariant: a name belongs to at most one address in each file.
 
-use crate::elf::Map;
 use crate::matching::Equivalence;
-use crate::predict::Runs;
-use crate::references::Reference;
+use crate::predict::{Runs, distinct};
+use crate::references::References;
 use std::cmp::Reverse;
 
 /// The names of one file's addresses.
@@ -21,9 +20,9 @@ pub(crate) struct Names {
 
 impl Names {
     /// The bytes with each reference replaced by the name of its target, or by nothing where that has none.
-    pub(crate) fn instead(&self, bytes: &[u8], references: &[Reference]) -> Vec<u8> {
-        let mut bytes = bytes.to_vec();
-        for reference in references {
+    pub(crate) fn instead(&self, references: References<'_>) -> Vec<u8> {
+        let mut bytes = references.bytes.to_vec();
+        for reference in references.all() {
             let place = reference.at as usize..(reference.at + reference.kind.len()) as usize;
             let named = self.names.binary_search_by_key(&reference.target, |name| name.0);
             let name = named.map_or(0, |number| scattered(self.names[number].1));
@@ -46,22 +45,16 @@ pub(crate) fn read(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte))
 }
 
-/// One of the two files.
-pub(crate) struct Side<'a> {
-    pub(crate) references: &'a [Reference],
-    pub(crate) map: &'a Map,
-}
-
 /// A target in old and one in new, and how much speaks for them being the same.
 type Vote = (u32, u32, u32);
 
 /// The names that the runs vote for.
-pub(crate) fn voted(old: &Side<'_>, new: &Side<'_>, runs: &[Equivalence]) -> (Names, Names) {
+pub(crate) fn voted(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> (Names, Names) {
     let mut votes = by_references(old, new, runs);
     votes.extend(by_targets(old, new, runs));
     let mut votes = summed(votes);
     votes.sort_unstable_by_key(|vote| (Reverse(vote.2), vote.0, vote.1));
-    let (mut olds, mut news) = (Taken::of(old.references), Taken::of(new.references));
+    let (mut olds, mut news) = (Taken::of(old), Taken::of(new));
     let (mut first, mut second) = (Names::default(), Names::default());
     for (name, (old, new, _)) in (0..).zip(votes) {
         if olds.is_free(old) && news.is_free(new) {
@@ -77,12 +70,12 @@ pub(crate) fn voted(old: &Side<'_>, new: &Side<'_>, runs: &[Equivalence]) -> (Na
 }
 
 /// Two references of one kind that a run puts upon each other vote for their targets.
-fn by_references(old: &Side<'_>, new: &Side<'_>, runs: &[Equivalence]) -> Vec<Vote> {
+fn by_references(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> Vec<Vote> {
     let mut votes = Vec::new();
     for run in runs {
         let weight = if run.len > 64 { 2 } else { 1 };
-        let mut theirs = from(new.references, run.new).iter().peekable();
-        for ours in from(old.references, run.old).iter().take_while(|ours| ours.at < run.old + run.len) {
+        let mut theirs = new.from(run.new).peekable();
+        for ours in old.from(run.old).take_while(|ours| ours.at < run.old + run.len) {
             let at = ours.at - run.old + run.new;
             while theirs.next_if(|theirs| theirs.at < at).is_some() {}
             if let Some(theirs) = theirs.next_if(|theirs| theirs.at == at && theirs.kind == ours.kind) {
@@ -93,23 +86,16 @@ fn by_references(old: &Side<'_>, new: &Side<'_>, runs: &[Equivalence]) -> Vec<Vo
     votes
 }
 
-fn from(references: &[Reference], place: u32) -> &[Reference] {
-    &references[references.partition_point(|reference| reference.at < place)..]
-}
-
 /// A target votes for where the run that it is in moves it.
-fn by_targets(old: &Side<'_>, new: &Side<'_>, runs: &[Equivalence]) -> Vec<Vote> {
+fn by_targets(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> Vec<Vote> {
     const WEIGHT: u32 = 3;
     let runs = Runs::new(runs);
     let moved = |target: u32| new.map.address(runs.place(old.map.place(target)?)?);
-    targets(old.references).into_iter().filter_map(|target| Some((target, moved(target)?, WEIGHT))).collect()
+    targets(old).into_iter().filter_map(|target| Some((target, moved(target)?, WEIGHT))).collect()
 }
 
-fn targets(references: &[Reference]) -> Vec<u32> {
-    let mut targets: Vec<u32> = references.iter().map(|reference| reference.target).collect();
-    targets.sort_unstable();
-    targets.dedup();
-    targets
+fn targets(references: References<'_>) -> Vec<u32> {
+    distinct(references.all().map(|reference| reference.target))
 }
 
 fn summed(mut votes: Vec<Vote>) -> Vec<Vote> {
@@ -129,7 +115,7 @@ struct Taken {
 }
 
 impl Taken {
-    fn of(references: &[Reference]) -> Self {
+    fn of(references: References<'_>) -> Self {
         let targets = targets(references);
         Self { taken: vec![false; targets.len()], targets }
     }

@@ -29,8 +29,11 @@ mod format;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod gather;
 mod index;
+mod kind;
 mod labels;
+mod marks;
 #[allow(dead_code, reason = "tokens wider than a byte are matched by tests only, as yet")]
 mod matching;
 mod model;
@@ -50,6 +53,6 @@ pub mod tree;
 mod unwind;
 mod x86;
 
-pub use apply::{ApplyError, Budget, apply};
+pub use apply::{ApplyError, Budget, apply, apply_to};
 pub use diff::{Effort, diff};
 pub use format::{Declared, FORMAT_VERSION, Malformed, TREE_FORMAT_VERSION};

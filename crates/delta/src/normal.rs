@@ -61,15 +61,14 @@ pub(crate) struct Index {
 pub(crate) struct Unrestorable;
 
 /// Cuts what can be derived. Whoever wants to go back makes sure first that the way back is exact ([`Normal::restore`]).
-pub(crate) fn normalise(file: &[u8], image: &Image) -> Normal {
+pub(crate) fn normalise(mut file: Vec<u8>, image: &Image) -> Normal {
     let map = Map::of(&image.sections);
-    let mut bytes = file.to_vec();
-    let relative = relative(file, image, &map);
-    let index = search_table(file, image);
+    let relative = relative(&file, image, &map);
+    let index = search_table(&file, image);
     let mut cuts = Vec::new();
     if let Some(found) = &relative {
         found.words.iter().for_each(|&(place, addend)| {
-            bytes[place as usize..place as usize + 8].copy_from_slice(&addend.to_le_bytes());
+            file[place as usize..place as usize + 8].copy_from_slice(&addend.to_le_bytes());
         });
         cuts.push(found.entries.clone());
     }
@@ -88,7 +87,8 @@ pub(crate) fn normalise(file: &[u8], image: &Image) -> Normal {
             frames: (cuts.moved(found.frames.0).unwrap_or(0), found.frames.1, found.frames.2),
         }),
     };
-    Normal { bytes: cuts.apply(&bytes), machine: image.machine, fixed: image.fixed, sections, recipe }
+    cuts.apply(&mut file);
+    Normal { bytes: file, machine: image.machine, fixed: image.fixed, sections, recipe }
 }
 
 /// Ranges of the file that are left out, ascending.
@@ -114,14 +114,15 @@ impl Cuts {
         Section { at: Some(self.moved_start(&within)), len: section.len - cut, ..section.clone() }
     }
 
-    fn apply(&self, bytes: &[u8]) -> Vec<u8> {
-        let (mut kept, mut at) = (Vec::with_capacity(bytes.len()), 0);
-        for cut in &self.0 {
-            kept.extend_from_slice(&bytes[at..cut.start as usize]);
-            at = cut.end as usize;
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        let mut cuts = self.0.iter().peekable();
+        let mut kept = cuts.peek().map_or(bytes.len(), |cut| cut.start as usize);
+        while let Some(cut) = cuts.next() {
+            let next = cuts.peek().map_or(bytes.len(), |cut| cut.start as usize);
+            bytes.copy_within(cut.end as usize..next, kept);
+            kept += next - cut.end as usize;
         }
-        kept.extend_from_slice(&bytes[at..]);
-        kept
+        bytes.truncate(kept);
     }
 }
 
@@ -264,7 +265,7 @@ mod tests {
     use crate::sample::Sample;
 
     fn normal(file: &[u8]) -> Normal {
-        normalise(file, &image(file).expect("an executable"))
+        normalise(file.to_vec(), &image(file).expect("an executable"))
     }
 
     #[test]

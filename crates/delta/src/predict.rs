@@ -7,8 +7,9 @@
 //! in integers; so whoever makes a patch and whoever applies it predict the same.
 
 use crate::elf::Map;
+use crate::kind::Kind;
 use crate::matching::Equivalence;
-use crate::references::{Kind, Reference};
+use crate::references::{Reference, References};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
@@ -50,44 +51,43 @@ fn counts(kind: Kind) -> bool {
 pub(crate) struct Predictor<'a> {
     old: &'a Map,
     new: &'a Map,
-    /// The addresses of the old file that references name or count from, ascending.
-    addresses: Vec<u32>,
-    /// Where each is in the new file by the runs, or [`UNKNOWN`].
-    moved: Vec<u32>,
-    /// All of these in their order: what references name is mostly among them.
+    runs: &'a Runs,
+    /// Where what references name or count from is in the new file by the runs, ascending: what references name is mostly among it.
     pool: Vec<u32>,
-    /// What a correction said of each, or [`UNKNOWN`].
-    corrected: Vec<u32>,
-    /// What was said of each as the beginning of a table, or [`UNKNOWN`].
-    tables: Vec<u32>,
     /// Old addresses whose new ones were said: the beginnings of sections, and corrections.
-    said: BTreeMap<u32, u32>,
+    said: BTreeMap<u32, Said>,
+    /// The new addresses of tables, by their old ones, that runs brought.
+    tables: BTreeMap<u32, u32>,
     /// Where tables begin that are not to be guessed.
     bases: &'a [(u32, u32)],
 }
 
+/// A new address that was said.
+struct Said {
+    new: u32,
+    /// It was said of what references name, and not of a section.
+    is_correction: bool,
+}
+
 impl<'a> Predictor<'a> {
     pub(crate) fn new(
-        references: &[Reference],
-        runs: &[Equivalence],
-        old: &'a Map,
+        old: References<'a>,
+        runs: &'a Runs,
         new: &'a Map,
-        said: BTreeMap<u32, u32>,
+        sections: BTreeMap<u32, u32>,
         bases: &'a [(u32, u32)],
     ) -> Self {
-        let counted = references.iter().filter(|reference| counts(reference.kind)).map(|reference| reference.base);
-        let mut addresses: Vec<u32> = references.iter().map(|reference| reference.target).chain(counted).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        addresses.shrink_to_fit();
-        let runs = Runs::new(runs);
-        let moved = |address: &u32| old.place(*address).and_then(|place| new.address(runs.place(place)?));
-        let moved: Vec<u32> = addresses.iter().map(|address| moved(address).unwrap_or(UNKNOWN)).collect();
-        let mut pool = moved.clone();
+        let unsaid = |new| Said { new, is_correction: false };
+        let said = sections.into_iter().map(|(old, new)| (old, unsaid(new))).collect();
+        let mut predictor = Self { old: old.map, new, runs, pool: Vec::new(), said, tables: BTreeMap::new(), bases };
+        let counted = |reference: &Reference| counts(reference.kind).then_some(reference.base);
+        let mut pool =
+            distinct(old.all().flat_map(|reference| [Some(reference.target), counted(&reference)]).flatten());
+        pool.iter_mut().for_each(|address| *address = predictor.moved(*address).unwrap_or(UNKNOWN));
         pool.sort_unstable();
         pool.dedup();
-        let unknown = vec![UNKNOWN; addresses.len()];
-        Self { old, new, moved, pool, corrected: unknown.clone(), tables: unknown, addresses, said, bases }
+        predictor.pool = pool;
+        predictor
     }
 
     /// What a reference inside `run` will be; `here` is the address where it stands in the new file, `word` its old bytes.
@@ -112,23 +112,19 @@ impl<'a> Predictor<'a> {
 
     /// From now on, references to the old address name the new one.
     pub(crate) fn correct(&mut self, old: u32, new: u32) {
-        if let Some(number) = self.number(old) {
-            self.corrected[number] = new;
-        }
-        self.said.insert(old, new);
+        self.said.insert(old, Said { new, is_correction: new != UNKNOWN });
     }
 
-    fn number(&self, address: u32) -> Option<usize> {
-        self.addresses.binary_search(&address).ok()
+    /// Where an address is by the runs.
+    fn moved(&self, address: u32) -> Option<u32> {
+        self.new.address(self.runs.place(self.old.place(address)?)?)
     }
 
     fn target(&self, address: u32) -> (u32, Trust) {
-        let number = self.number(address);
-        let known = |from: &[u32]| number.map(|number| from[number]).filter(|new| *new != UNKNOWN);
-        if let Some(new) = known(&self.corrected) {
-            return (new, Trust::Corrected);
+        if let Some(said) = self.said.get(&address).filter(|said| said.is_correction) {
+            return (said.new, Trust::Corrected);
         }
-        match known(&self.moved) {
+        match self.moved(address) {
             Some(new) => (new, Trust::Moved),
             None => (self.nearest(address), Trust::Nearest),
         }
@@ -139,55 +135,93 @@ impl<'a> Predictor<'a> {
         if let Some(base) = self.bases.iter().find(|base| base.0 == address) {
             return base.1;
         }
-        let number = self.number(address);
         let place = self.old.place(address).filter(|place| (run.old..run.old + run.len).contains(place));
         if let Some(new) = place.and_then(|place| self.new.address(place - run.old + run.new)) {
-            if let Some(number) = number {
-                self.tables[number] = new;
-            }
+            self.tables.insert(address, new);
             return new;
         }
-        let known = |from: &[u32]| number.map(|number| from[number]).filter(|new| *new != UNKNOWN);
-        known(&self.tables)
-            .or_else(|| self.said.get(&address).copied())
-            .or_else(|| known(&self.moved))
-            .unwrap_or_else(|| self.nearest(address))
+        let said = || self.said.get(&address).map(|said| said.new);
+        let known = self.tables.get(&address).copied().or_else(said).or_else(|| self.moved(address));
+        known.unwrap_or_else(|| self.nearest(address))
     }
 
     fn nearest(&self, address: u32) -> u32 {
         match self.said.range(..=address).next_back() {
-            Some((old, new)) => (address - old).wrapping_add(*new),
+            Some((old, said)) => (address - old).wrapping_add(said.new),
             None => address,
         }
     }
 }
 
+/// Different addresses, ascending, with little more memory than they take themselves.
+pub(crate) fn distinct(addresses: impl Iterator<Item = u32>) -> Vec<u32> {
+    const FEW: usize = 1 << 16;
+    let mut found = Vec::with_capacity(FEW);
+    let sorted = |found: &mut Vec<u32>| {
+        found.sort_unstable();
+        found.dedup();
+    };
+    for address in addresses {
+        if found.len() == found.capacity() {
+            sorted(&mut found);
+            if found.len() > found.capacity() / 2 {
+                found.reserve_exact(found.len());
+            }
+        }
+        found.push(address);
+    }
+    sorted(&mut found);
+    found.shrink_to_fit();
+    found
+}
+
 /// Runs by where they are in the old file.
-pub(crate) struct Runs(Vec<Equivalence>);
+pub(crate) struct Runs {
+    runs: Vec<Equivalence>,
+    /// How many begin before each stretch of [`STRETCH`] bytes.
+    before: Vec<u32>,
+}
+
+/// Few runs begin in so many bytes.
+const STRETCH: u32 = 1 << 10;
 
 impl Runs {
     pub(crate) fn new(runs: &[Equivalence]) -> Self {
         let mut runs = runs.to_vec();
-        runs.sort_by_key(|run| (run.old, Reverse(run.len), run.new));
-        Self(runs)
+        runs.sort_unstable_by_key(|run| (run.old, Reverse(run.len), run.new));
+        let stretches = runs.last().map_or(0, |run| run.old / STRETCH + 2);
+        let mut before = Vec::with_capacity(stretches as usize);
+        let mut count = 0;
+        for stretch in 0..stretches {
+            while runs.get(count).is_some_and(|run| run.old / STRETCH < stretch) {
+                count += 1;
+            }
+            before.push(count as u32);
+        }
+        Self { runs, before }
     }
 
     /// Of the runs that cover a place and begin nearest, the one with the least distance.
     pub(crate) fn nearest(&self, old: u32, distance: impl Fn(&Equivalence) -> u32) -> Option<&Equivalence> {
-        let next = self.0.partition_point(|run| run.old <= old);
-        let near = &self.0[next.saturating_sub(COVERING)..next];
-        near.iter().rev().filter(|run| old - run.old < run.len).min_by_key(|run| distance(run))
+        self.covering(old).min_by_key(|run| distance(run))
     }
 
     /// Where in the new file a place of the old one is: in the longest run that covers it, of those that begin nearest.
     pub(crate) fn place(&self, old: u32) -> Option<u32> {
-        let next = self.0.partition_point(|run| run.old <= old);
-        let near = &self.0[next.saturating_sub(COVERING)..next];
-        let covering = near.iter().rev().filter(|run| old - run.old < run.len);
-        let longest = covering.fold(None, |best: Option<&Equivalence>, run| match best {
+        let longest = self.covering(old).fold(None, |best: Option<&Equivalence>, run| match best {
             Some(best) if best.len >= run.len => Some(best),
             _ => Some(run),
         });
         longest.map(|run| old - run.old + run.new)
+    }
+
+    /// The runs that cover a place, of those that begin nearest, the nearest first.
+    fn covering(&self, old: u32) -> impl Iterator<Item = &Equivalence> {
+        let stretch = (old / STRETCH) as usize;
+        let count = |stretch: usize| self.before.get(stretch).map_or(self.runs.len(), |count| *count as usize);
+        let (first, last) = (count(stretch), count(stretch + 1));
+        let next = first + self.runs[first..last].partition_point(|run| run.old <= old);
+        let near = &self.runs[next.saturating_sub(COVERING)..next];
+        near.iter().rev().filter(move |run| old - run.old < run.len)
     }
 }

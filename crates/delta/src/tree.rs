@@ -15,7 +15,7 @@ mod listing;
 mod portrait;
 
 use crate::apply::within;
-use crate::{ApplyError, Budget, Declared, Effort, Malformed, apply, diff};
+use crate::{ApplyError, Budget, Declared, Effort, Malformed, apply_to, diff};
 use bases::Plan;
 use listing::{Listing, Part};
 use std::sync::{Mutex, PoisonError};
@@ -168,7 +168,7 @@ fn make(old: &dyn Files, new_lens: &[u64], part: &Part<'_>, budget: Budget) -> R
     }
     within("memory", old_len.saturating_add(new_len), budget.memory)?;
     let from = joined(old, &part.olds)?;
-    Ok(apply(&from, part.body, Budget { output: new_len, memory: budget.memory - old_len })?)
+    Ok(apply_to(from, part.body, Budget { output: new_len, memory: budget.memory - old_len })?)
 }
 
 /// These files one after the other, or the number of the first that cannot be had.

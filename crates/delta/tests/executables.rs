@@ -2,7 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "a test of the repository's files reads them")]
 
 use std::path::Path;
-use tiding_delta::{Budget, Effort, apply, diff};
+use tiding_delta::{Budget, Effort, apply, apply_to, diff};
 
 fn golden(name: &str) -> [Vec<u8>; 3] {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
@@ -12,7 +12,9 @@ fn golden(name: &str) -> [Vec<u8>; 3] {
 fn through(old: &[u8], new: &[u8]) -> usize {
     let patch = diff(old, new, Effort::Best);
     assert_eq!(patch, diff(old, new, Effort::Best), "equal arguments give equal patches");
-    assert_eq!(apply(old, &patch, Budget::for_output(new.len() as u64)).as_deref(), Ok(new));
+    let budget = Budget::for_output(new.len() as u64);
+    assert_eq!(apply(old, &patch, budget).as_deref(), Ok(new));
+    assert_eq!(apply_to(old.to_vec(), &patch, budget).as_deref(), Ok(new));
     patch.len()
 }
 
@@ -53,6 +55,7 @@ fn c12_a_patch_of_an_executable_that_anyone_wrote_returns() {
             let mut other = patch.clone();
             other[at] ^= change;
             let made = apply(&old, &other, Budget::for_output(new.len() as u64));
+            assert_eq!(made, apply_to(old.clone(), &other, Budget::for_output(new.len() as u64)));
             assert!(made.is_err() || made.is_ok_and(|made| made.len() == new.len()), "at {at}");
         }
         assert!(apply(&old, &patch[..at], Budget::for_output(new.len() as u64)).is_err(), "cut at {at}");
