@@ -340,14 +340,15 @@ fn matched(old: &Known, new: &Known) -> Vec<Equivalence> {
     let mut names = (Names::default(), Names::default());
     let tables = Tables::of(&old.normal.sections, old.references());
     let mut runs = Vec::new();
+    let (mut ours, mut theirs) = (vec![0; old.normal.bytes.len()], vec![0; new.normal.bytes.len()]);
     for turn in 0..TURNS {
-        let mut ours = names.0.instead(old.references());
+        names.0.put(old.references(), &mut ours);
         tables.expect_all(
             &old.normal.bytes,
             &mut ours,
             &mut Moves::new(&predict::Runs::new(&runs), &old.map, &new.map),
         );
-        let theirs = names.1.instead(new.references());
+        names.1.put(new.references(), &mut theirs);
         runs = equivalences_bytes(&ours, &theirs, &Prices::of_bytes(&theirs));
         if turn + 1 < TURNS {
             names = labels::voted(old.references(), new.references(), &runs);

@@ -19,9 +19,9 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// The bytes with each reference replaced by the name of its target, or by nothing where that has none.
-    pub(crate) fn instead(&self, references: References<'_>) -> Vec<u8> {
-        let mut bytes = references.bytes.to_vec();
+    /// Puts the bytes of the file there, with each reference replaced by the name of its target, or by nothing where that has none.
+    pub(crate) fn put(&self, references: References<'_>, bytes: &mut [u8]) {
+        bytes.copy_from_slice(references.bytes);
         for reference in references.all() {
             let place = reference.at as usize..(reference.at + reference.kind.len()) as usize;
             let named = self.names.binary_search_by_key(&reference.target, |name| name.0);
@@ -31,7 +31,6 @@ impl Names {
             let len = place.len();
             bytes[place].copy_from_slice(&word.to_le_bytes()[..len]);
         }
-        bytes
     }
 }
 
@@ -50,9 +49,10 @@ type Vote = (u32, u32, u32);
 
 /// The names that the runs vote for.
 pub(crate) fn voted(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> (Names, Names) {
-    let mut votes = by_references(old, new, runs);
-    votes.extend(by_targets(old, new, runs));
-    let mut votes = summed(votes);
+    let mut votes = Votes(Vec::with_capacity(Votes::FEW));
+    by_references(old, new, runs, &mut votes);
+    by_targets(old, new, runs, &mut votes);
+    let mut votes = votes.summed();
     votes.sort_unstable_by_key(|vote| (Reverse(vote.2), vote.0, vote.1));
     let (mut olds, mut news) = (Taken::of(old), Taken::of(new));
     let (mut first, mut second) = (Names::default(), Names::default());
@@ -70,8 +70,7 @@ pub(crate) fn voted(old: References<'_>, new: References<'_>, runs: &[Equivalenc
 }
 
 /// Two references of one kind that a run puts upon each other vote for their targets.
-fn by_references(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> Vec<Vote> {
-    let mut votes = Vec::new();
+fn by_references(old: References<'_>, new: References<'_>, runs: &[Equivalence], votes: &mut Votes) {
     for run in runs {
         let weight = if run.len > 64 { 2 } else { 1 };
         let mut theirs = new.from(run.new).peekable();
@@ -79,33 +78,56 @@ fn by_references(old: References<'_>, new: References<'_>, runs: &[Equivalence])
             let at = ours.at - run.old + run.new;
             while theirs.next_if(|theirs| theirs.at < at).is_some() {}
             if let Some(theirs) = theirs.next_if(|theirs| theirs.at == at && theirs.kind == ours.kind) {
-                votes.push((ours.target, theirs.target, weight));
+                votes.add((ours.target, theirs.target, weight));
             }
         }
     }
-    votes
 }
 
 /// A target votes for where the run that it is in moves it.
-fn by_targets(old: References<'_>, new: References<'_>, runs: &[Equivalence]) -> Vec<Vote> {
+fn by_targets(old: References<'_>, new: References<'_>, runs: &[Equivalence], votes: &mut Votes) {
     const WEIGHT: u32 = 3;
     let runs = Runs::new(runs);
     let moved = |target: u32| new.map.address(runs.place(old.map.place(target)?)?);
-    targets(old).into_iter().filter_map(|target| Some((target, moved(target)?, WEIGHT))).collect()
+    targets(old)
+        .into_iter()
+        .filter_map(|target| Some((target, moved(target)?, WEIGHT)))
+        .for_each(|vote| votes.add(vote));
 }
 
 fn targets(references: References<'_>) -> Vec<u32> {
     distinct(references.all().map(|reference| reference.target))
 }
 
-fn summed(mut votes: Vec<Vote>) -> Vec<Vote> {
-    votes.sort_unstable();
-    votes.dedup_by(|next, kept| {
-        let same = (next.0, next.1) == (kept.0, kept.1);
-        kept.2 += if same { next.2 } else { 0 };
-        same
-    });
-    votes
+/// Votes, with little more memory than the different ones take.
+struct Votes(Vec<Vote>);
+
+impl Votes {
+    const FEW: usize = 1 << 16;
+
+    fn add(&mut self, vote: Vote) {
+        if self.0.len() == self.0.capacity() {
+            self.sum();
+            if self.0.len() > self.0.capacity() / 2 {
+                self.0.reserve_exact(self.0.len());
+            }
+        }
+        self.0.push(vote);
+    }
+
+    fn sum(&mut self) {
+        self.0.sort_unstable();
+        self.0.dedup_by(|next, kept| {
+            let same = (next.0, next.1) == (kept.0, kept.1);
+            kept.2 += if same { next.2 } else { 0 };
+            same
+        });
+    }
+
+    fn summed(mut self) -> Vec<Vote> {
+        self.sum();
+        self.0
+    }
 }
 
 /// Which targets of a file have a name already.

@@ -157,7 +157,7 @@ fn cheapest<T: Symbol>(strings: Strings<'_, T>, old: &[u8], new: &[u8], prices: 
 /// Searches what begins at `at`, where the leading diagonal has an equal run of this length. Returns after how many
 /// symbols to search again.
 fn propose<T: Symbol>(suffixes: &Suffixes<'_>, new: &[u8], at: usize, run: usize, way: &mut Way<'_, T>) -> usize {
-    let Some(found) = suffixes.longest(new, way.expected(at)) else { return 1 };
+    let Some(found) = suffixes.longest(new, way.expected(at)) else { return run.max(1) };
     if found.len <= run {
         return run.max(1);
     }

@@ -7,6 +7,9 @@
 /// The most bytes that a search compares.
 pub(crate) const REACH: usize = 1 << 10;
 
+/// The length of the shortest match in bytes, which have the bits of the numbers of buckets.
+const LEAST: usize = 3;
+
 /// Neighbours in the order that are looked at for one that lies better.
 const NEIGHBOURS: usize = 6;
 
@@ -14,10 +17,10 @@ const NEIGHBOURS: usize = 6;
 pub(crate) struct Suffixes<'a> {
     old: &'a [u8],
     order: Vec<i32>,
-    /// Where the suffixes begin in `order` whose first bytes are this number, and after the last where the end is.
+    /// Where the suffixes begin in `order` whose first bits are this number, and after the last where the end is.
     starts: Vec<u32>,
-    /// How many first bytes the number is of: 2 or 3.
-    first: usize,
+    /// How many first bits the number is of: 16 to 24.
+    bits: u32,
 }
 
 /// An exact match of the beginning of what was searched.
@@ -33,11 +36,12 @@ impl<'a> Suffixes<'a> {
     pub(crate) fn new(old: &'a [u8]) -> Self {
         let mut order = vec![0; old.len()];
         divsufsort::sort_in_place(old, &mut order);
-        let first = if old.len() < 1 << 24 { 2 } else { 3 };
-        Self { old, order, starts: starts(old, first), first }
+        // The table takes a quarter to half a byte for each old one.
+        let bits = (old.len() | 1).ilog2().saturating_sub(4).clamp(16, 24);
+        Self { old, order, starts: starts(old, bits), bits }
     }
 
-    /// The longest match of the beginning of `new`; among the longest that are found, the one nearest to `near`.
+    /// The longest match of the beginning of `new`, of three bytes at least; among the longest that are found, the one nearest to `near`.
     pub(crate) fn longest(&self, new: &[u8], near: usize) -> Option<Match> {
         let new = &new[..new.len().min(REACH)];
         let (low, high) = self.bucket(new)?;
@@ -57,12 +61,12 @@ impl<'a> Suffixes<'a> {
                 break;
             }
         }
-        best
+        best.filter(|found| found.len >= LEAST)
     }
 
-    /// The part of the order whose suffixes share the first bytes with `new`, if there are any.
+    /// The part of the order whose suffixes share the first bits with `new`, if there are any.
     fn bucket(&self, new: &[u8]) -> Option<(usize, usize)> {
-        let number = number(new.get(..self.first)?);
+        let number = number(new.get(..LEAST)?, self.bits);
         let (low, high) = (self.starts[number] as usize, self.starts[number + 1] as usize);
         (low < high).then_some((low, high))
     }
@@ -70,7 +74,7 @@ impl<'a> Suffixes<'a> {
     /// Where in `low..high` of the order `new` would stand: behind all smaller suffixes.
     fn place(&self, new: &[u8], mut low: usize, mut high: usize) -> usize {
         // What all suffixes between two places have in common with `new`, at least: what both places have.
-        let (mut below, mut above) = (self.first, self.first);
+        let (mut below, mut above) = (self.bits as usize / 8, self.bits as usize / 8);
         while low < high {
             let middle = low + (high - low) / 2;
             let suffix = &self.old[self.order[middle] as usize..];
@@ -102,22 +106,18 @@ impl<'a> Suffixes<'a> {
     }
 }
 
-fn number(first: &[u8]) -> usize {
-    first.iter().fold(0, |number, byte| number << 8 | usize::from(*byte))
+/// The first bits of bytes, and of zeros behind those.
+fn number(first: &[u8], bits: u32) -> usize {
+    let byte = |at: usize| usize::from(first.get(at).copied().unwrap_or(0));
+    (byte(0) << 16 | byte(1) << 8 | byte(2)) >> (8 * LEAST as u32 - bits)
 }
 
-/// Where in the order the suffixes with each first bytes begin. A suffix that is shorter stands where it would stand with
+/// Where in the order the suffixes with each first bits begin. A suffix that is shorter stands where it would stand with
 /// zeros behind it, which is also its place in the order.
-fn starts(old: &[u8], first: usize) -> Vec<u32> {
-    let mut starts = vec![0u32; (1 << (8 * first)) + 1];
-    let mask = (1 << (8 * first)) - 1;
-    let mut rolling = number(&old[..old.len().min(first - 1)]);
-    if old.len() < first - 1 {
-        rolling <<= 8 * (first - 1 - old.len());
-    }
+fn starts(old: &[u8], bits: u32) -> Vec<u32> {
+    let mut starts = vec![0u32; (1 << bits) + 1];
     for at in 0..old.len() {
-        rolling = (rolling << 8 | usize::from(old.get(at + first - 1).copied().unwrap_or(0))) & mask;
-        starts[rolling + 1] += 1;
+        starts[number(&old[at..], bits) + 1] += 1;
     }
     let mut sum = 0;
     for start in &mut starts {
@@ -155,7 +155,7 @@ mod tests {
             for at in 0..new.len() {
                 let longest = (0..old.len()).map(|from| common_prefix(&old[from..], &new[at..])).max().unwrap_or(0);
                 let found = suffixes.longest(&new[at..], 0).map_or(0, |found| found.len);
-                assert!(found == longest || longest < 2, "{of} {at}: {found} {longest}");
+                assert!(found == longest || longest < LEAST, "{of} {at}: {found} {longest}");
             }
         }
     }
@@ -172,9 +172,9 @@ mod tests {
 
     #[test]
     fn short_and_uniform_bytes_are_no_special_case() {
-        for old in [&b""[..], b"a", b"ab", b"\0", b"\0\0\0"] {
+        for old in [&b""[..], b"a", b"ab", b"abc", b"\0", b"\0\0\0"] {
             let suffixes = Suffixes::new(old);
-            assert_eq!(suffixes.longest(b"ab", 0).is_some(), old == b"ab", "{old:?}");
+            assert_eq!(suffixes.longest(b"abc", 0).is_some(), old == b"abc", "{old:?}");
             assert_eq!(suffixes.longest(b"", 0), None);
         }
         let zeros = vec![0; 100_000];
