@@ -53,7 +53,7 @@ fn body(old: &[u8], new: &[u8], effort: Effort) -> (Engine, Vec<u8>) {
 }
 
 /// What is mostly literals is left to zstd, which is far quicker to read; what is so to some part is tried both ways, and
-/// two executables in a third way, which makes zstd's superfluous.
+/// so is what zstd may say in less: it knows what new says twice, whatever old says.
 fn smallest(old: &[u8], new: &[u8]) -> (Engine, Vec<u8>) {
     let runs = equivalences_bytes(old, new, &Prices::of_bytes(new));
     let literals = new.len() - runs.iter().map(|run: &Equivalence| run.len as usize).sum::<usize>();
@@ -61,12 +61,24 @@ fn smallest(old: &[u8], new: &[u8]) -> (Engine, Vec<u8>) {
     if literals <= (new.len() / 4).max(1 << 16) {
         bodies.push((Engine::Plain, plain::write(old, new, &runs)));
     }
+    drop(runs);
     // Of what is short, no estimate is sure, and both ways together take little time.
     let is_short = new.len() <= 1 << 16;
-    if is_short || literals > new.len() / 16 && bodies.iter().all(|(engine, _)| *engine != Engine::Executable) {
+    let is_new = literals > new.len() / 16 && bodies.iter().all(|(engine, _)| *engine != Engine::Executable);
+    if is_short
+        || is_new
+        || bodies.iter().map(|(_, body)| body.len()).min().is_none_or(|len| zstd_may_win(old, new, len))
+    {
         bodies.push((Engine::Prefixed, prefixed::write(old, new)));
     }
     bodies.into_iter().min_by_key(|(_, body)| body.len()).expect("one of the two conditions holds")
+}
+
+/// Whether zstd's frame may be shorter than a body of this length, and by enough to matter: zstd in a hurry makes three
+/// times what it makes at leisure, or less.
+fn zstd_may_win(old: &[u8], new: &[u8], len: usize) -> bool {
+    const TOO_SHORT_TO_MATTER: usize = 200;
+    len > TOO_SHORT_TO_MATTER && prefixed::fits(old, new, 3 * len)
 }
 
 /// The body of two executables, which was applied and compared, if applying it keeps to the usual budget.

@@ -10,21 +10,34 @@ pub(crate) const MEMORY: u64 = 1 << 18;
 
 /// The frame that makes `new` of `old`.
 pub(crate) fn write(old: &[u8], new: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(compress_bound(new.len()));
+    let mut context = prefixed(old, new, 19);
+    context.compress2(&mut frame, new).expect("the buffer has the size that zstd asks for");
+    frame
+}
+
+/// Whether a frame that is made in a hurry has at most this length, or little more. It takes a hundredth of the time, and
+/// none for what would come behind that length.
+pub(crate) fn fits(old: &[u8], new: &[u8], most: usize) -> bool {
+    prefixed(old, new, 3).compress2(&mut Vec::with_capacity(most), new).is_ok()
+}
+
+/// What compresses `new`, with old before it.
+fn prefixed<'a>(old: &'a [u8], new: &[u8], level: i32) -> CCtx<'a> {
     let mut context = CCtx::create();
     let window = ((old.len() + new.len()) as u64).max(1 << 10).ilog2() + 1;
     let parameters = [
-        CParameter::CompressionLevel(19),
+        CParameter::CompressionLevel(level),
         CParameter::WindowLog(window.min(if usize::BITS == 32 { 30 } else { 31 })),
-        CParameter::EnableLongDistanceMatching(new.len() > 1 << 22),
+        // Tables of short matches reach no further than some megabytes back.
+        CParameter::EnableLongDistanceMatching(old.len() + new.len() > 1 << 22),
         CParameter::ContentSizeFlag(false),
     ];
     for parameter in parameters {
         context.set_parameter(parameter).expect("zstd has this parameter, and the value is in its range");
     }
     context.ref_prefix(old).expect("nothing was begun");
-    let mut frame = Vec::with_capacity(compress_bound(new.len()));
-    context.compress2(&mut frame, new).expect("the buffer has the size that zstd asks for");
-    frame
+    context
 }
 
 /// Refuses what is not one frame of the format that zstd has had since 0.8: readers for what was before need not be there.
@@ -74,6 +87,14 @@ mod tests {
             assert!(read(&frame, old, &mut vec![0; new.len() + 1]).is_err());
         }
         assert!(write(&old, &new).len() < 100);
+    }
+
+    #[test]
+    fn what_fits_is_said_without_making_it_whole() {
+        let old: Vec<u8> = (0..30_000u32).map(|n| (n.wrapping_mul(0x9e37_79b1) >> 24) as u8).collect();
+        let other: Vec<u8> = (0..30_000u32).map(|n| (n.wrapping_mul(n | 1) >> 13) as u8).collect();
+        assert!(fits(&old, &old[100..], 6000) && fits(&old, b"", 20));
+        assert!(!fits(&old, &other, 6000));
     }
 
     #[test]
