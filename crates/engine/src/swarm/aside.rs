@@ -31,7 +31,8 @@ impl Swarm {
         self.send_more(now);
     }
 
-    /// Wants a content, and asks nobody for it as long as it is held back. What is complete, or cannot be had, is left as it is.
+    /// Wants a content, and asks nobody for it as long as it is held back; what was asked for already need not be sent. What is complete, or
+    /// cannot be had, is left as it is.
     pub(crate) fn want_held_back(&mut self, now: Time, spec: ContentSpec) {
         let id = spec.id();
         let is_new = !self.contents.contains_key(&id);
@@ -41,6 +42,10 @@ impl Swarm {
             return;
         }
         transfer.is_held_back = true;
+        for (piece, peer) in std::mem::take(&mut transfer.reserved) {
+            self.call_off(now, peer, id, piece);
+        }
+        let Some(transfer) = self.contents.get_mut(&id) else { return };
         transfer.reconsider();
         if !is_new && transfer.is_open() {
             self.tell_all(id);
@@ -94,5 +99,45 @@ impl Swarm {
         self.go_on(now, content);
         self.ask_all(now);
         self.send_more(now);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Action;
+    use super::super::tests::{NOW, actions, fetching, wants};
+    use crate::door::{BufferId, Message};
+    use std::collections::BTreeSet;
+    use std::time::Duration;
+
+    #[test]
+    fn what_was_asked_for_is_called_off_when_a_content_is_held_back() {
+        let (mut swarm, content) = fetching(100, 3);
+        let asked: BTreeSet<_> = wants(&actions(&mut swarm)).into_iter().collect();
+        assert_eq!(asked.len(), 12);
+        let spec = swarm.wanted_spec(content).expect("it is wanted");
+        swarm.want_held_back(NOW, spec);
+        let then = actions(&mut swarm);
+        let called_off: BTreeSet<_> = then
+            .iter()
+            .filter_map(|action| match action {
+                Action::Send(to, Message::Cancel { content: of, piece }) if *of == content => Some((*to, *piece)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!((called_off, wants(&then)), (asked.clone(), Vec::new()));
+        assert_eq!(swarm.footprint().0, 0, "nothing is expected");
+        // Time goes by, and nobody is late with it. What was on its way is taken, and is nobody's fault.
+        swarm.tick(NOW.after(Duration::from_secs(10)));
+        for (nr, (from, piece)) in asked.iter().enumerate() {
+            swarm.piece(NOW, *from, content, *piece, BufferId(nr as u64), 65_536);
+        }
+        let (writes, rest): (Vec<Action>, Vec<Action>) =
+            actions(&mut swarm).into_iter().partition(|action| matches!(action, Action::Write(..)));
+        assert_eq!((writes.len(), rest), (12, vec![Action::FirstByte(content)]));
+        // And it is asked for again when it is to come after all.
+        swarm.hold_back_no_more(NOW, content);
+        let again = wants(&actions(&mut swarm));
+        assert!(again.len() == 12 && again.iter().all(|ask| !asked.contains(ask)), "{again:?}");
     }
 }

@@ -482,7 +482,7 @@ impl Swarm {
     }
 
     /// A piece came from elsewhere: it need not be sent by whom we asked.
-    fn call_off(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
+    pub(super) fn call_off(&mut self, now: Time, peer: NodeId, content: ContentId, piece: PieceNo) {
         if let Some(transfer) = self.contents.get_mut(&content) {
             self.window = self.window.saturating_sub(transfer.piece_bytes);
             transfer.spare(peer);

@@ -3,7 +3,7 @@
 use super::*;
 use content::{BlobRef, Digest};
 
-const NOW: Time = Time(1_000_000_000);
+pub(super) const NOW: Time = Time(1_000_000_000);
 
 fn node(nr: u8) -> NodeId {
     NodeId(Digest::of(&[nr]))
@@ -14,12 +14,12 @@ fn spec(pieces: u32) -> ContentSpec {
     ContentSpec { blob, pieces, bytes: u64::from(pieces) * 65_536 }
 }
 
-fn actions(swarm: &mut Swarm) -> Vec<Action> {
+pub(super) fn actions(swarm: &mut Swarm) -> Vec<Action> {
     std::iter::from_fn(|| swarm.poll()).collect()
 }
 
 /// An agent that has the pages and lacks all data pieces, with neighbours that hold everything.
-fn fetching(pieces: u32, neighbours: u8) -> (Swarm, ContentId) {
+pub(super) fn fetching(pieces: u32, neighbours: u8) -> (Swarm, ContentId) {
     let settings = Settings { role: Role::Agent, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
     let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(pieces));
     swarm.want(NOW, spec);
@@ -34,7 +34,7 @@ fn fetching(pieces: u32, neighbours: u8) -> (Swarm, ContentId) {
 }
 
 /// What is asked of whom.
-fn wants(actions: &[Action]) -> Vec<(NodeId, PieceNo)> {
+pub(super) fn wants(actions: &[Action]) -> Vec<(NodeId, PieceNo)> {
     let want = |action: &Action| match action {
         Action::Send(to, Message::Want { pieces, .. }) => pieces.iter().map(|piece| (*to, *piece)).collect(),
         _ => Vec::new(),
