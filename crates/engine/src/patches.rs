@@ -241,7 +241,15 @@ impl Patches {
 
     /// Whether a node waits for a patch of a content.
     pub(crate) fn awaits(&self, target: ContentId, node: NodeId) -> bool {
-        self.plans.values().any(|plan| plan.target.id() == target && plan.waiting().contains(&node))
+        let waits =
+            |plan: &Plan| plan.is_awaited && plan.bases.iter().any(|base| base.is_open() && base.nodes.contains(&node));
+        self.plans.values().any(|plan| plan.target.id() == target && waits(plan))
+    }
+
+    /// Who waits for patches of the content of an application.
+    pub(crate) fn waiting(&self, app: &AppName, target: ContentId) -> BTreeSet<NodeId> {
+        let plan = self.plans.get(app).filter(|plan| plan.target.id() == target);
+        plan.map(Plan::waiting).unwrap_or_default()
     }
 
     /// Why the newest release of an application goes out as it does.

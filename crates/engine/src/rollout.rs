@@ -71,6 +71,8 @@ pub(crate) struct Rollout {
     away: Vec<NodeId>,
     /// The wave that is confirmed and waits for a word.
     awaits: Option<u8>,
+    /// Whom the origin lets wait for something that it makes.
+    delayed: BTreeSet<NodeId>,
     timer: Timer,
     slots: Slots,
     /// When the last fact about it came, in this life.
@@ -96,6 +98,7 @@ impl Rollout {
             ranked: Vec::new(),
             away: Vec::new(),
             awaits: None,
+            delayed: BTreeSet::new(),
             timer: Timer::default(),
             moved: None,
         }
@@ -177,7 +180,8 @@ impl Rollout {
 
     // Time.
 
-    /// Time has gone by. What a wave takes counts while somebody is in sight who could confirm it, and nobody has paused it.
+    /// Time has gone by. What a wave takes counts while somebody is in sight who could confirm it, nobody has paused it, and the origin
+    /// itself lets nobody of it wait.
     pub(crate) fn tick(&mut self, now: Time) {
         let elapsed = self.timer.look(now);
         // While it is not known who may be switching nobody is let, and so no time is taken either.
@@ -216,9 +220,26 @@ impl Rollout {
         }
     }
 
+    /// From now on the origin lets these nodes wait for something that it makes: that is none of their time.
+    pub(crate) fn delays(&mut self, now: Time, nodes: BTreeSet<NodeId>) {
+        if self.delayed != nodes {
+            self.tick(now);
+            self.delayed = nodes;
+        }
+    }
+
     /// Whether what goes by is taken from the open wave's time.
     fn counts(&self) -> bool {
-        self.open.is_some() && self.paused.is_none() && !self.is_blind() && !self.is_over()
+        self.open.is_some() && self.paused.is_none() && !self.is_blind() && !self.is_over() && !self.is_delayed()
+    }
+
+    /// Whether somebody of the open waves waits for what the origin makes.
+    fn is_delayed(&self) -> bool {
+        let has_not_got_it =
+            |node: &NodeId| matches!(self.phases.get(node), None | Some(Phase::Told | Phase::Fetching));
+        let size = self.open_size();
+        let is_open = |node: &NodeId| self.places.get(node).is_some_and(|place| *place < size);
+        self.delayed.iter().any(|node| is_open(node) && has_not_got_it(node) && !self.is_away(node))
     }
 
     fn is_over(&self) -> bool {
@@ -864,6 +885,35 @@ mod tests {
         rollout.paused = Some(key.sign(content::PayloadKind::Directive, Vec::new()));
         looks(&mut rollout, 1000..=2000);
         assert_eq!(rollout.left(at(2005)), Some(Duration::from_secs(48)));
+    }
+
+    #[test]
+    fn time_does_not_count_while_the_origin_lets_somebody_of_the_open_wave_wait() {
+        let mut rollout = restrained(in_two(), |of| of.deadline_s = Some(60));
+        let mut known = nodes(3, Presence::Expected);
+        rollout.enlist(&known);
+        rollout.tick(at(0));
+        step(&mut rollout);
+        let first = open(&rollout, 3)[0];
+        let others: BTreeSet<NodeId> = known.iter().map(|(node, _)| *node).filter(|node| *node != first).collect();
+        rollout.delays(at(0), others);
+        assert_eq!(rollout.left(at(5)), Some(Duration::from_secs(55)), "their wave is not open yet");
+        rollout.delays(at(5), BTreeSet::from([first]));
+        rollout.report(first, Phase::Fetching);
+        looks(&mut rollout, 5..=1000);
+        assert_eq!((rollout.left(at(1003)), rollout.judge()), (Some(Duration::from_secs(55)), None));
+        rollout.report(first, Phase::Staged);
+        assert_eq!(rollout.left(at(1003)), Some(Duration::from_secs(52)), "it came by another road");
+        rollout.report(first, Phase::Told);
+        rollout.promoted = Some(1);
+        step(&mut rollout);
+        known.iter_mut().filter(|(node, _)| *node == first).for_each(|(_, presence)| *presence = Presence::Away);
+        rollout.enlist(&known);
+        assert_eq!(rollout.left(at(1003)), Some(Duration::from_secs(57)), "nobody waits for who is away");
+        rollout.tick(at(1003));
+        rollout.delays(at(1003), BTreeSet::new());
+        looks(&mut rollout, 1005..=1060);
+        assert_eq!(rollout.judge(), Some(Step::Late(1)));
     }
 
     #[test]

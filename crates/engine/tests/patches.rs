@@ -3,6 +3,7 @@
 mod fleet;
 
 use content::fact::Offer;
+use content::order::{Restraint, Wave};
 use content::{BlobRef, ContentSpec, Digest, Fact, NodeId, Rate, Release, Role, Signed};
 use fleet::*;
 use std::collections::BTreeSet;
@@ -52,10 +53,14 @@ fn offers(fleet: &Fleet) -> Vec<Offer> {
 }
 
 fn roads(fleet: &mut Fleet) -> Vec<RoadStatus> {
+    rollout(fleet).roads
+}
+
+fn rollout(fleet: &mut Fleet) -> RolloutStatus {
     fleet.request(ORIGIN, 77, Request::Status);
     fleet.run_for(Duration::from_millis(10));
     match fleet.answer(ORIGIN, 77) {
-        Some(Answer::Status(status)) => status.apps[0].roads.clone(),
+        Some(Answer::Status(status)) => status.apps[0].clone(),
         other => panic!("{other:?}"),
     }
 }
@@ -187,6 +192,75 @@ fn nobody_waits_for_ever_for_a_patch_and_it_is_offered_to_whoever_comes_later() 
     fleet.start(2);
     fleet.run_until("the other confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
     assert_eq!(came(&fleet, 2, new.content), 0);
+}
+
+/// Deploys in two waves, each of which has so many seconds.
+fn deploy_within(fleet: &mut Fleet, name: &str, seconds: u32) -> (Release, Signed) {
+    let release = release(name, PIECES);
+    let signed = sign_release(&release);
+    let restraint = Restraint { deadline_s: Some(seconds), ..Restraint::default() };
+    let waves = vec![Wave::Count(1), Wave::PerMille(1000)];
+    fleet.deploy_with(&release, &content::Order { waves, restraint, ..order(2, &signed, None) }, BEST);
+    (release, signed)
+}
+
+fn halted(fleet: &Fleet) -> bool {
+    fleet.facts().iter().any(|fact| matches!(fact, Fact::Halted { .. }))
+}
+
+#[test]
+fn what_making_a_patch_takes_is_not_taken_from_a_waves_time() {
+    let mut fleet = Fleet::patching(3, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.nodes[ORIGIN].diff_takes = 25_000_000_000;
+    let (_, signed) = deploy_within(&mut fleet, "v2", 10);
+    fleet.run_for(Duration::from_secs(20));
+    assert_eq!((halted(&fleet), rollout(&mut fleet).left), (false, Some(Duration::from_secs(10))));
+    fleet.run_until("all confirm", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert!(!halted(&fleet) && fleet.agents().into_iter().all(|nr| fleet.nodes[nr].patches.len() == 1));
+
+    // From then on it counts, to the moment: nodes that do nothing with it are late. So are those that need not wait any more.
+    for (takes, waits) in [(25, 25), (100, 30)] {
+        let mut fleet = Fleet::patching(3, 3);
+        settle(&mut fleet, "v1", 1, BEST);
+        fleet.nodes[ORIGIN].diff_takes = takes * 1_000_000_000;
+        (1..=3).for_each(|nr| fleet.nodes[nr].evil = Some(Evil::Full));
+        let begun = fleet.now;
+        deploy_within(&mut fleet, "v2", 10);
+        fleet.run_until("it is late", halted);
+        let after = Duration::from_nanos(fleet.now - begun).as_secs_f64();
+        assert!((after - f64::from(waits) - 10.0).abs() < 1.0, "{after}");
+    }
+}
+
+#[test]
+fn who_waits_for_a_patch_is_let_go_when_the_next_release_is_begun() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.nodes[ORIGIN].diff_takes = 20_000_000_000;
+    let (_, signed) = deploy(&mut fleet, "v2", 2, BEST);
+    fleet.run_for(Duration::from_secs(5));
+    let next = release("v3", 50_000);
+    let publisher = fleet.deploy_with(&next, &order(3, &sign_release(&next), None), BEST);
+    fleet.run_for(Duration::from_millis(100));
+    fleet.stop(publisher);
+    fleet.run_for(Duration::from_secs(5));
+    assert!(fleet.all_confirmed(id_of(&signed)), "nobody would say any more how that ends");
+}
+
+#[test]
+fn patience_with_the_release_before_ends_nobodys_waiting_for_the_next() {
+    let mut fleet = Fleet::patching(2, 3);
+    settle(&mut fleet, "v1", 1, BEST);
+    fleet.nodes[ORIGIN].diff_takes = 100_000_000_000;
+    deploy(&mut fleet, "v2", 2, BEST);
+    fleet.run_for(Duration::from_millis(29_900));
+    let late = |event: &Event| matches!(event, Event::Road { why, .. } if why.contains("too long"));
+    let next = release("v3", 50_000);
+    fleet.deploy_with(&next, &order(3, &sign_release(&next), None), BEST);
+    fleet.run_for(Duration::from_millis(500));
+    assert!(came(&fleet, ORIGIN, next.content) < 50_000, "it is still being brought");
+    assert_eq!(events(&fleet, ORIGIN, late), 0);
 }
 
 #[test]

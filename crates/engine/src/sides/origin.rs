@@ -638,7 +638,7 @@ impl Engine {
             let changes = origin.tracker.begins(now);
             self.arrange(now, changes);
         }
-        self.plan_patches(&app, publisher);
+        self.plan_patches(now, &app, publisher);
         contents.into_iter().for_each(|content| self.swarm.want(now, content));
         self.announce_to_all(now, &app);
         self.propose_if_whole(&app);
@@ -686,10 +686,10 @@ impl Engine {
     }
 
     /// A submission has its outcome: whoever waits is told.
-    pub(super) fn end_spread(&mut self, _now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
+    pub(super) fn end_spread(&mut self, now: Time, app: &AppName, outcome: Result<Submitted, Refusal>) {
         let Some(ended) = self.origin().and_then(|origin| origin.spreads.remove(app)) else { return };
         if outcome.is_err() {
-            self.end_patches(app);
+            self.end_patches(now, app);
         }
         if let Some(publisher) = ended.publisher {
             self.send(publisher, Message::Verdict { order: ended.order.id, outcome });
@@ -865,6 +865,7 @@ impl Engine {
     /// Looks at a rollout: proposes its next step, and tells every node what it may do.
     pub(crate) fn conduct(&mut self, now: Time, app: &AppName) {
         self.enlist(now, app);
+        self.time_waves(now, app);
         self.let_switch(now, app);
         let step = self.next_step(app);
         let Side::Origin(origin) = &mut self.side else { return };

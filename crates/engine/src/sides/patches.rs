@@ -1,5 +1,6 @@
 //! Routing of patches at an origin: who runs what, which links they have, what the host makes, and who is told of it.
 
+use super::origin::OriginSide;
 use crate::catalog::Proposal;
 use crate::door::{Effort, Event, Job, JobDone, JobError, MAX_OFFERS, Message, Time, Wish};
 use crate::limits::{cap, lowest};
@@ -25,7 +26,7 @@ impl Engine {
     }
 
     /// A release is being brought: whoever runs what a patch of it is made from is told to wait for that, before it hears of the release.
-    pub(super) fn plan_patches(&mut self, app: &AppName, publisher: NodeId) {
+    pub(super) fn plan_patches(&mut self, now: Time, app: &AppName, publisher: NodeId) {
         let Some(format) = self.config.reads.last().copied() else { return };
         let Side::Origin(origin) = &mut self.side else { return };
         let Some(spread) = origin.spreads.get(app) else { return };
@@ -38,6 +39,8 @@ impl Engine {
         let bases = self.bases_of(app, target.id(), |node, known| known && self.reads(node, format));
         let nodes: BTreeSet<NodeId> = bases.iter().flat_map(|base| base.nodes.iter().copied()).collect();
         let rate = self.slowest_link(&nodes);
+        // Whoever waits for the release before it would not hear any more how that ends.
+        self.end_patches(now, app);
         let Some(origin) = self.origin() else { return };
         let waiting = origin.patches.plan(app, target, (wish, rate), bases);
         self.say_why(app);
@@ -129,6 +132,7 @@ impl Engine {
             self.say_why(&app);
         }
         gone.into_iter().for_each(|node| self.tell_offers(node, target));
+        self.time_waves(now, &app);
         self.alarms.set(Alarm::Patches(app), deadline(now, patience));
         self.make_next_patch();
     }
@@ -177,6 +181,9 @@ impl Engine {
     }
 
     fn go_on_with_patches(&mut self, now: Time) {
+        let apps: Vec<AppName> =
+            self.origin().map(|origin| origin.rollouts.keys().cloned().collect()).unwrap_or_default();
+        apps.iter().for_each(|app| self.time_waves(now, app));
         self.make_next_patch();
         if self.origin().is_some_and(|origin| origin.collects_later) {
             self.collect_at_origin(now);
@@ -192,21 +199,34 @@ impl Engine {
     }
 
     /// Whoever waits for patches has waited long enough.
-    pub(crate) fn patches_are_late(&mut self, _now: Time, app: &AppName) {
+    pub(crate) fn patches_are_late(&mut self, now: Time, app: &AppName) {
         let Some(origin) = self.origin() else { return };
         let (waited, target) = (origin.patches.late(app), origin.patches.target(app));
         if !waited.is_empty() {
             self.say_why(app);
         }
         waited.into_iter().for_each(|node| target.into_iter().for_each(|target| self.tell_offers(node, target)));
+        self.time_waves(now, app);
     }
 
     /// What was to be brought is not brought: nobody waits for patches of it.
-    pub(super) fn end_patches(&mut self, app: &AppName) {
+    pub(super) fn end_patches(&mut self, now: Time, app: &AppName) {
         let Some(origin) = self.origin() else { return };
         let target = origin.patches.target(app);
         let waited = origin.patches.end(app);
+        self.alarms.clear(&Alarm::Patches(app.clone()));
         waited.into_iter().for_each(|node| target.into_iter().for_each(|target| self.tell_offers(node, target)));
+        self.time_waves(now, app);
+    }
+
+    /// For whom patches are being made: what that takes is not taken from the time of the waves of an application.
+    pub(super) fn time_waves(&mut self, now: Time, app: &AppName) {
+        let Some(OriginSide { rollouts, patches, catalog, .. }) = self.origin() else { return };
+        let Some(rollout) = rollouts.get_mut(app) else { return };
+        let newest = catalog.newest(app).filter(|newest| newest.id == rollout.id());
+        let release = newest.and_then(|newest| catalog.release(newest.order.release));
+        let target = release.map(|published| published.release.content.id());
+        rollout.delays(now, target.map_or_else(BTreeSet::new, |target| patches.waiting(app, target)));
     }
 
     /// A rollout is over: patches are made for those who still run something else.
