@@ -5,13 +5,21 @@ mod support;
 
 use tiding_node as node;
 
+use content::fact::{Noted, Offer};
+use content::{ContentId, Fact, Release, UnixTime};
+use engine::door::{Event, Job, JobDone};
 use node::api::{FleetStatus, RoadStatus};
+use node::disk::RealDisk;
 use node::join::{self, JoinTerms};
 use node::publish::{self, DeployOptions, Deployed, Effort, Wish};
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
+use store::Store;
+use store::hands::OneHand;
 use support::{ANY_PORT, Fleet, in_time, listing, start};
+use tokio::sync::broadcast;
 
 const BEST: Wish = Wish::Patches(Effort::Best);
 const FAST: Wish = Wish::Patches(Effort::Fast);
@@ -138,12 +146,116 @@ async fn a_base_that_is_damaged_costs_a_try_and_pieces_come() {
         }
     }
     assert!(damaged > 0, "the store keeps files");
+    let mut seen = fleet.agents[0].events();
     let second = deploy(&fleet, 2, BEST, "").await;
     let status = fleet.until_confirmed(&second.release.to_string()).await;
     assert!(roads(&status)[0].patch_bytes.is_some());
+    assert_eq!(failed(&mut seen, None), ["what it is made from was damaged on disk"]);
     assert!(moved(&status)["web-0"] > 1_800_000, "all of it came: {:?}", moved(&status));
     assert_eq!(listing(&fleet.live(0)), listing(&fleet.path("build")));
     fleet.stop().await;
+}
+
+/// Why patches, of one content or of any, failed on a node on which none did.
+fn failed(seen: &mut broadcast::Receiver<Event>, of: Option<ContentId>) -> Vec<String> {
+    let happened = |_| match seen.try_recv() {
+        Ok(event) => Some(event),
+        Err(broadcast::error::TryRecvError::Empty) => None,
+        Err(error) => panic!("something was missed: {error}"),
+    };
+    let failed = |event| match event {
+        Event::PatchFailed { target, why } if of.is_none_or(|of| of == target) => Some(why),
+        Event::Patched { .. } => panic!("{event:?}"),
+        _ => None,
+    };
+    (0..).map_while(happened).filter_map(failed).collect()
+}
+
+/// Where a patch says what it makes, and how long the patch of the manifest is that comes before those of the files.
+const MAKES: std::ops::Range<usize> = 37..69;
+const LENGTH: std::ops::Range<usize> = 69..77;
+
+/// A patch that makes another tree than its head says.
+fn of_another_tree(honest: Vec<u8>, of_another: Vec<u8>) -> Vec<u8> {
+    [&of_another[..MAKES.start], &honest[MAKES], &of_another[MAKES.end..]].concat()
+}
+
+/// A patch that makes the right manifest, and other files.
+fn of_other_files(honest: Vec<u8>, of_another: Vec<u8>) -> Vec<u8> {
+    let files = |patch: &[u8]| {
+        let length = patch[LENGTH].try_into().expect("eight bytes");
+        LENGTH.end + usize::try_from(u64::from_le_bytes(length)).expect("it is short")
+    };
+    [&honest[..files(&honest)], &of_another[files(&of_another)..]].concat()
+}
+
+/// Offers, in the store of an origin that is stopped, such a patch of the last but one release that it knows to the last, and says of what.
+fn offer_a_lie(home: &Path, lie: fn(Vec<u8>, Vec<u8>) -> Vec<u8>) -> Offer {
+    let disk = Arc::new(RealDisk::new());
+    let open = |path: &Path| disk.open_path(path).expect("it is there");
+    let opened = Store::open(disk.clone(), open(&home.join("store")), open(home), "a test", store::Options::default());
+    let (mut store, recovered) = opened.expect("nobody else has it");
+    let contents: Vec<ContentId> = recovered
+        .facts
+        .iter()
+        .filter_map(|(_, _, fact)| if let Fact::Published { release } = fact { Some(release) } else { None })
+        .map(|release| Release::decode(&release.payload).expect("it was believed").content.id())
+        .collect();
+    let [other, base, target] = contents[..] else { panic!("{contents:?}") };
+    let diff = |to| {
+        let made = store.pieces().diff(base, to, engine::door::Effort::Best, u64::MAX, &OneHand);
+        made.expect("both are here").expect("it is shorter")
+    };
+    let false_patch = lie(diff(target), diff(other));
+    let Ok(JobDone::Diffed { patch: Some(patch) }) = store.keep_patch(&false_patch) else { panic!("there is room") };
+    let journal = recovered
+        .facts
+        .iter()
+        .map(|(journal, ..)| journal)
+        .find(|name| matches!(name, content::fact::JournalName::Datacenter(_)));
+    let journal = journal.expect("it conducts a datacenter");
+    let last = recovered.facts.iter().rev().find(|(name, ..)| name == journal).map(|(_, at, _)| *at).expect("facts");
+    let Ok(JobDone::Journal { stands, .. }) =
+        store.run(&Job::Journal { journal: journal.clone(), from: last, most: 1 })
+    else {
+        panic!("it has a journal")
+    };
+    let offer = Offer { base, target, patch, format: store::trees::READS[0] };
+    let noted = Noted { written: UnixTime(1), by: None };
+    store.append(journal, stands, &[Fact::Offered(offer)], noted).expect("there is room");
+    offer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_that_makes_something_else_is_tried_fails_with_its_reason_and_pieces_come() {
+    for (lie, said) in [
+        (of_another_tree as fn(Vec<u8>, Vec<u8>) -> Vec<u8>, "what the patch makes is the tree"),
+        (of_other_files, "what the patch makes of program is not what stands in"),
+    ] {
+        let mut fleet = Fleet::new(1).await;
+        for version in [1, 2] {
+            let deployed = deploy(&fleet, version, Wish::Whole, "").await;
+            fleet.until_confirmed(&deployed.release.to_string()).await;
+        }
+        in_time("stopping", fleet.agents.remove(0).stop()).await;
+        let last = deploy(&fleet, 3, Wish::Whole, "").await;
+        let (address, under) = (fleet.origin.address(), fleet.temp.path().to_owned());
+        in_time("stopping", fleet.origin.stop()).await;
+        let offer = offer_a_lie(&fleet.temp.path().join("origin"), lie);
+
+        // It is there first, so that nothing that happens in it is missed.
+        let agent = start(&under, "web-0", ANY_PORT.into()).await;
+        let mut seen = agent.events();
+        fleet.agents.push(agent);
+        fleet.origin = start(&under, "origin", address).await;
+        let status = fleet.until_confirmed(&last.release.to_string()).await;
+        let failed = failed(&mut seen, Some(offer.target));
+        assert!(failed.len() == 1 && failed[0].contains(said), "{failed:?}");
+        let moved = moved(&status)["web-0"];
+        assert!(moved > 1_800_000 + offer.patch.blob.len, "the patch came, and all pieces: {moved}");
+        assert_eq!(listing(&fleet.live(0)), listing(&fleet.path("build")));
+        fleet.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
