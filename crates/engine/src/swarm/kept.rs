@@ -50,6 +50,13 @@ impl Kept {
         Some(at)
     }
 
+    /// Another has the piece as well, and nobody can tell from whom.
+    pub(super) fn forget(&mut self, piece: PieceNo) {
+        if let Some((at, _)) = self.unseen.remove(&piece) {
+            self.lower(at);
+        }
+    }
+
     /// Forgets pieces: those of a neighbour that is gone, or those that are out of date.
     pub(super) fn retain(&mut self, keep: impl Fn(PieceNo, NodeId) -> bool) {
         let gone: Vec<PieceNo> =

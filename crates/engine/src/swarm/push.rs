@@ -3,7 +3,8 @@
 //! A piece has been *out* when the neighbour that it went to says that it has it. Until then it is unsent, or under way to
 //! one; when that one goes away first, the piece counts as unsent again. What neighbours say of pieces that never went to
 //! them may be true (they had it in another release, or this source was restarted) or a lie: it counts when every second one
-//! says so.
+//! says so. And as long as only those hold a piece to whom it was sent, and those who claimed it before, nobody may ever pass it
+//! on: it is watched, and goes out again.
 
 use super::kept::Kept;
 use super::needy::Needy;
@@ -80,8 +81,11 @@ pub(super) struct Push {
     failures: u32,
     /// Whether something landed since it was last asked.
     has_landed: bool,
-    /// Pieces that went out again because someone kept them: where they turn up says nothing.
+    /// Pieces that went out again because someone kept them: where they turn up does not say who passed them on.
     again: BTreeSet<PieceNo>,
+    /// How many may hold each piece without anyone having passed it on: those to whom it was sent, asked for or not, and those
+    /// who said that they had it before.
+    unshown: Vec<u16>,
     /// What landed at one neighbour and nobody else has shown yet.
     pub(super) kept: Kept,
 }
@@ -110,6 +114,7 @@ impl Push {
             failures: 0,
             has_landed: false,
             again: BTreeSet::new(),
+            unshown: vec![0; total as usize],
             kept: Kept::default(),
         }
     }
@@ -218,8 +223,11 @@ impl Push {
         self.give_back(peer);
     }
 
-    /// A neighbour asked for a piece itself.
-    fn went(&mut self, now: Time, piece: PieceNo, to: NodeId) {
+    /// A neighbour is sent a piece that so many say they have; it may have asked for it itself.
+    fn went(&mut self, now: Time, piece: PieceNo, to: NodeId, holders: u32) {
+        let unshown = &mut self.unshown[piece.0 as usize];
+        let before = if *unshown == 0 { u16::try_from(holders).unwrap_or(u16::MAX) } else { *unshown };
+        *unshown = before.saturating_add(1);
         if !self.out.contains(piece) {
             self.under_way.entry(piece).or_insert((to, now));
         }
@@ -280,7 +288,7 @@ impl Transfer {
     pub(super) fn push_went_to(&mut self, now: Time, piece: PieceNo, to: NodeId) {
         if let Some(push) = &mut self.push {
             self.gave = Some(now);
-            push.went(now, piece, to);
+            push.went(now, piece, to, self.holders[piece.0 as usize]);
         }
     }
 
@@ -303,10 +311,19 @@ impl Transfer {
         let Some(push) = &mut self.push else { return };
         let is_its = push.landed(now, piece, at);
         let is_late = push.landed_late(piece, at);
-        if is_its && is_watched && !push.again.contains(&piece) {
+        if is_its && is_watched {
             push.kept.landed(now, piece, at);
         }
-        let generous = if holders > 1 { push.kept.seen(now, piece) } else { None };
+        // Of those that were sent it themselves none may have passed it on: then liars may be all who hold it. Not when most do.
+        let is_spread = holders > u32::from(push.unshown[piece.0 as usize]) || holders * 2 > self.agents;
+        let generous = match (is_spread, push.again.contains(&piece)) {
+            (false, _) => None,
+            (true, false) => push.kept.seen(now, piece),
+            (true, true) => {
+                push.kept.forget(piece);
+                None
+            }
+        };
         for well in generous.into_iter().chain(is_late.then_some(at)) {
             self.change(well, |partner| partner.is_mute = false);
         }
@@ -335,6 +352,11 @@ impl Transfer {
         let mut wanting = self.partners.values().filter(|partner| partner.role == Role::Agent && partner.wants);
         let first = wanting.next().map(|partner| partner.is_mute);
         first == Some(true) && wanting.all(|partner| partner.is_mute)
+    }
+
+    /// Whether a source has something to give out that is not under way.
+    pub(super) fn gives(&self) -> bool {
+        self.push.as_ref().is_some_and(|push| push.heads().into_iter().any(|head| head.is_some()))
     }
 
     /// Whether a source has given something out lately.

@@ -173,11 +173,18 @@ impl Swarm {
             let next = match self.turn % ASKED_FOR {
                 _ if self.stripes.is_none() => self.next_request().or_else(|| self.next_push(now)),
                 0 => self.next_request().or_else(|| self.next_push(now)),
-                _ => self.next_passed_on().or_else(|| self.next_push(now)).or_else(|| self.next_request()),
+                _ => self.next_passed_on().or_else(|| self.next_push(now)).or_else(|| self.next_if_idle()),
             };
             let Some((content, piece, to)) = next else { return };
             self.send_piece(now, content, piece, to);
         }
+    }
+
+    /// What was asked for, when there is nothing else to send. While a source gives something out, whoever asked would share the
+    /// link with that, and everyone waits for it: then it has its turn, and no more.
+    fn next_if_idle(&mut self) -> Option<(ContentId, PieceNo, NodeId)> {
+        let gives = self.sending > 0 && self.contents.values().any(|transfer| transfer.gives());
+        if gives { None } else { self.next_request() }
     }
 
     /// How long something may be on its way out before others need not wait for it: with few places at once, not long.

@@ -394,6 +394,99 @@ fn a_push_that_did_not_arrive_goes_to_another() {
     assert!(second.len() == 1 && second != first);
 }
 
+/// A source of so many data pieces in a given order that begins with these, who have all pages; those and others are here.
+fn giving(pieces: u32, roots: &[NodeId], others: &[NodeId]) -> (Swarm, ContentId) {
+    giving_beside(pieces, &[], roots, others)
+}
+
+/// The same, when some said before that they had everything.
+fn giving_beside(pieces: u32, boasters: &[NodeId], roots: &[NodeId], others: &[NodeId]) -> (Swarm, ContentId) {
+    let settings = Settings { role: Role::Origin, window_bytes: 8 << 20, patience: Duration::from_secs(1) };
+    let (mut swarm, spec) = (Swarm::new(settings, Chance::new(1)), spec(pieces));
+    swarm.hold(spec, NOW);
+    swarm.relay(NOW, std::array::from_fn(|_| Stripe { from: None, to: roots.to_vec() }));
+    for peer in boasters.iter().chain(roots).chain(others) {
+        let mut have = Bitmap::empty(spec.total());
+        let claims = if boasters.contains(peer) { spec.total() } else { 1 };
+        (0..claims).for_each(|piece| {
+            have.insert(PieceNo(piece));
+        });
+        swarm.peer_up(NOW, *peer, Role::Agent);
+        swarm.message(NOW, *peer, Message::Holding { content: spec.id(), have: Some(have), wants: claims == 1 });
+    }
+    (swarm, spec.id())
+}
+
+#[test]
+fn c5_what_only_those_hold_to_whom_it_was_sent_has_not_been_out() {
+    let nodes = [node(1), node(2), node(3), node(4)];
+    let (mut swarm, content) = giving(1, &nodes, &[node(5), node(6), node(7)]);
+    let mut kept_by = Vec::new();
+    for round in 0..3 {
+        let now = NOW.after(Duration::from_millis(400) * round);
+        swarm.tick(now);
+        let sent = sends(&mut swarm);
+        let (to, piece) = sent[0];
+        assert!(sent.len() == 1 && !kept_by.contains(&to), "it goes to one after the other: {sent:?}");
+        kept_by.push(to);
+        swarm.sent(now, to, content, piece, 65_536);
+        swarm.message(now, to, Message::Have { content, pieces: vec![piece] });
+        assert!(swarm.contents[&content].push.is_some(), "kept by all of {}", kept_by.len());
+    }
+    let last = *nodes.iter().find(|node| !kept_by.contains(node)).expect("three of four were sent it");
+    swarm.message(NOW.after(Duration::from_secs(1)), last, Message::Have { content, pieces: vec![PieceNo(1)] });
+    assert!(swarm.contents[&content].push.is_none(), "someone has passed it on");
+}
+
+#[test]
+fn c5_whoever_claims_all_does_not_make_a_piece_spread_that_was_kept() {
+    let (roots, others) = ([node(1), node(2), node(3)], [node(5), node(6), node(7)]);
+    let (mut swarm, content) = giving_beside(1, &[node(4)], &roots, &others);
+    let (first, piece) = sends(&mut swarm)[0];
+    swarm.sent(NOW, first, content, piece, 65_536);
+    swarm.message(NOW, first, Message::Have { content, pieces: vec![piece] });
+    assert!(swarm.contents[&content].push.is_some(), "it claimed that before anything was sent");
+    swarm.tick(NOW.after(Duration::from_millis(400)));
+    let again = sends(&mut swarm);
+    assert!(again.len() == 1 && again[0].1 == piece && again[0].0 != first, "it goes to another: {again:?}");
+}
+
+#[test]
+fn what_a_source_sent_to_all_of_a_few_is_out_at_once() {
+    let nodes = [node(1), node(2), node(3)];
+    let (mut swarm, content) = giving(6, &nodes, &[]);
+    for peer in nodes {
+        swarm.message(NOW, peer, Message::Want { content, pieces: (1..=6).map(PieceNo).collect() });
+    }
+    let mut under_way: VecDeque<(NodeId, PieceNo)> = sends(&mut swarm);
+    let mut sent = 0;
+    while let Some((to, piece)) = under_way.pop_front() {
+        sent += 1;
+        swarm.sent(NOW, to, content, piece, 65_536);
+        swarm.message(NOW, to, Message::Have { content, pieces: vec![piece] });
+        under_way.extend(sends(&mut swarm));
+    }
+    assert!(swarm.contents[&content].push.is_none(), "nobody is left to whom it was not sent");
+    assert_eq!(sent, 18, "each got each once");
+}
+
+#[test]
+fn while_a_source_gives_out_whoever_asks_waits_for_its_turn() {
+    let (root, asker) = (node(1), node(2));
+    let (mut swarm, content) = giving(200, &[root], &[asker]);
+    swarm.message(NOW, asker, Message::Want { content, pieces: (101..160).map(PieceNo).collect() });
+    let mut under_way: VecDeque<(NodeId, PieceNo)> = sends(&mut swarm);
+    let mut given = BTreeMap::new();
+    while let Some((to, piece)) = under_way.pop_front().filter(|_| given.values().sum::<u32>() < 60) {
+        *given.entry(to).or_insert(0) += 1;
+        swarm.sent(NOW, to, content, piece, 65_536);
+        swarm.message(NOW, to, Message::Have { content, pieces: vec![piece] });
+        under_way.extend(sends(&mut swarm));
+    }
+    // With one root every second turn finds nothing to give; without turns it would be every second send.
+    assert!((10..=20).contains(&given[&asker]), "{given:?}");
+}
+
 /// A part in the given order: everything comes from one and goes to nobody.
 fn comes_from(parent: NodeId) -> [Stripe; STRIPES] {
     std::array::from_fn(|_| Stripe { from: Some(parent), to: Vec::new() })
