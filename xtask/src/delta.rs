@@ -5,6 +5,7 @@
 //! `bench/delta/pairs.tsv`; `bench/delta/fetch` fetches them. No part of CI.
 
 mod arguments;
+mod degenerate;
 mod measured;
 mod pairs;
 mod records;
@@ -16,7 +17,6 @@ use crate::step::{self, cargo};
 use anyhow::{Context, Result, bail, ensure};
 use arguments::{Arguments, Wish};
 pub(crate) use measured::measured;
-use pairs::Pair;
 use records::{Outcome, Record};
 use std::fs::{self, File};
 use std::io::Write;
@@ -32,6 +32,7 @@ pub(crate) fn run(words: &[String]) -> Result<()> {
             let text = files.iter().map(read).collect::<Result<String>>()?;
             return conclude(&arguments, &records::read_all(&text)?);
         }
+        Wish::Degenerate(binary) => return degenerate::run(&binary.map_or_else(build, Ok)?),
         Wish::Measure(arguments) => return conclude(&arguments, &measure(&arguments)?),
     }
     Ok(())
@@ -63,7 +64,7 @@ fn measure(arguments: &Arguments) -> Result<Vec<Record>> {
         eprintln!("\n=== {}: {} to {}", pair.name, pair.old, pair.new);
         for _ in 0..arguments.runs {
             for tool in &tools {
-                let outcome = one(tool, pair, &files)?;
+                let outcome = one(tool, &pair.name, &files)?;
                 let record = Record::new(pair, tool, files.new_len, itself, outcome);
                 eprintln!("    {}", record.in_short());
                 writeln!(kept, "{}", record.line()).with_context(|| format!("writing {}", file.display()))?;
@@ -97,12 +98,12 @@ struct Files {
 }
 
 /// A patch by one tool, applied where there is nothing else, and compared.
-fn one(tool: &Tool, pair: &Pair, files: &Files) -> Result<Outcome> {
+fn one(tool: &Tool, pair: &str, files: &Files) -> Result<Outcome> {
     let (form, old, new) = match &files.trees {
         Some((old, new)) if tool.takes_trees => (Form::Tree, old, new),
         _ => (Form::File, &files.old, &files.new),
     };
-    let here = Room::new(pair.name.as_str())?;
+    let here = Room::new(pair)?;
     let patch = here.0.join("patch");
     let diff = tool.diff(&old.to_string_lossy(), &new.to_string_lossy(), &patch.to_string_lossy());
     let made = match measured::run(&here.0, &diff)? {
@@ -111,7 +112,7 @@ fn one(tool: &Tool, pair: &Pair, files: &Files) -> Result<Outcome> {
         Err(said) => return Ok(Outcome::Failed(format!("no patch: {said}"))),
     };
     let bytes = fs::metadata(&patch).with_context(|| format!("{} wrote no patch", tool.name))?.len();
-    let there = Room::new(pair.name.as_str())?;
+    let there = Room::new(pair)?;
     copy(old, &there.0.join("old"), form)?;
     fs::rename(&patch, there.0.join("patch")).context("moving the patch")?;
     let applied = match measured::run(&there.0, &tool.apply("old", "patch", "made"))? {

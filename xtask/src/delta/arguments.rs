@@ -12,6 +12,7 @@ cargo xtask bench delta [PAIR ...]   patches between versions of real software, 
 
   --corpus DIR       where bench/delta/fetch put the pairs (target/delta-corpus)
   --held-out         the pairs that nothing was tuned to, instead of the others
+  --degenerate       zeros, periods and the like of 64 MiB, which are made here, beside an ordinary file; other options but --binary do not matter
   --runs N           runs of each tool for each pair (1); of times the median counts
   --tools A,B        only these (all that are installed)
   --binary FILE      measures this tiding, and builds none
@@ -27,6 +28,8 @@ pub(crate) enum Wish {
     Help,
     Show(Vec<PathBuf>, Arguments),
     Measure(Arguments),
+    /// By this binary, or one that is built.
+    Degenerate(Option<PathBuf>),
 }
 
 /// How it is to be done.
@@ -52,13 +55,14 @@ pub(crate) fn parse(words: &[String]) -> Result<Wish> {
     let corpus = target().join("delta-corpus");
     let tools = tools::ALL.map(String::from).to_vec();
     let mut arguments = Arguments { set: Set::Dev, pairs: Vec::new(), corpus, runs: 1, tools, binary: None, out: None };
-    let (mut from, mut names) = (Vec::new(), Vec::new());
+    let (mut from, mut names, mut degenerate) = (Vec::new(), Vec::new(), false);
     let mut words = words.iter();
     while let Some(word) = words.next() {
         let mut value = || words.next().with_context(|| format!("{word} needs a value"));
         match word.as_str() {
             "--help" | "-h" => return Ok(Wish::Help),
             "--held-out" => arguments.set = Set::HeldOut,
+            "--degenerate" => degenerate = true,
             "--corpus" => arguments.corpus = value()?.into(),
             "--runs" => arguments.runs = value()?.parse().context("--runs needs a number")?,
             "--tools" => arguments.tools = tools_of(value()?)?,
@@ -70,6 +74,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Wish> {
         }
     }
     ensure!(arguments.runs > 0, "--runs 0 measures nothing");
+    if degenerate {
+        return Ok(Wish::Degenerate(arguments.binary));
+    }
     arguments.pairs = pairs::named(arguments.set, &names)?;
     Ok(if from.is_empty() { Wish::Measure(arguments) } else { Wish::Show(from, arguments) })
 }
