@@ -194,6 +194,48 @@ fn nobody_waits_for_ever_for_a_patch_and_it_is_offered_to_whoever_comes_later() 
     assert_eq!(came(&fleet, 2, new.content), 0);
 }
 
+/// A fleet of two whose machines may have such a limit when the first release comes, and another one later.
+fn limited(then: Option<Rate>, later: Option<Rate>) -> Fleet {
+    let mut fleet = Fleet::patching(2, 1);
+    for (limit, settles) in [(then, true), (later, false)] {
+        for nr in [1, 2] {
+            fleet.stop(nr);
+            fleet.nodes[nr].limit = limit;
+            fleet.start(nr);
+        }
+        fleet.run_for(Duration::from_secs(2));
+        if settles {
+            settle(&mut fleet, "v1", 1, Wish::Auto);
+        }
+    }
+    fleet
+}
+
+#[test]
+fn without_a_wish_links_on_which_the_last_release_was_slow_get_patches() {
+    let mut fleet = limited(Some(Rate(100_000)), None);
+    let (new, _) = settle(&mut fleet, "v2", 2, Wish::Auto);
+    assert_eq!(came(&fleet, 1, new.content), 0);
+    let why = roads(&mut fleet)[0].why.clone();
+    assert!(why.starts_with("with patches it takes") && why.contains("; the last release came at 0."), "{why}");
+}
+
+#[test]
+fn without_a_wish_nobody_waits_where_the_last_patch_took_longer_than_its_pieces_would() {
+    let mut fleet = limited(None, Some(Rate(100_000)));
+    fleet.nodes[ORIGIN].diff_takes = 100_000_000_000;
+    for (epoch, name) in [(2, "v2"), (3, "v3")] {
+        let (new, _) = settle(&mut fleet, name, epoch, Wish::Auto);
+        assert_eq!(came(&fleet, 1, new.content), 0, "it was not known then: {name}");
+    }
+    let made: Vec<Effort> = fleet.nodes[ORIGIN].diffs.iter().map(|(.., effort)| *effort).collect();
+    assert_eq!(made, [Effort::Best, Effort::Fast], "the other may be quicker");
+    let (new, _) = settle(&mut fleet, "v4", 4, Wish::Auto);
+    assert_eq!(came(&fleet, 1, new.content), new.content.total());
+    let why = roads(&mut fleet)[0].why.clone();
+    assert!(why.starts_with("without a patch it takes") && why.ends_with("patches were made at 0.1 MB/s"), "{why}");
+}
+
 /// Deploys in two waves, each of which has so many seconds.
 fn deploy_within(fleet: &mut Fleet, name: &str, seconds: u32) -> (Release, Signed) {
     let release = release(name, PIECES);

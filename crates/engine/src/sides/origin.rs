@@ -297,6 +297,13 @@ impl Known {
         }
     }
 
+    /// Which release of an application came to it last, in how many bytes, and how long that took from the first to the last.
+    pub(super) fn came(&self, app: &AppName) -> Option<(ReleaseId, u64, Duration)> {
+        let status = self.apps.get(app)?;
+        let (first, last) = (status.timeline.first_byte?, status.timeline.last_byte?);
+        Some((status.release, status.from_origin + status.from_peers, last.saturating_sub(first)))
+    }
+
     /// The release of an application that it said last it runs.
     pub(super) fn live(&self, app: &AppName) -> Option<ReleaseId> {
         self.apps.get(app).and_then(|status| status.live)
@@ -382,6 +389,8 @@ impl Engine {
         let known = origin.nodes.entry(peer).or_insert_with(|| Known::new(role, now));
         (known.role, known.is_up, known.since, known.software) = (role, true, now, hello.software.clone());
         (known.is_sending, known.allotted, known.pace) = (false, None, Duration::ZERO);
+        // Whoever has one says so.
+        known.own_limit = None;
         known.ahead = origin.catalog.unknown_epochs(hello.floors.iter().map(|(app, epoch)| (app, epoch)));
         known.name = enrolled.as_ref().map_or_else(|| hello.name.clone(), |enrolled| enrolled.name.clone());
         known.labels = enrolled.map_or_else(|| hello.labels.clone(), |enrolled| enrolled.labels);
@@ -965,7 +974,7 @@ impl Engine {
         }
         if is_done && matches!(fact, Fact::Finished { .. }) {
             self.collect_at_origin(now);
-            self.patch_for_stragglers(app);
+            self.patch_for_stragglers(now, app);
         }
     }
 

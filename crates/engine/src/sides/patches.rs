@@ -4,7 +4,7 @@ use super::origin::OriginSide;
 use crate::catalog::Proposal;
 use crate::door::{Effort, Event, Job, JobDone, JobError, MAX_OFFERS, Message, Time, Wish};
 use crate::limits::{cap, lowest};
-use crate::patches::{BASES, Base, USUAL, deadline};
+use crate::patches::{BASES, Base, Came, USUAL, deadline};
 use crate::{Alarm, Engine, Errand, Side};
 use content::fact::Offer;
 use content::{AppName, ContentId, ContentSpec, Fact, Labels, NodeId, OrderId, Rate, ReleaseId, Role, Scope, Signed};
@@ -42,9 +42,23 @@ impl Engine {
         // Whoever waits for the release before it would not hear any more how that ends.
         self.end_patches(now, app);
         let Some(origin) = self.origin() else { return };
-        let waiting = origin.patches.plan(app, target, (wish, rate), bases);
+        let waiting = origin.patches.plan(now, app, target, (wish, rate), bases);
         self.say_why(app);
         waiting.into_iter().for_each(|node| self.tell_offers(node, target.id()));
+    }
+
+    /// How a release came to nodes says how fast their links are.
+    fn look_how_it_came(&mut self, now: Time, app: &AppName) {
+        let Some(OriginSide { patches, nodes, catalog, .. }) = self.origin() else { return };
+        patches.came(now, app, |content| {
+            let came = nodes.iter().filter_map(|(node, known)| Some((*node, known.came(app)?)));
+            let of = |release| catalog.release(release).filter(|of| of.release.content.id() == content);
+            came.filter_map(|(node, (release, bytes, took))| {
+                let spec = of(release)?.release.content;
+                Some((node, Came { bytes, of: spec.bytes + spec.blob.len, took }))
+            })
+            .collect()
+        });
     }
 
     fn say_why(&mut self, app: &AppName) {
@@ -125,7 +139,8 @@ impl Engine {
     pub(super) fn make_patches_of(&mut self, now: Time, target: ContentId) {
         let Some(progress) = self.swarm.progress(target) else { return };
         let lacked = progress.bytes.saturating_sub(progress.had);
-        let Some((app, gone, patience)) = self.origin().and_then(|origin| origin.patches.ready(target, lacked)) else {
+        let Some((app, gone, patience)) = self.origin().and_then(|origin| origin.patches.ready(now, target, lacked))
+        else {
             return;
         };
         if !gone.is_empty() {
@@ -134,11 +149,11 @@ impl Engine {
         gone.into_iter().for_each(|node| self.tell_offers(node, target));
         self.time_waves(now, &app);
         self.alarms.set(Alarm::Patches(app), deadline(now, patience));
-        self.make_next_patch();
+        self.make_next_patch(now);
     }
 
-    fn make_next_patch(&mut self) {
-        if let Some(making) = self.origin().and_then(|origin| origin.patches.next()) {
+    fn make_next_patch(&mut self, now: Time) {
+        if let Some(making) = self.origin().and_then(|origin| origin.patches.next(now)) {
             let (base, target) = (making.base, making.target);
             let (effort, below): (Effort, u64) = (making.effort, making.below);
             self.job(Errand::Diff { base, target }, Job::Diff { base, target, effort, below });
@@ -147,6 +162,9 @@ impl Engine {
 
     /// The host has made a patch, or there is none.
     pub(crate) fn diffed(&mut self, now: Time, base: ContentId, target: ContentId, result: Result<JobDone, JobError>) {
+        if let (Ok(JobDone::Diffed { .. }), Some(origin)) = (&result, self.origin()) {
+            origin.patches.worked(now, target, base);
+        }
         let outcome = match result {
             Ok(JobDone::Diffed { patch: Some(patch) }) if patch.pieces == 0 => Ok(patch),
             Ok(JobDone::Diffed { patch: None }) => Err("no patch is shorter than what is lacking".to_owned()),
@@ -184,7 +202,7 @@ impl Engine {
         let apps: Vec<AppName> =
             self.origin().map(|origin| origin.rollouts.keys().cloned().collect()).unwrap_or_default();
         apps.iter().for_each(|app| self.time_waves(now, app));
-        self.make_next_patch();
+        self.make_next_patch(now);
         if self.origin().is_some_and(|origin| origin.collects_later) {
             self.collect_at_origin(now);
         }
@@ -229,17 +247,18 @@ impl Engine {
         rollout.delays(now, target.map_or_else(BTreeSet::new, |target| patches.waiting(app, target)));
     }
 
-    /// A rollout is over: patches are made for those who still run something else.
-    pub(super) fn patch_for_stragglers(&mut self, app: &AppName) {
+    /// A rollout is over: it is known how it came, and patches are made for those who still run something else.
+    pub(super) fn patch_for_stragglers(&mut self, now: Time, app: &AppName) {
         if self.config.reads.is_empty() {
             return;
         }
         let Some(target) = self.origin().and_then(|origin| origin.patches.target(app)) else { return };
+        self.look_how_it_came(now, app);
         let bases = self.bases_of(app, target, |_, _| true);
         if let Some(origin) = self.origin() {
             origin.patches.for_stragglers(app, bases);
         }
-        self.make_next_patch();
+        self.make_next_patch(now);
     }
 
     /// Forgets offers for what is not kept, and gives the patches of the others.
