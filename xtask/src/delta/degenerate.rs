@@ -80,7 +80,7 @@ fn drawn(seed: u64) -> impl Iterator<Item = u64> {
 fn text() -> Vec<u8> {
     let mut text = Vec::with_capacity(LEN + 16);
     for number in drawn(1) {
-        let word = (number % 4096) * (number >> 20 & 0xfff) >> 12;
+        let word = ((number % 4096) * (number >> 20 & 0xfff)) >> 12;
         text.extend(format!("{:x} ", word.wrapping_mul(0x9e37_79b9) & 0xfff_ffff).bytes());
         if text.len() >= LEN {
             break;
