@@ -46,6 +46,8 @@ pub(super) struct Asking {
     patience: Duration,
     /// Deadlines missed in a row.
     lates: u32,
+    /// How often something was asked of another since it delivered, because it took long.
+    passed_over: u32,
     /// When it last delivered, or was first asked.
     since: Time,
     is_blocked: bool,
@@ -61,6 +63,7 @@ impl Asking {
             pace: None,
             patience,
             lates: 0,
+            passed_over: 0,
             since: Time(0),
             is_blocked: false,
         }
@@ -102,9 +105,15 @@ impl Asking {
             self.pace = Some(self.pace.map_or(took, |pace| (pace * 7 + took) / 8));
         }
         self.since = now;
-        self.lates = 0;
+        (self.lates, self.passed_over) = (0, 0);
         self.allowed = (self.allowed + 1).min(self.most);
         took
+    }
+
+    /// The less, the sooner the last pieces are asked of it: whoever has delivered what was asked of it comes first, and whoever was
+    /// waited for in vain last. Each costs twice the wait of the one before.
+    fn doubt(&self) -> (u32, bool) {
+        (self.passed_over, self.pace.is_none())
     }
 
     /// How long something may take, by what it and the others took so far.
@@ -322,9 +331,8 @@ impl Swarm {
         let mut moves: Vec<(PieceNo, NodeId, NodeId)> = Vec::new();
         for (piece, at) in transfer.reserved.iter().filter(|(_, at)| is_quiet(at)) {
             let is_taken = |peer: &NodeId| moves.iter().any(|(_, _, to)| to == peer);
-            let mut fit =
-                transfer.partners.keys().filter(|peer| *peer != at && !is_taken(peer) && is_fit(peer, *piece));
-            if let Some(to) = fit.next() {
+            let fit = transfer.partners.keys().filter(|peer| *peer != at && !is_taken(peer) && is_fit(peer, *piece));
+            if let Some(to) = fit.min_by_key(|peer| self.peers.get(peer).map(|peer| peer.asking.doubt())) {
                 moves.push((*piece, *at, *to));
             }
         }
@@ -339,6 +347,7 @@ impl Swarm {
             }
             if let Some(asked) = self.peers.get_mut(&from) {
                 asked.asking.remove(content, piece);
+                asked.asking.passed_over += 1;
             }
             self.out.push_back(Action::Send(from, Message::Cancel { content, piece }));
             self.rearm(now, from);
@@ -667,5 +676,22 @@ impl super::Transfer {
     /// A neighbour cannot take pushes for now.
     fn is_full(&mut self, peer: NodeId) {
         self.change(peer, |partner| partner.full = true);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c3_whoever_delivers_is_in_less_doubt_than_a_stranger_and_who_was_waited_for_in_vain() {
+        let new = || Asking::new(Role::Agent, Duration::from_secs(1));
+        let (stranger, mut generous, mut waited_for) = (new(), new(), new());
+        generous.delivered(Time(5), false);
+        waited_for.delivered(Time(5), false);
+        waited_for.passed_over += 1;
+        assert!(generous.doubt() < stranger.doubt() && stranger.doubt() < waited_for.doubt());
+        waited_for.delivered(Time(9), false);
+        assert_eq!(waited_for.doubt(), generous.doubt(), "it has made good");
     }
 }
