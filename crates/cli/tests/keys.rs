@@ -171,7 +171,7 @@ fn h13_h8_no_secret_is_in_any_output_log_argument_or_environment() {
     let mut note = |what: String, output: Output| said.push((what, [output.stdout, output.stderr].concat()));
     for words in commands {
         let mut command = lab.operator_command(&words);
-        note(words.join(" "), command.env("RUST_LOG", "trace").output().expect("the binary runs"));
+        note(words.join(" "), command.env("TIDING_LOG", "trace").output().expect("the binary runs"));
     }
     let (bob, backup) = (out("bob"), out("origin.tiding"));
     note("operator add".to_owned(), lab.operator(&["operator", "add", "bob", "--out", &bob]));
@@ -179,7 +179,7 @@ fn h13_h8_no_secret_is_in_any_output_log_argument_or_environment() {
     // Failures say much: keys that are damaged, or of another fleet.
     fs::copy(lab.dir().join("operator/root.key"), lab.dir().join("bob/operator.key")).expect("a file");
     let mut as_bob = Command::new(&*lab::TIDING);
-    as_bob.args(["deploy", &path, "--to", "/srv/app", "--operator-home", &bob]).env("RUST_LOG", "trace");
+    as_bob.args(["deploy", &path, "--to", "/srv/app", "--operator-home", &bob]).env("TIDING_LOG", "trace");
     note("wrong keys".to_owned(), as_bob.output().expect("the binary runs"));
     note("key move".to_owned(), lab.operator(&["key", "move", &bob]));
     for node in [&lab.origin, &agents[0], &agents[1]] {

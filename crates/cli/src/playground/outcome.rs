@@ -145,7 +145,7 @@ impl Outcome {
             let why = format!("{:.2} copies; {COPIES} are allowed: peers should have carried the rest", self.copies());
             return Err(Failure::new(Kind::Failed, "the origin sent too much")
                 .because(why)
-                .next("run it again with RUST_LOG=info and --dir D --keep: the nodes' logs in D say which peers did not answer"));
+                .next("run it again with TIDING_LOG=info and --dir D --keep: the nodes' logs in D say which peers did not answer"));
         }
         Ok(())
     }
