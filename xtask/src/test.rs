@@ -35,13 +35,23 @@ fn everything(quick: bool) -> Result<()> {
     if installed("python3") {
         step::run("laboratory", laboratory())?;
     }
-    step::run("tests", cargo(["test", "--workspace", "--features", TRACES]))
+    step::run("tests", waiting(cargo(["test", "--workspace", "--features", TRACES])))
+}
+
+/// Most tests of whole fleets wait, for timeouts, windows and reconnects: twice as many at a time as there are cores
+/// take a sixth less in all. `RUST_TEST_THREADS` goes before.
+fn waiting(mut tests: Command) -> Command {
+    if std::env::var_os("RUST_TEST_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        tests.env("RUST_TEST_THREADS", (2 * cores).to_string());
+    }
+    tests
 }
 
 /// The tests of flipped bits on the binary that users get. Only that is a release build: the tests are those of the last
-/// step, which need not be built twice.
+/// step, chosen from the same packages with the same features, or cargo would build the program twice.
 fn damage() -> Command {
-    let mut tests = cargo(["test", "--package", "tiding-cli", "--test", "faults"]);
+    let mut tests = cargo(["test", "--workspace", "--features", TRACES, "--test", "faults"]);
     tests.env("TIDING_TESTED", step::release_binary());
     tests
 }
