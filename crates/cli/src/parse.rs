@@ -70,6 +70,25 @@ fn rate(text: &str) -> Result<Rate, String> {
     }
 }
 
+const SIZES: &str = "write bytes as 64MiB, 1GiB, 64MB, or a number alone";
+
+/// A number of bytes, with a unit or none.
+pub(crate) fn size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'.').count();
+    let (number, unit) = text.split_at(digits);
+    let bytes = match unit.trim_start() {
+        "" | "B" => 1,
+        "kB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        other => return Err(format!("`{other}` is no unit of a size here; {SIZES}")),
+    };
+    scaled(number, bytes).ok_or_else(|| format!("`{number}` is no number that can be used; {SIZES}"))
+}
+
 /// A decimal number times a unit, without what a float would lose.
 fn scaled(number: &str, unit: u64) -> Option<u64> {
     let (whole, part) = number.split_once('.').map_or((number, None), |(whole, part)| (whole, Some(part)));
@@ -226,6 +245,17 @@ mod tests {
             assert_eq!(of(text), Ok(Some(bytes)), "{text}");
         }
         assert_eq!(of("none"), Ok(None));
+    }
+
+    #[test]
+    fn sizes_are_bytes_and_an_unclear_one_is_refused() {
+        for (text, bytes) in [("7", 7), ("64MiB", 64 << 20), ("1.5GiB", 3 << 29), ("2 kB", 2000), ("3B", 3)] {
+            assert_eq!(size(text), Ok(bytes), "{text}");
+        }
+        for unclear in ["", "MiB", "64M", "64Mib", "-1", "1e3", "99999999999GiB"] {
+            let why = size(unclear).expect_err(unclear);
+            assert!(why.contains("64MiB"), "{unclear}: {why}");
+        }
     }
 
     #[test]

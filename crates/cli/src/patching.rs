@@ -4,13 +4,14 @@
 //! Nothing of a fleet is needed or asked. What is written comes under its name whole or not at all.
 
 use crate::failure::{Failure, Kind};
-use crate::{speak, words};
+use crate::{parse, speak, words};
 use clap::{Args, ValueEnum};
 use content::Digest;
-use delta::{ApplyError, Budget, Declared, Effort};
+use delta::{ApplyError, Budget, Declared, Effort, Heap, Lent, Room};
+use node::scratch::scratch;
 use node::trees::{self, Summary, TreesError, is_tree_patch};
 use std::fs::Permissions;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -88,21 +89,55 @@ pub(crate) struct Patch {
     /// Refuse a patch that makes more than this, in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 4 << 30)]
     at_most: u64,
+    /// Refuse a patch of a file that takes more memory than this, such as 64MiB, beside what it keeps on the disk of NEW
+    #[arg(long, value_name = "SIZE", value_parser = parse::size)]
+    memory: Option<u64>,
 }
+
+/// A directory on whose disk there is room: two to three times what OLD and NEW take, in files that have no name and are gone in the end.
+struct Disk<'a> {
+    directory: &'a Path,
+    /// When there is none, the heap lends.
+    or_heap: bool,
+}
+
+/// Files that are smaller are not worth the calls.
+const SMALL: u64 = 1 << 20;
+
+impl Room for Disk<'_> {
+    fn take(&self, len: usize) -> Option<Lent> {
+        match scratch(self.directory, len) {
+            Ok(bytes) => {
+                let mut lent = Lent::new(bytes);
+                lent.truncate(len);
+                Some(lent)
+            }
+            Err(_) if self.or_heap => Heap.take(len),
+            Err(_) => None,
+        }
+    }
+}
+
+/// What the program takes that has nothing to do with what it is applied to.
+const ITSELF: u64 = 8 << 20;
 
 impl Patch {
     /// Applies it and prints what was made.
     pub(crate) fn run(&self) -> Result<(), Failure> {
         let what = format!("{} was not made", self.output.display());
-        let patch = read(&self.patch, &what)?;
+        let disk = Disk { directory: beside(&self.output), or_heap: self.memory.is_none() };
+        let is_small = [&self.old, &self.patch].iter().all(|path| path.metadata().is_ok_and(|path| path.len() < SMALL));
+        let room: &dyn Room = if is_small && self.memory.is_none() { &Heap } else { &disk };
+        let patch = read_into(room, &self.patch, &what)?;
         if is_tree_patch(&patch) {
             return self.run_trees(&what, &patch);
         }
-        let old = read(&self.old, &what)?;
         let refused = |error: ApplyError| self.refused(&what, &error);
         let declared = Declared::of(&patch).map_err(|error| refused(error.into()))?;
         let budget = Budget { output: self.at_most, ..Budget::for_output(declared.new_len.min(self.at_most)) };
-        let new = delta::apply_to(old, &patch, budget).map_err(refused)?;
+        let memory = self.memory.map_or(budget.memory, |memory| memory.saturating_sub(ITSELF));
+        let old = read_into(room, &self.old, &what)?;
+        let new = delta::apply_in(room, old, &patch, Budget { memory, ..budget }).map_err(refused)?;
         let mode = self.old.metadata().map_or(0o666, |metadata| metadata.permissions().mode() & 0o777);
         write(&self.output, &new, mode, &what)?;
         let size = words::size(new.len() as u64);
@@ -133,6 +168,12 @@ impl Patch {
                 failure.next(format!("look whether {} came whole, and from `tiding diff`", self.patch.display()))
             }
             ApplyError::WrongBase { .. } => failure.next("give the file that the patch was made against as OLD"),
+            ApplyError::OverBudget { of: "memory", .. } if self.memory.is_some() => {
+                failure.next("`--memory SIZE` allows more; leave it out to take what is needed")
+            }
+            ApplyError::OverBudget { of: "room", .. } => {
+                failure.next(format!("make room on the disk of {}", self.output.display()))
+            }
             ApplyError::OverBudget { .. } => {
                 failure.next("`--at-most BYTES` allows more, if you trust who made the patch")
             }
@@ -174,6 +215,28 @@ fn read(path: &Path, what: &str) -> Result<Vec<u8>, Failure> {
     })
 }
 
+/// The same, into room that somebody has.
+fn read_into(room: &dyn Room, path: &Path, what: &str) -> Result<Lent, Failure> {
+    let failed = |why: String| Failure::new(Kind::Failed, what).because(why);
+    let unread = |error: std::io::Error| failed(format!("{} cannot be read: {error}", path.display()));
+    if !path.is_file() {
+        // A directory, a pipe, or nothing at all: what is said of it does not depend on where it is read to.
+        return read(path, what).map(Lent::from);
+    }
+    let mut file = std::fs::File::open(path).map_err(unread)?;
+    let len = file.metadata().map_err(unread)?.len();
+    let lent = usize::try_from(len).ok().and_then(|len| room.take(len));
+    let mut lent =
+        lent.ok_or_else(|| failed(format!("there is no room for the {} of {}", words::size(len), path.display())))?;
+    file.read_exact(&mut lent).map_err(unread)?;
+    Ok(lent)
+}
+
+/// The directory of a file.
+fn beside(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file whole: under another name beside it first. What is there and is no file (a device, a pipe, a link to one) is not put
 /// away for it.
 fn write(path: &Path, bytes: &[u8], mode: u32, what: &str) -> Result<(), Failure> {
@@ -182,8 +245,7 @@ fn write(path: &Path, bytes: &[u8], mode: u32, what: &str) -> Result<(), Failure
             .because(format!("{} is there and is no file, which would be replaced", path.display()))
             .next("name a file that is to be made"));
     }
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let written = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(directory);
+    let written = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(beside(path));
     let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| Ok(file.persist(path)?)));
     written.map(drop).map_err(|error| {
         Failure::new(Kind::Failed, what).because(format!("{} cannot be written: {error}", path.display()))

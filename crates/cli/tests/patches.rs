@@ -50,6 +50,36 @@ fn a_patch_makes_the_new_file_of_the_old_one() {
 }
 
 #[test]
+fn a_patch_keeps_to_the_memory_that_it_is_given_and_leaves_nothing_beside_the_new_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name);
+    let (old, new, patch, made) = (path("old"), path("new"), path("patch"), path("made"));
+    let bytes = generated(3_000_000, 1);
+    fs::write(&old, &bytes).expect("a file");
+    fs::write(&new, [&bytes[..60_000], b"more", &bytes[60_000..]].concat()).expect("a file");
+    let word = Path::new;
+    for effort in ["--effort=best", "--effort=fast"] {
+        expect(&tiding(&[word("diff"), &old, &new, word("-o"), &patch, word(effort)]), 0, "instead of 3.0 MB");
+        for memory in [&["--memory=64MiB"][..], &[]] {
+            let words = [word("patch"), &old, &patch, word("-o"), &made];
+            let words: Vec<&Path> = words.into_iter().chain(memory.iter().map(Path::new)).collect();
+            expect(&tiding(&words), 0, "3.0 MB");
+            assert_eq!(fs::read(&made).expect("it was made"), fs::read(&new).expect("a file"));
+            fs::remove_file(&made).expect("it was there");
+        }
+    }
+    expect(&tiding(&[word("diff"), &old, &new, word("-o"), &patch, word("--effort=best")]), 0, "instead of 3.0 MB");
+    let scant = [word("patch"), &old, &patch, word("-o"), &made, word("--memory=1kB")];
+    expect(&tiding(&scant), 2, "`--memory SIZE` allows more");
+    let unclear = [word("patch"), &old, &patch, word("-o"), &made, word("--memory=64M")];
+    expect(&tiding(&unclear), 2, "write bytes as 64MiB");
+    let nowhere = [word("patch"), &old, &patch, word("-o"), &path("no/such/made"), word("--memory=64MiB")];
+    expect(&tiding(&nowhere), 1, "there is no room for");
+    let names = fs::read_dir(directory.path()).expect("a directory").count();
+    assert_eq!(names, 3, "old, new and the patch");
+}
+
+#[test]
 fn what_is_no_file_is_not_replaced_by_one() {
     let directory = tempfile::tempdir().expect("a directory");
     let path = |name: &str| directory.path().join(name);

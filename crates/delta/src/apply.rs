@@ -3,103 +3,113 @@
 //! Everything declared is compared with the budget, and with each other, before memory is taken; every copy is checked
 //! against the old bytes, and whatever is said makes at least one byte, so time is bounded by the length of the result.
 
+use crate::bounds::{Allowed, ApplyError, Budget, take, within};
 use crate::format::{Declared, Engine, Malformed, Patch, Window};
-use crate::packed::{Parts, reserved};
+use crate::packed::Parts;
+use crate::room::{Heap, Lent, Room};
 use crate::{executable, plain, prefixed, sparse};
-use std::borrow::Cow;
-
-/// How much a patch may make `apply` do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Budget {
-    /// The longest result, in bytes.
-    pub output: u64,
-    /// The most memory taken for the result and for decompressed streams together, in bytes.
-    pub memory: u64,
-}
-
-/// What models take at most, whatever the length.
-const MODELS: u64 = 80 << 20;
-
-impl Budget {
-    /// Enough for any patch of [`crate::diff`] whose result has `len` bytes: that long a result, four times the memory, and what
-    /// models take.
-    pub fn for_output(len: u64) -> Self {
-        Self { output: len, memory: len.saturating_mul(4).saturating_add(MODELS) }
-    }
-}
-
-/// Why there is no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum ApplyError {
-    /// It is no patch, or not one that makes sense: fetch the content in another way.
-    #[error("the patch is malformed: {0}")]
-    Malformed(#[from] Malformed),
-    /// It was made from old bytes of another length.
-    #[error("the patch is for {wanted} old bytes, and these are {found}")]
-    WrongBase {
-        /// The length it was made for.
-        wanted: u64,
-        /// The length of the old bytes given.
-        found: u64,
-    },
-    /// It asks for more than was allowed.
-    #[error("the patch needs {needed} bytes of {of}, and {allowed} are allowed")]
-    OverBudget {
-        /// Of what.
-        of: &'static str,
-        /// How much it declares.
-        needed: u64,
-        /// How much is allowed (or can be had).
-        allowed: u64,
-    },
-}
 
 /// The new bytes. They are what the patch's maker meant only if their digest says so, which is for the caller to compare.
 pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
-    made(Cow::Borrowed(old), patch, budget)
+    let read = checked(old.len(), patch, budget)?;
+    let mut new = zeros(read.declared.new_len)?;
+    make(read, Base::Borrowed(old), &mut new, budget, &Heap)?;
+    Ok(new)
 }
 
 /// As [`apply`], of old bytes that are not wanted any more: programs are taken apart where they are, which saves the memory of a copy.
 pub fn apply_to(old: Vec<u8>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
-    made(Cow::Owned(old), patch, budget)
+    let read = checked(old.len(), patch, budget)?;
+    let mut new = zeros(read.declared.new_len)?;
+    make(read, Base::Owned(old.into()), &mut new, budget, &Heap)?;
+    Ok(new)
 }
 
-fn made(mut old: Cow<'_, [u8]>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
-    let mut patch = Patch::read(patch)?;
-    let Declared { old_len, new_len } = patch.declared;
-    if old_len != old.len() as u64 {
-        return Err(ApplyError::WrongBase { wanted: old_len, found: old.len() as u64 });
+/// As [`apply_to`], with little memory: the result, and all that grows with the lengths of the files and is bytes, comes
+/// from this room, and the budget's memory bounds the rest. That is tables of models, some 45 MiB at most, and lists of what moved in an
+/// executable and of what it names.
+pub fn apply_in(room: &dyn Room, old: Lent, patch: &[u8], budget: Budget) -> Result<Lent, ApplyError> {
+    let read = checked(old.len(), patch, budget)?;
+    let mut new = take(room, read.declared.new_len)?;
+    make(read, Base::Owned(old), &mut new, budget, room)?;
+    Ok(new)
+}
+
+/// The old bytes.
+enum Base<'a> {
+    Borrowed(&'a [u8]),
+    /// They may be changed.
+    Owned(Lent),
+}
+
+impl Base<'_> {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Borrowed(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Bytes that may be changed.
+    fn owned(self, room: &dyn Room) -> Result<Lent, ApplyError> {
+        match self {
+            Self::Borrowed(bytes) => {
+                let mut owned = take(room, bytes.len() as u64)?;
+                owned.copy_from_slice(bytes);
+                Ok(owned)
+            }
+            Self::Owned(bytes) => Ok(bytes),
+        }
+    }
+}
+
+/// The patch, if it is for old bytes of this length, and its result is within the budget.
+fn checked(old_len: usize, patch: &[u8], budget: Budget) -> Result<Patch<'_>, ApplyError> {
+    let patch = Patch::read(patch)?;
+    let Declared { old_len: wanted, new_len } = patch.declared;
+    let found = old_len as u64;
+    if wanted != found {
+        return Err(ApplyError::WrongBase { wanted, found });
     }
     within("output", new_len, budget.output)?;
-    within("memory", new_len, budget.memory)?;
-    let mut new = zeros(new_len)?;
-    let mut left = &mut new[..];
+    Ok(patch)
+}
+
+/// Makes all windows.
+fn make(
+    mut patch: Patch<'_>,
+    mut old: Base<'_>,
+    new: &mut [u8],
+    budget: Budget,
+    room: &dyn Room,
+) -> Result<(), ApplyError> {
+    let Declared { old_len, new_len } = patch.declared;
+    let result = if room.is_memory() { new_len } else { 0 };
+    within("memory", result, budget.memory)?;
+    let allowed = Allowed { memory: budget.memory - result, room };
+    let mut left = new;
     while patch.has_window(left.len() as u64) {
         let window = patch.window(left.len() as u64)?;
         let (part, rest) = left.split_at_mut_checked(window.new_len as usize).ok_or(Malformed::Sums)?;
         let from = if rest.is_empty() && window.old_start == 0 && window.old_len == old_len {
-            std::mem::take(&mut old)
+            std::mem::replace(&mut old, Base::Borrowed(&[]))
         } else {
-            Cow::Borrowed(slice(&old, window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?)
+            Base::Borrowed(slice(old.bytes(), window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?)
         };
-        make(&window, from, part, budget.memory - new_len)?;
+        make_window(&window, from, part, &allowed)?;
         left = rest;
     }
-    if patch.is_read() { Ok(new) } else { Err(Malformed::Length.into()) }
+    if patch.is_read() { Ok(()) } else { Err(Malformed::Length.into()) }
 }
 
-pub(crate) fn within(of: &'static str, needed: u64, allowed: u64) -> Result<(), ApplyError> {
-    if needed <= allowed { Ok(()) } else { Err(ApplyError::OverBudget { of, needed, allowed }) }
-}
-
-/// Zeros that take no memory until something is written there. Whether so many can be had is asked first, and politely.
+/// Zeros on the heap, as those of [`Heap`].
 fn zeros(len: u64) -> Result<Vec<u8>, ApplyError> {
-    drop(reserved(len).ok_or(ApplyError::OverBudget { of: "memory", needed: len, allowed: 0 })?);
+    drop(take(&Heap, len)?);
     Ok(vec![0; len as usize])
 }
 
-/// Makes what a window makes, with no more memory than this.
-fn make(window: &Window<'_>, old: Cow<'_, [u8]>, new: &mut [u8], memory: u64) -> Result<(), ApplyError> {
+/// Makes what a window makes.
+fn make_window(window: &Window<'_>, old: Base<'_>, new: &mut [u8], allowed: &Allowed<'_>) -> Result<(), ApplyError> {
     // These two count in 32 bits.
     let is_counted = matches!(window.engine, Engine::Plain | Engine::Executable);
     if is_counted && window.old_len.max(window.new_len) > i32::MAX as u64 {
@@ -108,28 +118,27 @@ fn make(window: &Window<'_>, old: Cow<'_, [u8]>, new: &mut [u8], memory: u64) ->
     match window.engine {
         Engine::Packed => {
             let parts = Parts::read(window.body)?;
-            within("memory", parts.memory(window.new_len)?, memory)?;
-            parts.apply(&old, new)?;
+            allowed.bear(0, parts.memory(window.new_len)?)?;
+            parts.apply(allowed.room, old.bytes(), new)?;
         }
         Engine::Sparse => {
             let parts = sparse::Parts::read(window.body)?;
-            within("memory", parts.memory(), memory)?;
-            parts.apply(&old, new)?;
+            allowed.bear(0, parts.memory())?;
+            parts.apply(allowed.room, old.bytes(), new)?;
         }
         Engine::Plain => {
-            within("memory", plain::memory(window.body)?, memory)?;
-            plain::read(window.body, &old, new)?;
+            allowed.bear(plain::memory(window.body)?, 0)?;
+            plain::read(window.body, old.bytes(), new)?;
         }
         Engine::Prefixed => {
-            within("memory", prefixed::MEMORY, memory)?;
-            prefixed::read(window.body, &old, new)?;
+            allowed.bear(prefixed::MEMORY, 0)?;
+            prefixed::read(window.body, old.bytes(), new)?;
         }
         Engine::Executable => {
             // Before the old file is read, which takes memory of its own.
-            within("memory", 2 * window.old_len, memory)?;
-            let patch = executable::Patch::open(window.body, old.into_owned())?;
-            within("memory", patch.memory(), memory)?;
-            patch.read(new)?;
+            allowed.bear(0, 2 * window.old_len)?;
+            let patch = executable::Patch::open(allowed.room, window.body, old.owned(allowed.room)?)?;
+            patch.read(allowed, new)?;
         }
     }
     Ok(())

@@ -1,8 +1,9 @@
 //! Makes patches: cuts what is too long into windows, and finds for each the engine whose body is smallest.
 
-use crate::apply::Budget;
+use crate::bounds::Budget;
 use crate::format::{Declared, Engine, Patch, Window};
 use crate::matching::{Equivalence, Prices, equivalences_bytes};
+use crate::room::Heap;
 use crate::{executable, plain, prefixed, quick, sparse};
 
 /// How hard to look for a small patch.
@@ -85,7 +86,7 @@ fn zstd_may_win(old: &[u8], new: &[u8], len: usize) -> bool {
 fn of_executables(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let len = new.len() as u64;
     let body = executable::write(old, new)?;
-    let memory = executable::Patch::open(&body, old.to_vec()).ok()?.memory().max(2 * old.len() as u64);
+    let memory = executable::Patch::open(&Heap, &body, old.to_vec().into()).ok()?.memory().max(2 * old.len() as u64);
     (memory <= Budget::for_output(len).memory.saturating_sub(len)).then_some(body)
 }
 

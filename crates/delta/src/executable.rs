@@ -11,6 +11,7 @@
 //! memory than a multiple of what [`Patch::memory`] says (ADR 30).
 
 use crate::anatomy::{Anatomy, Zone};
+use crate::bounds::{Allowed, ApplyError, short, take};
 use crate::coder::{Coder, Reader, Writer};
 use crate::elf::{self, Map, Section};
 use crate::exceptions::{Moves, Tables};
@@ -25,6 +26,7 @@ use crate::normal::{self, Index, Normal, Recipe, Relative, normalise};
 use crate::predict::{self, Expectation, Predictor};
 use crate::references::{Reference, References};
 use crate::residual::{Between, Expected, Literals, Mending, OutOfRange, Runs};
+use crate::room::{Heap, Lent, Room};
 use std::collections::BTreeMap;
 
 /// How often matching and voting take turns.
@@ -47,12 +49,18 @@ pub(crate) struct Known {
 
 impl Known {
     /// Of an executable that is understood.
-    fn of(file: Vec<u8>) -> Option<Self> {
-        let image = elf::image(&file)?;
+    fn of(room: &dyn Room, file: Lent) -> Result<Self, ApplyError> {
+        let (image, len) = (elf::image(&file).ok_or(Malformed::NoExecutable)?, file.len() as u64);
         let normal = normalise(file, &image);
         let map = Map::of(&normal.sections);
-        let (marks, bases) = (marks(&normal, &map), bases(&normal, &map));
-        Some(Self { normal, map, marks, bases })
+        let marks = marks(room, &normal, &map).ok_or_else(|| short(room, len))?;
+        let bases = bases(&normal, &map);
+        Ok(Self { normal, map, marks, bases })
+    }
+
+    /// The same, with copies on the heap.
+    fn of_copy(file: &[u8]) -> Option<Self> {
+        Self::of(&Heap, file.to_vec().into()).ok()
     }
 
     fn references(&self) -> References<'_> {
@@ -77,7 +85,7 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     if elf::image(old)?.machine != elf::image(new)?.machine {
         return None;
     }
-    let (ours, theirs) = (Known::of(old.to_vec())?, Known::of(new.to_vec())?);
+    let (ours, theirs) = (Known::of_copy(old)?, Known::of_copy(new)?);
     if theirs.normal.restore(new.len()).ok()? != new {
         return None;
     }
@@ -90,14 +98,14 @@ pub(crate) fn write(old: &[u8], new: &[u8]) -> Option<Vec<u8>> {
     let layout = Layout::of(&ours, &theirs, runs.len(), places.len());
     let mut body = Vec::new();
     layout.write(&ours.normal.sections, &mut body);
-    let mut scratch = theirs.normal.bytes.clone();
+    let mut scratch = theirs.normal.bytes.to_vec();
     let mut coder = Writer::new();
     let said = Said { runs, places, references: Some(theirs.references()) };
-    walk(&mut coder, &ours, &layout, said, &mut scratch, |_| false).ok()?;
+    walk(&mut coder, &ours, &layout, said, &mut scratch, &UNBOUNDED, |_| false).ok()?;
     body.extend(coder.finish());
     drop((scratch, theirs, ours));
     let mut made = vec![0; new.len()];
-    Patch::open(&body, old.to_vec()).ok()?.read(&mut made).ok()?;
+    Patch::open(&Heap, &body, old.to_vec().into()).ok()?.read(&UNBOUNDED, &mut made).ok()?;
     (made == new).then_some(body)
 }
 
@@ -110,26 +118,27 @@ pub(crate) struct Patch<'a> {
 
 impl<'a> Patch<'a> {
     /// Reads the old file, and what the new one looks like.
-    pub(crate) fn open(body: &'a [u8], old: Vec<u8>) -> Result<Self, Malformed> {
-        let old = Known::of(old).ok_or(Malformed::NoExecutable)?;
+    pub(crate) fn open(room: &dyn Room, body: &'a [u8], old: Lent) -> Result<Self, ApplyError> {
+        let old = Known::of(room, old)?;
         let mut numbers = Numbers(body);
         let layout = Layout::read(&mut numbers, &old)?;
         Ok(Self { old, layout, coded: numbers.0 })
     }
 
-    /// The most memory that is taken at one time beside the new file, in bytes.
+    /// The most that is taken at one time beside the new file, in bytes.
     pub(crate) fn memory(&self) -> u64 {
-        memory(&self.old, &self.layout)
+        let Needs { lists, lent, named } = needs(&self.old, &self.layout);
+        lists + lent + named
     }
 
     /// Makes the new file, in a buffer of its length.
-    pub(crate) fn read(self, new: &mut [u8]) -> Result<(), Malformed> {
+    pub(crate) fn read(self, allowed: &Allowed<'_>, new: &mut [u8]) -> Result<(), ApplyError> {
         let normal = new.get_mut(..self.layout.len as usize).ok_or(Malformed::Sums)?;
         let mut coder = Reader::new(self.coded);
         let said = Said { runs: Vec::new(), places: Vec::new(), references: None };
-        let said = walk(&mut coder, &self.old, &self.layout, said, normal, Reader::is_beyond)?;
+        let said = walk(&mut coder, &self.old, &self.layout, said, normal, allowed, Reader::is_beyond)?;
         if !coder.is_exhausted() {
-            return Err(Malformed::Stream);
+            return Err(Malformed::Stream.into());
         }
         let mut recipe = self.layout.recipe.clone();
         if let Some(relative) = &mut recipe.relative {
@@ -137,21 +146,35 @@ impl<'a> Patch<'a> {
         }
         let (machine, map, len) = (self.old.normal.machine, self.layout.map(), normal.len());
         drop((self, said));
-        normal::restore(new, len, machine, &map, &recipe).map_err(|_| Malformed::Sums)
+        normal::restore(new, len, machine, &map, &recipe).map_err(|_| Malformed::Sums.into())
     }
 }
 
-/// See [`Patch::memory`].
-fn memory(old: &Known, layout: &Layout) -> u64 {
-    // A byte each, and where they are by the runs, which is sorted.
-    const REFERENCE: u64 = 1 + 4 * 2;
+/// What is taken at one time beside the new file, in bytes.
+struct Needs {
+    /// Lists and tables.
+    lists: u64,
+    /// What is copied of the old file, and where its references are.
+    lent: u64,
+    /// What references name, at most: each an address of its own.
+    named: u64,
+}
+
+/// No bounds, on the heap: of what was made here.
+const UNBOUNDED: Allowed<'static> = Allowed { memory: u64::MAX, room: &Heap };
+
+fn needs(old: &Known, layout: &Layout) -> Needs {
     let (bytes, references) = (old.normal.bytes.len() as u64, old.marks.len() as u64);
     let runs = u64::from(layout.runs) * 3 * size_of::<Equivalence>() as u64;
     let places = old.normal.recipe.relative.as_ref().map_or(0, |relative| relative.places.len() as u64);
     let tables = Mending::memory(table_bits(layout.len)) + Literals::memory(table_bits(layout.len));
     // Of each place: itself, where it came from, and its entry while that is made.
-    bytes + bytes / 8 + references * REFERENCE + runs + (places + u64::from(layout.places)) * 48 + tables
+    let lists = runs + (places + u64::from(layout.places)) * 48 + tables;
+    Needs { lists, lent: bytes + bytes / 8 + references, named: references * NAMED }
 }
+
+/// The bytes for each address that references name, of which a list that grows holds half as many again.
+const NAMED: u64 = 4 * 2;
 
 /// The bits of a place in the tables of models: small files have small tables.
 fn table_bits(len: u32) -> u32 {
@@ -174,38 +197,50 @@ fn walk<'a, C: Coder>(
     layout: &Layout,
     mut said: Said<'a>,
     new: &mut [u8],
+    allowed: &Allowed<'_>,
     is_lost: impl Fn(&C) -> bool,
-) -> Result<Said<'a>, Malformed> {
+) -> Result<Said<'a>, ApplyError> {
+    let Needs { lists, lent, named } = needs(old, layout);
+    // How many addresses there are is known only when they are found; on the heap, what they take at most was reckoned before.
+    let most = match allowed.room.is_memory() {
+        true => allowed.bear(lists + named, lent).map(|_| usize::MAX)?,
+        false => (allowed.bear(lists, lent)? / 4) as usize,
+    };
     said.runs = code_runs(coder, old, layout, &said.runs, &is_lost)?;
     said.places = code_places(coder, layout, &said.places)?;
     let map = layout.map();
     let by_old = predict::Runs::new(&said.runs);
     let references = old.references();
-    let predictor = Predictor::new(references, &by_old, &map, layout.said(&old.normal.sections), &layout.bases);
+    let said_of = layout.said(&old.normal.sections);
+    let over = || ApplyError::OverBudget { of: "memory", needed: lists + named, allowed: allowed.memory };
+    let predictor = Predictor::new(references, &by_old, &map, said_of, &layout.bases, most).ok_or_else(over)?;
     let tables = Tables::of(&old.normal.sections, references);
     let mut moves = Moves::new(&by_old, &old.map, &map);
     let bits = table_bits(layout.len);
     let mut mending = Mending::new(bits, old.anatomy());
     let mut literals = Literals::new(bits, layout.anatomy(&old.normal));
     let mut verdicts = Verdicts::new(predictor, &map, said.references);
+    let longest = said.runs.iter().map(|run| run.len).max().unwrap_or(0);
+    let mut buffer = take(allowed.room, longest.into())?;
     let (mut at, mut ends) = (0, 0);
     for run in &said.runs {
         if is_lost(coder) {
-            return Err(Malformed::Stream);
+            return Err(Malformed::Stream.into());
         }
         let (from, to) = (run.old as usize, (run.old + run.len) as usize);
         let (start, end) = (run.new as usize, (run.new + run.len) as usize);
         let between = Between { ends, begins: Some(from) };
         literals.code(coder, &old.normal.bytes, between, new, at, start);
-        let mut expected = old.normal.bytes[from..to].to_vec();
-        tables.expect(&old.normal.bytes, run, &mut expected, &mut moves);
+        let expected = &mut buffer[..to - from];
+        expected.copy_from_slice(&old.normal.bytes[from..to]);
+        tables.expect(&old.normal.bytes, run, expected, &mut moves);
         for reference in references.within(run.old, run.old + run.len) {
             let within = (reference.at - run.old) as usize;
             let slot = within..within + reference.kind.len() as usize;
             let actual = read(&new[start + slot.start..start + slot.end]);
             verdicts.code(coder, run, &reference, &mut expected[slot], actual)?;
         }
-        mending.code(coder, Expected { old: &old.normal.bytes, from, bytes: &expected }, new, start);
+        mending.code(coder, Expected { old: &old.normal.bytes, from, bytes: expected }, new, start);
         (at, ends) = (end, to);
     }
     literals.code(coder, &old.normal.bytes, Between { ends, begins: None }, new, at, layout.len as usize);
@@ -568,9 +603,9 @@ mod tests {
         assert!(read_section(&mut Numbers(&[0, 2, 2, 1, 0]), &[]).is_ok());
     }
 
-    fn read(old: &[u8], body: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
+    fn read(old: &[u8], body: &[u8], len: usize) -> Result<Vec<u8>, ApplyError> {
         let mut new = vec![0; len];
-        Patch::open(body, old.to_vec())?.read(&mut new)?;
+        Patch::open(&Heap, body, old.to_vec().into())?.read(&UNBOUNDED, &mut new)?;
         Ok(new)
     }
 
@@ -590,7 +625,8 @@ mod tests {
         assert!(write(&old, &pair(Machine::Aarch64).0).is_none());
         assert!(write(b"text", &new).is_none());
         assert!(write(&old, b"text").is_none());
-        assert_eq!(Patch::open(b"", b"text".to_vec()).err(), Some(Malformed::NoExecutable));
+        let open = Patch::open(&Heap, b"", b"text".to_vec().into());
+        assert_eq!(open.err(), Some(Malformed::NoExecutable.into()));
     }
 
     #[test]
@@ -627,13 +663,15 @@ mod tests {
 
     #[test]
     fn c12_more_runs_or_places_than_bytes_are_refused() {
-        let old = Known::of(Sample::of(Machine::X86_64, 12).file()).expect("an executable");
+        let old = Known::of_copy(&Sample::of(Machine::X86_64, 12).file()).expect("an executable");
         let layout = |runs, places| {
             let mut layout = Layout::of(&old, &old, 0, 0);
             (layout.runs, layout.places) = (runs, places);
             let mut written = Vec::new();
             layout.write(&old.normal.sections, &mut written);
-            Layout::read(&mut Numbers(&written), &old).map(|layout| memory(&old, &layout))
+            Layout::read(&mut Numbers(&written), &old)
+                .map(|layout| needs(&old, &layout))
+                .map(|needs| needs.lists + needs.lent + needs.named)
         };
         let len = old.normal.bytes.len() as u32;
         assert!(layout(len / BYTES_PER_RUN, len / 8).is_ok_and(|memory| memory < 50 * u64::from(len) + (1 << 20)));

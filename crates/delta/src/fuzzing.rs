@@ -11,6 +11,7 @@ use crate::elf::{self, Machine, Map, Section};
 use crate::gather::marks;
 use crate::normal::normalise;
 use crate::references::References;
+use crate::room::Heap;
 use crate::sample::Sample;
 use crate::{Budget, Effort, apply, arm64, diff, x86};
 
@@ -27,7 +28,7 @@ pub fn elf(bytes: &[u8]) {
     assert!(made.is_ok_and(|made| made == bytes), "what was left out does not come back");
     let mut end = 0;
     let map = Map::of(&normal.sections);
-    let marks = marks(&normal, &map);
+    let marks = marks(&Heap, &normal, &map).expect("room");
     for reference in (References { marks: &marks, bytes: &normal.bytes, map: &map }).all() {
         assert!(reference.at >= end, "references ascend and do not overlap");
         end = reference.at + reference.kind.len();

@@ -7,6 +7,7 @@ use crate::elf::{Machine, Map, Section, u32_at, u64_at};
 use crate::kind::Kind;
 use crate::marks::{Draft, Marks};
 use crate::normal::Normal;
+use crate::room::Room;
 use crate::unwind::{self, Entry};
 use crate::x86;
 
@@ -21,10 +22,10 @@ pub(crate) fn bases(normal: &Normal, map: &Map) -> Vec<u32> {
     })
 }
 
-/// Where the references of a file begin.
-pub(crate) fn marks(normal: &Normal, map: &Map) -> Marks {
+/// Where the references of a file begin; nothing when there is no room for that.
+pub(crate) fn marks(room: &dyn Room, normal: &Normal, map: &Map) -> Option<Marks> {
     let limit = normal.bytes.len() / BYTES_PER_REFERENCE;
-    let draft = Draft::new(normal.bytes.len(), limit);
+    let draft = Draft::new(room, normal.bytes.len(), limit)?;
     let mut found = Found { bytes: &normal.bytes, span: map.span(), map, count: 0, limit, draft };
     found.frames(normal);
     found.relocated(normal);
@@ -47,7 +48,7 @@ struct Found<'a> {
     /// How many were taken, of those in one place each, and how many may be.
     count: usize,
     limit: usize,
-    draft: Draft,
+    draft: Draft<'a>,
 }
 
 impl Found<'_> {

@@ -96,7 +96,7 @@ fn by_targets(old: References<'_>, new: References<'_>, runs: &[Equivalence], vo
 }
 
 fn targets(references: References<'_>) -> Vec<u32> {
-    distinct(references.all().map(|reference| reference.target))
+    distinct(references.all().map(|reference| reference.target), usize::MAX).unwrap_or_default()
 }
 
 /// Votes, with little more memory than the different ones take.

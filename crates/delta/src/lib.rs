@@ -20,6 +20,7 @@
 mod anatomy;
 mod apply;
 mod arm64;
+mod bounds;
 mod coder;
 mod diff;
 mod elf;
@@ -45,6 +46,7 @@ mod prefixed;
 mod quick;
 mod references;
 mod residual;
+mod room;
 #[cfg(any(test, feature = "fuzzing"))]
 mod sample;
 mod sparse;
@@ -53,6 +55,8 @@ pub mod tree;
 mod unwind;
 mod x86;
 
-pub use apply::{ApplyError, Budget, apply, apply_to};
+pub use apply::{apply, apply_in, apply_to};
+pub use bounds::{ApplyError, Budget};
 pub use diff::{Effort, diff};
 pub use format::{Declared, FORMAT_VERSION, Malformed, TREE_FORMAT_VERSION};
+pub use room::{Heap, Lent, Room};

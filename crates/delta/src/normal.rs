@@ -9,6 +9,7 @@
 //! reader of patches is given a [`Recipe`] that anyone wrote: it ends in [`Unrestorable`], or in bytes of the length that was asked for.
 
 use crate::elf::{Image, Machine, Map, Section, u64_at};
+use crate::room::Lent;
 use crate::unwind;
 use std::ops::Range;
 
@@ -18,7 +19,7 @@ const ENTRY: usize = 24;
 /// A file with the tables cut out.
 #[derive(Debug)]
 pub(crate) struct Normal {
-    pub(crate) bytes: Vec<u8>,
+    pub(crate) bytes: Lent,
     pub(crate) machine: Machine,
     /// See [`Image::fixed`].
     pub(crate) fixed: bool,
@@ -61,7 +62,8 @@ pub(crate) struct Index {
 pub(crate) struct Unrestorable;
 
 /// Cuts what can be derived. Whoever wants to go back makes sure first that the way back is exact ([`Normal::restore`]).
-pub(crate) fn normalise(mut file: Vec<u8>, image: &Image) -> Normal {
+pub(crate) fn normalise(file: impl Into<Lent>, image: &Image) -> Normal {
+    let mut file = file.into();
     let map = Map::of(&image.sections);
     let relative = relative(&file, image, &map);
     let index = search_table(&file, image);
@@ -114,7 +116,7 @@ impl Cuts {
         Section { at: Some(self.moved_start(&within)), len: section.len - cut, ..section.clone() }
     }
 
-    fn apply(&self, bytes: &mut Vec<u8>) {
+    fn apply(&self, bytes: &mut Lent) {
         let mut cuts = self.0.iter().peekable();
         let mut kept = cuts.peek().map_or(bytes.len(), |cut| cut.start as usize);
         while let Some(cut) = cuts.next() {
@@ -191,7 +193,7 @@ fn search_table(file: &[u8], image: &Image) -> Option<Table> {
 impl Normal {
     /// The file, which must come to `len` bytes.
     pub(crate) fn restore(&self, len: usize) -> Result<Vec<u8>, Unrestorable> {
-        let mut file = self.bytes.clone();
+        let mut file = self.bytes.to_vec();
         file.resize(len.max(file.len()), 0);
         restore(&mut file, self.bytes.len(), self.machine, &Map::of(&self.sections), &self.recipe)?;
         if file.len() == len { Ok(file) } else { Err(Unrestorable) }
@@ -315,7 +317,7 @@ mod tests {
         let normal = normal(&file);
         let refused = |recipe: Recipe| {
             let map = Map::of(&normal.sections);
-            let mut made = normal.bytes.clone();
+            let mut made = normal.bytes.to_vec();
             made.resize(file.len(), 0);
             assert_eq!(restore(&mut made, normal.bytes.len(), normal.machine, &map, &recipe), Err(Unrestorable));
         };

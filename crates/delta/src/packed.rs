@@ -3,8 +3,10 @@
 //!
 //! Reading the parts takes no memory: it only finds where the streams are and what they declare.
 
+use crate::bounds::{ApplyError, take};
 use crate::format::{Malformed, Numbers, put_number};
 use crate::prefixed::one_frame;
+use crate::room::{Lent, Room};
 
 /// A compressed stream and its length when decompressed.
 #[derive(Debug, Clone, Copy)]
@@ -49,9 +51,9 @@ impl<'a> Parts<'a> {
     }
 
     /// Makes new of old, in a buffer of its length.
-    pub(crate) fn apply(&self, old: &[u8], mut new: &mut [u8]) -> Result<(), Malformed> {
-        let instructions = decompress(self.instructions)?;
-        let (differences, literals) = (decompress(self.differences)?, decompress(self.literals)?);
+    pub(crate) fn apply(&self, room: &dyn Room, old: &[u8], mut new: &mut [u8]) -> Result<(), ApplyError> {
+        let instructions = decompress(room, self.instructions)?;
+        let (differences, literals) = (decompress(room, self.differences)?, decompress(room, self.literals)?);
         let mut sources = Sources { old, at: 0, differences: &differences, literals: &literals };
         let mut numbers = Numbers(&instructions);
         while !numbers.is_empty() {
@@ -60,7 +62,7 @@ impl<'a> Parts<'a> {
         // The streams add up to the result, so the result is complete exactly when both are used up.
         match sources.differences.is_empty() && sources.literals.is_empty() {
             true => Ok(()),
-            false => Err(Malformed::Sums),
+            false => Err(Malformed::Sums.into()),
         }
     }
 }
@@ -141,12 +143,12 @@ impl Sources<'_> {
         }
         let start = self.at.checked_add_signed(seek).ok_or(Malformed::OutOfRange)?;
         let copied = slice(self.old, start, copy).ok_or(Malformed::OutOfRange)?;
-        let differences = take(&mut self.differences, copy)?;
+        let differences = next(&mut self.differences, copy)?;
         let (made, rest) = new.split_at_mut_checked(copied.len()).ok_or(Malformed::Sums)?;
         for ((made, old), difference) in made.iter_mut().zip(copied).zip(differences) {
             *made = old.wrapping_add(*difference);
         }
-        let literals = take(&mut self.literals, append)?;
+        let literals = next(&mut self.literals, append)?;
         let (made, rest) = rest.split_at_mut_checked(literals.len()).ok_or(Malformed::Sums)?;
         made.copy_from_slice(literals);
         self.at = start + copy;
@@ -159,37 +161,32 @@ pub(crate) fn slice(bytes: &[u8], start: u64, len: u64) -> Option<&[u8]> {
     bytes.get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)
 }
 
-pub(crate) fn take<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
+pub(crate) fn next<'a>(stream: &mut &'a [u8], len: u64) -> Result<&'a [u8], Malformed> {
     let len = usize::try_from(len).map_err(|_| Malformed::Sums)?;
     let (taken, left) = stream.split_at_checked(len).ok_or(Malformed::Sums)?;
     *stream = left;
     Ok(taken)
 }
 
-/// A buffer for exactly `len` bytes, if there is memory for it: the allocator would abort.
-pub(crate) fn reserved(len: u64) -> Option<Vec<u8>> {
-    let mut buffer = Vec::new();
-    buffer.try_reserve_exact(usize::try_from(len).ok()?).ok()?;
-    Some(buffer)
-}
-
 /// Decompresses into a buffer of the declared length, whatever the stream itself says: one byte more is an error.
-pub(crate) fn decompress(stream: Stream<'_>) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn decompress(room: &dyn Room, stream: Stream<'_>) -> Result<Lent, ApplyError> {
     if stream.len == 0 && stream.compressed.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Vec::new().into());
     }
     one_frame(stream.compressed)?;
-    let mut buffer = reserved(stream.len).ok_or(Malformed::Stream)?;
-    match zstd::bulk::Decompressor::new().and_then(|mut zstd| zstd.decompress_to_buffer(stream.compressed, &mut buffer))
+    let mut buffer = take(room, stream.len)?;
+    match zstd::bulk::Decompressor::new()
+        .and_then(|mut zstd| zstd.decompress_to_buffer(stream.compressed, &mut buffer[..]))
     {
         Ok(len) if len as u64 == stream.len => Ok(buffer),
-        _ => Err(Malformed::Stream),
+        _ => Err(Malformed::Stream.into()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::room::Heap;
 
     #[test]
     fn instructions_read_as_they_were_written() {
@@ -215,9 +212,9 @@ mod tests {
         let bomb = zstd::bulk::compress(&vec![0; 1 << 24], 3).expect("zeros compress");
         for declared in [0, 1, (1 << 24) - 1, (1 << 24) + 1] {
             let stream = Stream { len: declared, compressed: &bomb };
-            assert_eq!(decompress(stream), Err(Malformed::Stream), "{declared}");
+            assert_eq!(decompress(&Heap, stream).err(), Some(Malformed::Stream.into()), "{declared}");
         }
-        assert_eq!(decompress(Stream { len: 1 << 24, compressed: &bomb }).map(|bytes| bytes.len()), Ok(1 << 24));
-        assert!(decompress(Stream { len: u64::MAX, compressed: &bomb }).is_err());
+        assert_eq!(decompress(&Heap, Stream { len: 1 << 24, compressed: &bomb }).map(|bytes| bytes.len()), Ok(1 << 24));
+        assert!(decompress(&Heap, Stream { len: u64::MAX, compressed: &bomb }).is_err());
     }
 }

@@ -70,24 +70,26 @@ struct Said {
 }
 
 impl<'a> Predictor<'a> {
+    /// Nothing when references name or count from more addresses than there may be at most.
     pub(crate) fn new(
         old: References<'a>,
         runs: &'a Runs,
         new: &'a Map,
         sections: BTreeMap<u32, u32>,
         bases: &'a [(u32, u32)],
-    ) -> Self {
+        most: usize,
+    ) -> Option<Self> {
         let unsaid = |new| Said { new, is_correction: false };
         let said = sections.into_iter().map(|(old, new)| (old, unsaid(new))).collect();
         let mut predictor = Self { old: old.map, new, runs, pool: Vec::new(), said, tables: BTreeMap::new(), bases };
         let counted = |reference: &Reference| counts(reference.kind).then_some(reference.base);
-        let mut pool =
-            distinct(old.all().flat_map(|reference| [Some(reference.target), counted(&reference)]).flatten());
+        let named = old.all().flat_map(|reference| [Some(reference.target), counted(&reference)]).flatten();
+        let mut pool = distinct(named, most)?;
         pool.iter_mut().for_each(|address| *address = predictor.moved(*address).unwrap_or(UNKNOWN));
         pool.sort_unstable();
         pool.dedup();
         predictor.pool = pool;
-        predictor
+        Some(predictor)
     }
 
     /// What a reference inside `run` will be; `here` is the address where it stands in the new file, `word` its old bytes.
@@ -153,8 +155,9 @@ impl<'a> Predictor<'a> {
     }
 }
 
-/// Different addresses, ascending, with little more memory than they take themselves.
-pub(crate) fn distinct(addresses: impl Iterator<Item = u32>) -> Vec<u32> {
+/// Different addresses, ascending, with little more memory than they take themselves; nothing when so many or more than `most` are held
+/// at one time.
+pub(crate) fn distinct(addresses: impl Iterator<Item = u32>, most: usize) -> Option<Vec<u32>> {
     const FEW: usize = 1 << 16;
     let mut found = Vec::with_capacity(FEW);
     let sorted = |found: &mut Vec<u32>| {
@@ -165,6 +168,9 @@ pub(crate) fn distinct(addresses: impl Iterator<Item = u32>) -> Vec<u32> {
         if found.len() == found.capacity() {
             sorted(&mut found);
             if found.len() > found.capacity() / 2 {
+                if found.capacity() + found.len() > most {
+                    return None;
+                }
                 found.reserve_exact(found.len());
             }
         }
@@ -172,7 +178,7 @@ pub(crate) fn distinct(addresses: impl Iterator<Item = u32>) -> Vec<u32> {
     }
     sorted(&mut found);
     found.shrink_to_fit();
-    found
+    Some(found)
 }
 
 /// Runs by where they are in the old file.

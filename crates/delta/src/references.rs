@@ -84,12 +84,13 @@ mod tests {
     use crate::elf::{Machine, image};
     use crate::gather::marks;
     use crate::normal::{Normal, normalise};
+    use crate::room::Heap;
     use crate::sample::Sample;
 
     fn of(file: &[u8]) -> Option<(Normal, Vec<Reference>)> {
         let normal = normalise(file.to_vec(), &image(file)?);
         let map = Map::of(&normal.sections);
-        let marks = marks(&normal, &map);
+        let marks = marks(&Heap, &normal, &map).expect("room");
         let references = References { marks: &marks, bytes: &normal.bytes, map: &map }.all().collect();
         Some((normal, references))
     }

@@ -5,8 +5,10 @@
 //!
 //! Reading the parts takes no memory: it only finds where the streams are and what they declare.
 
+use crate::bounds::ApplyError;
 use crate::format::{Malformed, Numbers, put_number};
-use crate::packed::{Draft, Instruction, Stream, compress, decompress, slice, take};
+use crate::packed::{Draft, Instruction, Stream, compress, decompress, next, slice};
+use crate::room::{Lent, Room};
 
 const STREAMS: usize = 7;
 
@@ -27,7 +29,7 @@ impl<'a> Parts<'a> {
         let mut rest = numbers.0;
         let mut streams = [Stream { len: 0, compressed: &[] }; STREAMS];
         for (stream, (len, compressed_len)) in streams.iter_mut().zip(lens) {
-            *stream = Stream { len, compressed: take(&mut rest, compressed_len).map_err(|_| Malformed::Length)? };
+            *stream = Stream { len, compressed: next(&mut rest, compressed_len).map_err(|_| Malformed::Length)? };
         }
         if rest.is_empty() { Ok(Self(streams)) } else { Err(Malformed::Length) }
     }
@@ -38,12 +40,12 @@ impl<'a> Parts<'a> {
     }
 
     /// Makes new of old, in a buffer of its length.
-    pub(crate) fn apply(&self, old: &[u8], mut new: &mut [u8]) -> Result<(), Malformed> {
-        let mut streams: [Vec<u8>; STREAMS] = Default::default();
+    pub(crate) fn apply(&self, room: &dyn Room, old: &[u8], mut new: &mut [u8]) -> Result<(), ApplyError> {
+        let mut streams: [Lent; STREAMS] = std::array::from_fn(|_| Vec::new().into());
         for (bytes, stream) in streams.iter_mut().zip(self.0) {
-            *bytes = decompress(stream)?;
+            *bytes = decompress(room, stream)?;
         }
-        let [seeks, copies, appends, gaps, stretches, values, literals] = &streams;
+        let [seeks, copies, appends, gaps, stretches, values, literals] = streams.each_ref().map(|stream| &stream[..]);
         let mut seeks = Numbers(seeks);
         let (mut copies, mut appends) = (Numbers(copies), Numbers(appends));
         let mut mender = Mender { gaps: Numbers(gaps), stretches: Numbers(stretches), values, gap: 0, stretch: 0 };
@@ -55,7 +57,7 @@ impl<'a> Parts<'a> {
             new = sources.follow(instruction, new, &mut mender)?;
         }
         let all_read = copies.is_empty() && appends.is_empty() && sources.literals.is_empty() && mender.is_done();
-        if new.is_empty() && all_read { Ok(()) } else { Err(Malformed::Sums) }
+        if new.is_empty() && all_read { Ok(()) } else { Err(Malformed::Sums.into()) }
     }
 }
 
@@ -97,7 +99,7 @@ impl Mender<'_> {
             let differing = &mut left[self.gap as usize..];
             let len = self.stretch.min(differing.len() as u64);
             let (mended, behind) = differing.split_at_mut(len as usize);
-            mended.iter_mut().zip(take(&mut self.values, len)?).for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
+            mended.iter_mut().zip(next(&mut self.values, len)?).for_each(|(byte, add)| *byte = byte.wrapping_add(*add));
             (left, self.gap, self.stretch) = (behind, 0, self.stretch - len);
             if self.stretch == 0 {
                 self.next()?;
@@ -133,7 +135,7 @@ impl Sources<'_> {
         let (made, rest) = new.split_at_mut_checked(copied.len()).ok_or(Malformed::Sums)?;
         made.copy_from_slice(copied);
         mender.mend(made)?;
-        let literals = take(&mut self.literals, append)?;
+        let literals = next(&mut self.literals, append)?;
         let (made, rest) = rest.split_at_mut_checked(literals.len()).ok_or(Malformed::Sums)?;
         made.copy_from_slice(literals);
         self.at = start + copy;
@@ -204,9 +206,9 @@ mod tests {
         draft
     }
 
-    fn made(body: &[u8], len: usize) -> Result<Vec<u8>, Malformed> {
+    fn made(body: &[u8], len: usize) -> Result<Vec<u8>, ApplyError> {
         let mut new = vec![0; len];
-        Parts::read(body)?.apply(OLD, &mut new).map(|()| new)
+        Parts::read(body)?.apply(&crate::room::Heap, OLD, &mut new).map(|()| new)
     }
 
     #[test]
@@ -218,7 +220,7 @@ mod tests {
     fn a_body_that_is_cut_or_goes_on_is_refused() {
         let body = write(&draft());
         (0..body.len()).for_each(|cut| assert!(made(&body[..cut], 11).is_err(), "{cut}"));
-        assert_eq!(made(&[&body[..], b"x"].concat(), 11), Err(Malformed::Length));
+        assert_eq!(made(&[&body[..], b"x"].concat(), 11), Err(Malformed::Length.into()));
         assert!(made(&body, 10).is_err() && made(&body, 12).is_err());
     }
 
@@ -239,10 +241,10 @@ mod tests {
             streams[number] = bytes.to_vec();
             made(&packed(&streams), 11)
         };
-        assert_eq!(with(0, &[6, 0]), Err(Malformed::OutOfRange), "behind the end of old");
-        assert_eq!(with(0, &[1, 0]), Err(Malformed::OutOfRange), "before its beginning");
-        assert_eq!(with(4, &[0, 1]), Err(Malformed::Idle));
-        assert_eq!(with(2, &[3, 0]), Err(Malformed::Idle));
+        assert_eq!(with(0, &[6, 0]), Err(Malformed::OutOfRange.into()), "behind the end of old");
+        assert_eq!(with(0, &[1, 0]), Err(Malformed::OutOfRange.into()), "before its beginning");
+        assert_eq!(with(4, &[0, 1]), Err(Malformed::Idle.into()));
+        assert_eq!(with(2, &[3, 0]), Err(Malformed::Idle.into()));
         let endless = [&[0xff; 9][..], &[1]].concat();
         assert!(with(3, &endless).is_err() && with(4, &endless).is_err() && with(1, &endless).is_err());
     }

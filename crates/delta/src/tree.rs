@@ -14,7 +14,7 @@ mod kinship;
 mod listing;
 mod portrait;
 
-use crate::apply::within;
+use crate::bounds::within;
 use crate::{ApplyError, Budget, Declared, Effort, Malformed, apply_to, diff};
 use bases::Plan;
 use listing::{Listing, Part};

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 use tiding_delta::tree::{Files, Made, apply_tree, diff_tree};
-use tiding_delta::{Budget, Effort, apply, diff};
+use tiding_delta::{Budget, Effort, Heap, apply, apply_in, diff};
 
 fn path(name: &str) -> PathBuf {
     [env!("CARGO_MANIFEST_DIR"), "tests/golden", name].iter().collect()
@@ -52,6 +52,8 @@ fn c4_what_was_written_once_applies_for_ever() {
         assert!(name.starts_with(&patch[4].to_string()), "{name} is in version {}", patch[4]);
         let made = apply(&old, &patch, Budget::for_output(new.len() as u64));
         assert!(made.is_ok_and(|made| made == new), "{name}");
+        let lent = apply_in(&Heap, old.into(), &patch, Budget::for_output(new.len() as u64));
+        assert!(lent.is_ok_and(|made| made[..] == new), "{name}");
     }
 }
 

@@ -1,9 +1,11 @@
 //! What the kernel offers and no library reaches safely: the one file of this crate with unsafe code.
 //!
-//! Each function is a single call with a SAFETY sentence, does nothing where the kernel has no such thing, and changes only
-//! how fast something is, never what it gives: leaving a call out is the safe twin, and is tested.
+//! Each function is a single call with a SAFETY sentence, and changes only how fast something is, or where it lies, never what it gives: leaving a call
+//! out, or a buffer on the heap, is the safe twin, and is tested.
 #![allow(unsafe_code)]
 
+use memmap2::MmapMut;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -35,4 +37,15 @@ pub(crate) fn share_range(
     // SAFETY: both descriptors are open for as long as they are borrowed, and `range` points to what this call only reads.
     let done = unsafe { libc::ioctl(to.as_raw_fd(), libc::FICLONERANGE, range) };
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The bytes of a file as memory: what is written there goes to the file, and what is not used for a while needs no memory. The safe twin is
+/// a buffer on the heap.
+///
+/// Whoever touches bytes that the disk cannot give, or that somebody cut off the file, ends with a signal. So it is for files that have
+/// no name and all of their blocks.
+pub(crate) fn mapped(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: nobody else has this file open, which never had a name or has lost it, and its length does not change; see
+    // `scratch`, which is the only caller.
+    unsafe { MmapMut::map_mut(file) }
 }

@@ -53,6 +53,7 @@ pub mod reach;
 pub mod renewal;
 pub mod rotation;
 mod runner;
+pub mod scratch;
 pub mod selection;
 mod shares;
 pub mod standing;

@@ -16,6 +16,8 @@ pub(crate) struct Spent {
     pub(crate) cpu: f64,
     /// The most resident memory, in bytes.
     pub(crate) memory: u64,
+    /// The most of it that was of no file, in bytes, looked at each half millisecond: of the program itself, not of what it starts.
+    pub(crate) anonymous: u64,
 }
 
 /// How much of what a program says when it fails is kept, in characters.
@@ -39,21 +41,38 @@ pub(crate) fn run(directory: &Path, words: &[String]) -> Result<Result<(Spent, S
 /// `xtask measured FILE PROGRAM ...`.
 pub(crate) fn measured(words: &[String]) -> Result<()> {
     let [figures, program, arguments @ ..] = words else { bail!("measured FILE PROGRAM ...") };
-    let status = Command::new(program).args(arguments).status().with_context(|| format!("cannot start {program}"))?;
+    let mut child = Command::new(program).args(arguments).spawn().with_context(|| format!("cannot start {program}"))?;
+    let mut anonymous = 0;
+    let status = loop {
+        anonymous = anonymous.max(held(child.id()).unwrap_or(0));
+        match child.try_wait().context("waiting for it")? {
+            Some(status) => break status,
+            None => std::thread::sleep(std::time::Duration::from_micros(500)),
+        }
+    };
     let usage = getrusage(UsageWho::RUSAGE_CHILDREN).context("asking what it took")?;
     let micros = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    std::fs::write(figures, format!("{micros} {}", usage.max_rss())).context("writing what it took")?;
+    std::fs::write(figures, format!("{micros} {} {anonymous}", usage.max_rss())).context("writing what it took")?;
     match status.success() {
         true => Ok(()),
         false => bail!("{program} ended with {status}"),
     }
 }
 
+/// The memory of a process that is of no file, in KiB.
+fn held(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"))?;
+    line.split_whitespace().next()?.parse().ok()
+}
+
 impl Spent {
-    /// Microseconds and KiB.
+    /// Microseconds and twice KiB.
     fn read(text: &str) -> Result<Self> {
-        let (micros, kib) = text.split_once(' ').context("two figures")?;
-        Ok(Self { cpu: micros.parse::<f64>()? / 1e6, memory: kib.parse::<u64>()? << 10 })
+        let figures: Vec<&str> = text.split(' ').collect();
+        let [micros, resident, anonymous] = figures[..] else { bail!("three figures, and not `{text}`") };
+        let bytes = |kib: &str| kib.parse::<u64>().map(|kib| kib << 10);
+        Ok(Self { cpu: micros.parse::<f64>()? / 1e6, memory: bytes(resident)?, anonymous: bytes(anonymous)? })
     }
 }
 
@@ -63,7 +82,11 @@ mod tests {
 
     #[test]
     fn what_was_taken_is_read() {
-        assert_eq!(Spent::read("1500000 2048").expect("figures"), Spent { cpu: 1.5, memory: 2 << 20 });
-        assert!(Spent::read("1").is_err());
+        assert_eq!(
+            Spent::read("1500000 2048 1024").expect("figures"),
+            Spent { cpu: 1.5, memory: 2 << 20, anonymous: 1 << 20 }
+        );
+        assert!(Spent::read("1 2").is_err());
+        assert!(held(std::process::id()).is_some_and(|kib| kib > 0));
     }
 }

@@ -39,6 +39,7 @@ impl Record {
         let mut put = |step: &str, spent: Spent| {
             json[format!("{step}_cpu_s")] = spent.cpu.into();
             json[format!("{step}_memory")] = spent.memory.into();
+            json[format!("{step}_anonymous")] = spent.anonymous.into();
         };
         match outcome {
             Outcome::Done { bytes, diff, apply } => {
@@ -79,7 +80,8 @@ impl Record {
         }
         let spent = |step: &str| {
             let cpu = self.json[format!("{step}_cpu_s")].as_f64()?;
-            Some(Spent { cpu, memory: self.json[format!("{step}_memory")].as_u64()? })
+            let bytes = |what: &str| self.json[format!("{step}_{what}")].as_u64();
+            Some(Spent { cpu, memory: bytes("memory")?, anonymous: bytes("anonymous")? })
         };
         match (self.json["bytes"].as_u64(), spent("diff"), spent("apply")) {
             (Some(bytes), Some(diff), Some(apply)) => Outcome::Done { bytes, diff, apply },
@@ -118,9 +120,9 @@ mod tests {
 
     #[test]
     fn endings_are_told_apart_and_kept() {
-        let done = r#"{"pair":"p","tool":"t","new":9,"bytes":3,"diff_cpu_s":1.5,"diff_memory":7,"apply_cpu_s":0.5,"apply_memory":6}"#;
+        let done = r#"{"pair":"p","tool":"t","new":9,"bytes":3,"diff_cpu_s":1.5,"diff_memory":7,"diff_anonymous":5,"apply_cpu_s":0.5,"apply_memory":6,"apply_anonymous":4}"#;
         let records = read_all(&format!("{done}\n\n{{\"not built\": true}}\n{{}}\n")).expect("they are records");
-        let spent = |cpu, memory| Spent { cpu, memory };
+        let spent = |cpu, memory| Spent { cpu, memory, anonymous: memory - 2 };
         assert_eq!(records[0].outcome(), Outcome::Done { bytes: 3, diff: spent(1.5, 7), apply: spent(0.5, 6) });
         assert!(records[0].is_of("p", "t") && !records[0].is_of("p", "u"));
         assert_eq!(records[1].outcome(), Outcome::NotBuilt);

@@ -137,7 +137,8 @@ fn typical(runs: &[Spent]) -> Spent {
     let mut times: Vec<f64> = runs.iter().map(|run| run.cpu).collect();
     times.sort_by(f64::total_cmp);
     let cpu = times.get(times.len() / 2).copied().unwrap_or(f64::NAN);
-    Spent { cpu, memory: runs.iter().map(|run| run.memory).max().unwrap_or(0) }
+    let most = |of: fn(&Spent) -> u64| runs.iter().map(of).max().unwrap_or(0);
+    Spent { cpu, memory: most(|run| run.memory), anonymous: most(|run| run.anonymous) }
 }
 
 fn bytes(rows: &[Row<'_>]) -> String {
@@ -186,13 +187,13 @@ fn limits(rows: &[Row<'_>]) -> String {
         "diff CPU / bsdiff's (2)",
         "diff memory / new (12)",
         "apply CPU / bspatch's (3, aim 1.2)",
-        "apply memory / new (3, aim 1.5)",
+        "apply anonymous memory / new (3, aim 1.5)",
         "best - zstd, bytes (256)",
         "fast bytes / HDiffPatch recommended* (1.1)",
         "fast diff, MB/s (10, aim 30)",
         "fast apply, MB/s (250)",
     ];
-    let mut lines = vec!["What must be kept stands in brackets. Memory is resident, old and new with it, less what a tiding takes that does nothing.\n".to_owned()];
+    let mut lines = vec!["What must be kept stands in brackets. The memory of diff is resident, old and new with it, less what a tiding takes that does nothing; that of apply is what is of no file, and resident in the table below.\n".to_owned()];
     lines.extend(head(&columns, 1));
     lines.extend(rows.iter().map(limits_of));
     lines.join("\n") + "\n"
@@ -213,7 +214,7 @@ fn limits_of(row: &Row<'_>) -> String {
         under(both.map(|(ours, theirs)| ours.1.cpu / theirs.1.cpu), DIFF_CPU),
         under(best.map(|best| memory(best.1)), DIFF_MEMORY),
         under(both.map(|(ours, theirs)| ours.2.cpu / theirs.2.cpu), APPLY_CPU),
-        under(best.map(|best| memory(best.2)), APPLY_MEMORY),
+        under(best.map(|best| best.2.anonymous as f64 / new), APPLY_MEMORY),
         longer.map_or(String::new(), |more| format!("{more}{}", mark(more <= SLACK as i64))),
         under(recommended.map(|(fast, theirs)| fast.0 as f64 / theirs as f64), FAST_BYTES),
         over(fast.map(|fast| speed(fast.1)), FAST_DIFF),
@@ -281,7 +282,7 @@ mod tests {
 
     fn done(tool: &str, bytes: u64, apply: f64) -> String {
         format!(
-            r#"{{"pair":"esbuild-x64","tool":"{tool}","new":10000000,"itself":1000000,"bytes":{bytes},"diff_cpu_s":2.0,"diff_memory":41000000,"apply_cpu_s":{apply},"apply_memory":41000000}}"#
+            r#"{{"pair":"esbuild-x64","tool":"{tool}","new":10000000,"itself":1000000,"bytes":{bytes},"diff_cpu_s":2.0,"diff_memory":41000000,"diff_anonymous":40000000,"apply_cpu_s":{apply},"apply_memory":41000000,"apply_anonymous":40000000}}"#
         ) + "\n"
     }
 
