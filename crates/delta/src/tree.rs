@@ -14,8 +14,8 @@ mod kinship;
 mod listing;
 mod portrait;
 
-use crate::bounds::within;
-use crate::{ApplyError, Budget, Declared, Effort, Malformed, apply_to, diff};
+use crate::bounds::{take, within};
+use crate::{ApplyError, Budget, Declared, Effort, Heap, Lent, Malformed, Room, apply_in, diff};
 use bases::Plan;
 use listing::{Listing, Part};
 use std::sync::{Mutex, PoisonError};
@@ -28,6 +28,11 @@ pub trait Files: Sync {
     fn len(&self, file: u32) -> u64;
     /// All bytes of one, or nothing when they cannot be had, or are no longer what they were; whoever reads verifies.
     fn read(&self, file: u32) -> Option<Vec<u8>>;
+    /// The same, into a buffer of its length: whether they could be had.
+    fn read_into(&self, file: u32, buffer: &mut [u8]) -> bool {
+        let bytes = self.read(file).filter(|bytes| bytes.len() == buffer.len());
+        bytes.map(|bytes| buffer.copy_from_slice(&bytes)).is_some()
+    }
     /// What it is called: a hint where to look for what is like it, and never part of a patch.
     fn name(&self, _file: u32) -> Option<&[u8]> {
         None
@@ -122,6 +127,20 @@ pub fn apply_tree(
     budget: Budget,
     sink: &mut dyn FnMut(u32, Made<'_>) -> Result<(), Stop>,
 ) -> Result<(), TreeError> {
+    apply_tree_in(&Heap, old, new_lens, wanted, patch, budget, sink)
+}
+
+/// The same, with what is large from this room, as [`crate::apply_in`] has it; but the budget's memory bounds the old files of a part and what it
+/// makes of them all the same.
+pub fn apply_tree_in(
+    room: &dyn Room,
+    old: &dyn Files,
+    new_lens: &[u64],
+    wanted: &[u32],
+    patch: &[u8],
+    budget: Budget,
+    sink: &mut dyn FnMut(u32, Made<'_>) -> Result<(), Stop>,
+) -> Result<(), TreeError> {
     if new_lens.len() != wanted.len() {
         return Err(Malformed::Sums.into());
     }
@@ -136,7 +155,7 @@ pub fn apply_tree(
         copy.files().try_for_each(|(at, old)| give(at, Made::Old(old)))?;
     }
     for part in &listing.parts {
-        let bytes = make(old, new_lens, part, budget)?;
+        let bytes = make(room, old, new_lens, part, budget)?;
         let mut rest = &bytes[..];
         for &at in &part.news {
             let file = rest.split_off(..new_lens[at as usize] as usize).ok_or(Malformed::Sums)?;
@@ -160,15 +179,30 @@ pub fn tree_copies(old: &dyn Files, new_lens: &[u64], patch: &[u8]) -> Result<Ve
     Ok(listing.copies.iter().flat_map(|copy| copy.files()).collect())
 }
 
-fn make(old: &dyn Files, new_lens: &[u64], part: &Part<'_>, budget: Budget) -> Result<Vec<u8>, TreeError> {
+fn make(
+    room: &dyn Room,
+    old: &dyn Files,
+    new_lens: &[u64],
+    part: &Part<'_>,
+    budget: Budget,
+) -> Result<Lent, TreeError> {
     let (old_len, new_len) = (part.old_len(old), part.new_len(new_lens));
     let declared = Declared::of(part.body)?;
     if declared != (Declared { old_len, new_len }) {
         return Err(Malformed::Sums.into());
     }
+    // Wherever they lie: a part may name one file a thousand times.
     within("memory", old_len.saturating_add(new_len), budget.memory)?;
-    let from = joined(old, &part.olds)?;
-    Ok(apply_to(from, part.body, Budget { output: new_len, memory: budget.memory - old_len })?)
+    let mut from = take(room, old_len)?;
+    let mut rest = &mut from[..];
+    for &file in &part.olds {
+        let (bytes, behind) = rest.split_at_mut_checked(old.len(file) as usize).ok_or(TreeError::Unread(file))?;
+        if !old.read_into(file, bytes) {
+            return Err(TreeError::Unread(file));
+        }
+        rest = behind;
+    }
+    Ok(apply_in(room, from, part.body, Budget { output: new_len, memory: budget.memory - old_len })?)
 }
 
 /// These files one after the other, or the number of the first that cannot be had.

@@ -5,7 +5,7 @@
 //! component says the same). A call that a signal interrupts is made again, a short write is continued; an error of a sync
 //! is passed on and never asked for twice. It holds no state but the process's umask, and decides nothing.
 
-use crate::kernel;
+use crate::{kernel, scratch};
 use rustix::fs::{self as sys, AtFlags, FlockOperation, Mode, OFlags, ResolveFlags, SeekFrom, Timespec, Timestamps};
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
-use store::disk::{Disk, FileKind, Meta, Name, Space};
+use store::disk::{Disk, FileKind, Lent, Meta, Name, Space};
 
 /// The file system of this machine.
 #[derive(Debug)]
@@ -270,6 +270,12 @@ impl Disk for RealDisk {
 
     fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         write_whole(bytes, |rest, done| rustix::io::pwrite(&file.0, rest, offset + done))
+    }
+
+    fn lend(&self, at: &Dir, len: usize) -> Option<Lent> {
+        let mut lent = Lent::new(scratch::scratch_in(&*at.0, len).ok()?);
+        lent.truncate(len);
+        Some(lent)
     }
 
     fn set_len(&self, file: &File, len: u64) -> io::Result<()> {

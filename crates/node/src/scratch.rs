@@ -2,15 +2,26 @@
 
 use crate::kernel;
 use memmap2::MmapMut;
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
+use rustix::fs::{FallocateFlags, Mode, OFlags, fallocate, openat};
+use rustix::io::{Errno, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 /// So many zeros (one at least), in a file without a name in this directory. All of its blocks are there: a full disk is an error here, and not later.
 pub fn scratch(directory: &Path, len: usize) -> io::Result<MmapMut> {
-    let mut file = tempfile::tempfile_in(directory)?;
+    filled(tempfile::tempfile_in(directory)?, len)
+}
+
+/// The same in an open directory, where the file system knows files without names.
+pub(crate) fn scratch_in(directory: impl AsFd, len: usize) -> io::Result<MmapMut> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    let file = retry_on_intr(|| openat(directory.as_fd(), c".", flags, Mode::RUSR | Mode::WUSR))?;
+    filled(File::from(file), len)
+}
+
+fn filled(mut file: File, len: usize) -> io::Result<MmapMut> {
     match fallocate(&file, FallocateFlags::empty(), 0, len.max(1) as u64) {
         Ok(()) => {}
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => fill(&mut file, len.max(1))?,
@@ -36,12 +47,15 @@ mod tests {
     fn what_is_written_is_there_and_nothing_stays() {
         let directory = tempfile::tempdir().expect("a directory");
         for len in [0, 1, 4096, (1 << 20) + 7] {
-            let mut bytes = scratch(directory.path(), len).expect("a file");
-            assert_eq!(bytes.len(), len.max(1));
-            assert!(bytes.iter().all(|byte| *byte == 0));
-            bytes.fill(7);
-            assert!(bytes.iter().all(|byte| *byte == 7));
-            assert_eq!(directory.path().read_dir().expect("a directory").count(), 0, "it has no name");
+            let open = File::open(directory.path()).expect("a directory");
+            for bytes in [scratch(directory.path(), len), scratch_in(&open, len)] {
+                let mut bytes = bytes.expect("a file");
+                assert_eq!(bytes.len(), len.max(1));
+                assert!(bytes.iter().all(|byte| *byte == 0));
+                bytes.fill(7);
+                assert!(bytes.iter().all(|byte| *byte == 7));
+                assert_eq!(directory.path().read_dir().expect("a directory").count(), 0, "it has no name");
+            }
         }
     }
 

@@ -15,6 +15,7 @@
 //! The store uses no clock, thread or lock of the operating system; each call is one step at which a simulator may crash
 //! or interleave.
 
+pub use delta::Lent;
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -144,6 +145,10 @@ pub trait Disk: Send + Sync + 'static {
     fn read_at(&self, file: &Self::File, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`.
     fn write_at(&self, file: &Self::File, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Zeros that need not be in memory: a file without a name beside what is in a directory, say. Nothing where there is no such thing, or no room.
+    fn lend(&self, _at: &Self::Dir, _len: usize) -> Option<Lent> {
+        None
+    }
     /// Cuts or extends (with a hole) a file.
     fn set_len(&self, file: &Self::File, len: u64) -> io::Result<()>;
     /// Makes a file's bytes and length durable.

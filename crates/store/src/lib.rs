@@ -39,6 +39,7 @@ mod keep;
 mod kept;
 mod label;
 mod layout;
+mod lending;
 mod lent;
 pub mod look;
 pub mod owners;

@@ -7,7 +7,7 @@
 //! **Memory.** Making a patch takes [`MAKING`] for what is compared, and holds both manifests, of [`LONGEST_MANIFEST`] at most, and no file
 //! longer than [`MAKING`]. Applying one holds the same manifests, the patch, which is hardly longer than what it makes, the pieces under way that
 //! hold several files, which are part of what it makes, and for one part of the patch at a time what it says that it needs, never more than
-//! 80 MiB, four times the target's pieces and once the base's.
+//! 80 MiB, four times the target's pieces and once the base's. Of that, what is large is in files without a name where the disk can ([`Lending`]).
 //!
 //! Invariant: nothing is named here but by the jobs that name contents anyway, so whatever call of the disk fails, the same job can be run
 //! again.
@@ -18,6 +18,7 @@ mod shelved;
 use crate::disk::Disk;
 use crate::hands::Hands;
 use crate::keep::{refused, unread};
+use crate::lending::Lending;
 use crate::pins::Pinned;
 use crate::shelves::{Held, Shelves};
 use crate::trees::{self, Head, Making, TreesError, Unmade};
@@ -168,11 +169,18 @@ impl<D: Disk> Shelves<D> {
         let budget = Budget { memory: most, output: manifest.totals().size };
         let making = Making::begin(old.side(), &manifest, head.tree, budget).map_err(unfit)?;
         let mut putting = Putting::new(self, to, &manifest, hands);
-        making.run(&mut |entry, made| putting.take(&old, entry, made)).map_err(|unmade| match unmade {
+        let room = self.lending(to);
+        making.run(&room, &mut |entry, made| putting.take(&old, entry, made)).map_err(|unmade| match unmade {
             Unmade::Patch(error) => unfit(error),
             Unmade::Taking(error) => error,
             Unmade::Unread => old.failed().unwrap_or_else(no_order),
         })
+    }
+
+    /// Room for what is needed on the way to a content, which leaves enough for all of it.
+    fn lending(&self, to: &Held<D>) -> Lending<'_, D> {
+        let free = self.options.reserve.saturating_add(to.spec.bytes);
+        Lending { disk: &*self.disk, at: &self.staging, free }
     }
 
     /// Writes the pages of a blob, those above first.

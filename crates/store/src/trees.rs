@@ -21,6 +21,7 @@ mod unfold;
 use crate::disk::{Disk, Name};
 use crate::hands::Hands;
 use crate::import::ImportError;
+use crate::lending::Lending;
 use body::VERSION;
 use content::manifest::Kind;
 use content::{ContentId, Manifest};
@@ -187,6 +188,9 @@ fn check_directory(manifest: &Manifest, at_most: u64) -> Result<(), TreesError> 
     }
 }
 
+/// So many bytes of a disk stay free when it lends for a patch.
+const FREE: u64 = 64 << 20;
+
 /// Makes the new tree under another name.
 fn make<D: Disk>(
     disk: &Arc<D>,
@@ -203,7 +207,8 @@ fn make<D: Disk>(
     for (file, from) in making.sameness.known() {
         unfolding.copy(making.sameness.entry(file), &old.open(from)?)?;
     }
-    let made = making.run(&mut |entry, made| match made {
+    let room = Lending { disk: &**disk, at: &staging.parent, free: FREE.saturating_add(manifest.totals().size) };
+    let made = making.run(&room, &mut |entry, made| match made {
         Made::Bytes(bytes) => unfolding.write(entry, bytes),
         Made::Old(from) => old.open(from).and_then(|from| unfolding.copy(entry, &from)),
     });

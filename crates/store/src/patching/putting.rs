@@ -10,6 +10,7 @@ use crate::shelves::{Held, Shelves};
 use crate::words;
 use content::manifest::{Extent, Kind};
 use content::{Digested, Manifest};
+use delta::Room;
 use delta::tree::Made;
 use engine::door::JobError;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,7 +43,13 @@ impl<'a, D: Disk> Putting<'a, D> {
         }
         match made {
             Made::Bytes(bytes) => self.put(entry, bytes),
-            Made::Old(file) => self.put(entry, &old.bytes(file)?),
+            Made::Old(file) => {
+                let len = old.checked_len(file)? as usize;
+                let mut bytes =
+                    self.shelves.lending(self.to).take(len).ok_or_else(|| refused("there is no room for a file"))?;
+                old.bytes_into(file, &mut bytes)?;
+                self.put(entry, &bytes)
+            }
         }
     }
 

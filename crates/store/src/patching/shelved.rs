@@ -53,32 +53,46 @@ impl<'a, D: Disk> Shelved<'a, D> {
     }
 
     /// All bytes of a file.
-    pub(super) fn bytes(&self, file: u32) -> Result<Vec<u8>, JobError> {
-        let len = self.len(file);
-        if len > self.longest {
-            return Err(refused(format!("a file of {len} bytes is too long for patches")));
+    fn bytes(&self, file: u32) -> Result<Vec<u8>, JobError> {
+        let mut bytes = vec![0; self.checked_len(file)? as usize];
+        self.bytes_into(file, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// The length of a file that is not too long to be read.
+    pub(super) fn checked_len(&self, file: u32) -> Result<u64, JobError> {
+        match self.len(file) {
+            len if len > self.longest => Err(refused(format!("a file of {len} bytes is too long for patches"))),
+            len => Ok(len),
         }
+    }
+
+    /// The same, into a buffer of its length.
+    pub(super) fn bytes_into(&self, file: u32, mut rest: &mut [u8]) -> Result<(), JobError> {
+        self.checked_len(file)?;
         let Kind::File { extents, .. } = &self.manifest.entries[self.files[file as usize]].kind else {
-            return Ok(Vec::new());
+            return Ok(());
         };
-        let mut bytes = Vec::with_capacity(len as usize);
+        let beyond = || refused("a file is beyond its piece");
+        let mut next = |len: usize| rest.split_off_mut(..len).ok_or_else(beyond);
         for extent in extents {
             match *extent {
                 Extent::Pieces { first, count } => {
                     (first..first + count).try_for_each(|index| {
-                        bytes.extend(self.piece(index)?);
+                        let piece = self.piece(index)?;
+                        next(piece.len())?.copy_from_slice(&piece);
                         Ok(())
                     })?;
                 }
                 Extent::Part { piece, offset, len } => {
                     let pack = self.pack(piece)?;
                     let part = pack.get(offset as usize..).and_then(|rest| rest.get(..len as usize));
-                    bytes.extend_from_slice(part.ok_or_else(|| refused("a file is beyond its piece"))?);
+                    next(len as usize)?.copy_from_slice(part.ok_or_else(beyond)?);
                 }
-                Extent::Hole { len } => bytes.resize(bytes.len() + len as usize, 0),
+                Extent::Hole { len } => next(len as usize)?.fill(0),
             }
         }
-        Ok(bytes)
+        if rest.is_empty() { Ok(()) } else { Err(beyond()) }
     }
 
     fn pack(&self, index: u32) -> Result<Arc<Vec<u8>>, JobError> {
@@ -118,6 +132,11 @@ impl<D: Disk> Files for Shelved<'_, D> {
     fn read(&self, file: u32) -> Option<Vec<u8>> {
         let bytes = self.bytes(file);
         bytes.map_err(|error| locked(&self.failed).get_or_insert(error).clone()).ok()
+    }
+
+    fn read_into(&self, file: u32, buffer: &mut [u8]) -> bool {
+        let read = self.bytes_into(file, buffer);
+        read.map_err(|error| locked(&self.failed).get_or_insert(error).clone()).is_ok()
     }
 
     fn name(&self, file: u32) -> Option<&[u8]> {

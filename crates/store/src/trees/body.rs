@@ -7,8 +7,8 @@ use super::TreesError;
 use super::known::Sameness;
 use crate::hands::Hands;
 use content::{ContentId, Digest, Manifest, blob};
-use delta::tree::{Files, Made, Stop, TreeError, apply_tree, diff_tree_by, tree_budget, tree_copies};
-use delta::{Budget, Declared, Effort, Malformed};
+use delta::tree::{Files, Made, Stop, TreeError, apply_tree_in, diff_tree_by, tree_budget, tree_copies};
+use delta::{Budget, Declared, Effort, Malformed, Room};
 
 const MAGIC: &[u8; 4] = b"tdgd";
 pub(super) const VERSION: u8 = 1;
@@ -130,8 +130,12 @@ impl<'a> Making<'a> {
         Ok(Self { sameness, old, tree, lens, budget })
     }
 
-    /// Gives each file to `take`, with its entry in the new manifest.
-    pub(crate) fn run<E>(&self, take: &mut dyn FnMut(usize, Made<'_>) -> Result<(), E>) -> Result<(), Unmade<E>> {
+    /// Gives each file to `take`, with its entry in the new manifest. What is large comes from this room.
+    pub(crate) fn run<E>(
+        &self,
+        room: &dyn Room,
+        take: &mut dyn FnMut(usize, Made<'_>) -> Result<(), E>,
+    ) -> Result<(), Unmade<E>> {
         let mut failed = None;
         let mut sink = |file: u32, made: Made<'_>| {
             take(self.sameness.entry(file), made).map_err(|error| {
@@ -139,7 +143,8 @@ impl<'a> Making<'a> {
                 Stop
             })
         };
-        let made = apply_tree(self.old.files, &self.lens, &self.sameness.wanted, self.tree, self.budget, &mut sink);
+        let Self { old, lens, sameness, tree, budget } = self;
+        let made = apply_tree_in(room, old.files, lens, &sameness.wanted, tree, *budget, &mut sink);
         match (made, failed) {
             (_, Some(error)) => Err(Unmade::Taking(error)),
             (Err(TreeError::Apply(error)), _) => Err(Unmade::Patch(error.into())),

@@ -84,17 +84,18 @@ impl<D: Disk> Files for Numbered<'_, D> {
     }
 
     fn read(&self, file: u32) -> Option<Vec<u8>> {
-        let whole = || -> io::Result<Vec<u8>> {
-            let mut bytes = vec![0; self.len(file) as usize];
-            let read = self.0.disk.read_at(&self.0.open_file(file)?, &mut bytes, 0)?;
-            if read == bytes.len() { Ok(bytes) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
-        };
-        let bytes = whole().ok();
-        if bytes.is_none() {
+        let mut bytes = vec![0; self.len(file) as usize];
+        self.read_into(file, &mut bytes).then_some(bytes)
+    }
+
+    fn read_into(&self, file: u32, buffer: &mut [u8]) -> bool {
+        let read = self.0.open_file(file).and_then(|opened| self.0.disk.read_at(&opened, buffer, 0));
+        let is_whole = read.is_ok_and(|read| read == buffer.len());
+        if !is_whole {
             let mut unread = self.0.unread.lock().unwrap_or_else(PoisonError::into_inner);
             unread.get_or_insert_with(|| words::name(self.0.path(file)));
         }
-        bytes
+        is_whole
     }
 
     fn name(&self, file: u32) -> Option<&[u8]> {

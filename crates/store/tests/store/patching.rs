@@ -4,7 +4,7 @@ use crate::memory::{Bad, Crash, Dir, Memory, name};
 use crate::world::*;
 use content::{ContentId, ContentSpec, Digest, Digested, Manifest, PieceNo};
 use engine::door::{Effort, Job, JobDone, JobError};
-use store::disk::Disk;
+use store::disk::{Disk, Space};
 use store::hands::OneHand;
 use store::{PieceSource, Store};
 
@@ -120,6 +120,35 @@ fn contents_of_one_file_and_trees_without_files_are_patched() {
     round_trip(&links(b"one"), &links(b"another"));
     round_trip(&links(b"one"), &one(b"1"));
     round_trip(&one(b"1"), &links(b"one"));
+}
+
+#[test]
+fn what_a_large_file_needs_is_lent_by_the_disk_while_it_has_room() {
+    let large = |seed: u64| {
+        publish("1", |disk: &Memory, tree: &Dir| {
+            let bytes = [&noise(1, 1_400_000)[..], &noise(seed, 5000), &noise(3, 1_400_000)].concat();
+            disk.write_file(tree, &name("large"), 0o644, &bytes);
+            disk.write_file(tree, &name("small"), 0o644, &noise(seed, 5000));
+        })
+    };
+    let (old, new) = (large(5), large(6));
+    let patch = made(&old, &new);
+    let lends = |disk: &Memory, nearly_full: bool| {
+        let mut store = opened(disk);
+        store.run(&Job::Open { content: new.found.content }).expect("room");
+        if nearly_full {
+            disk.set_space(Space { bytes: new.found.content.bytes + (1 << 20), inodes: 1000 });
+        }
+        disk.take_log();
+        let (_, spec) = agent(&old, &patch);
+        let done = store.run(&job(&old, &new, spec)).expect("it is patched");
+        let JobDone::Patched { have } = done else { panic!("not patched") };
+        assert!(have.is_full());
+        disk.take_log().iter().filter(|call| call.starts_with("lend")).count()
+    };
+    let (disk, _) = agent(&old, &patch);
+    assert!(lends(&disk.copy(), false) >= 2, "the old and the new file");
+    assert_eq!(lends(&disk, true), 0);
 }
 
 #[test]
