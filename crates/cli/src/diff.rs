@@ -3,6 +3,7 @@
 
 use crate::failure::{Failure, Kind};
 use crate::git::{self, Revision};
+use crate::mapping::Mapped;
 use crate::patching::{Making, Trouble};
 use crate::publishing::cannot_deploy;
 use crate::settings::Settings;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 /// Shows what a deploy of a directory or file would change of what is ordered now; with -o, makes a patch between two files or two directories.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  tiding diff ./build\n  tiding diff git:v2.1 --app web --release 2.0\n  \
-    tiding diff ./build --exit-code --json\n  tiding diff app-1.0 app-2.0 -o app.patch\n\n\
+    tiding diff ./build --exit-code --json\n  tiding diff ./build --map-owner 1000=33 --chmod o-rwx\n  tiding diff app-1.0 app-2.0 -o app.patch\n\n\
     With -o no fleet is asked: a patch is written that makes NEW of OLD, for `tiding patch OLD PATCH -o NEW`. Otherwise entries are named that were added, removed or changed, and in what: content, mode, link, owner, kind. \
     Times are not compared: they alone make no other release. The bytes that would be sent are those that no machine with that release has.\n\n\
     Exit code 0, also when something differs; with --exit-code 1 then.")]
@@ -32,7 +33,7 @@ pub(crate) struct Diff {
     #[arg(value_name = "NEW", requires = "output")]
     new: Option<PathBuf>,
     /// Where to write a patch that makes NEW of the first file or directory
-    #[arg(short, long, value_name = "PATCH", requires = "new", conflicts_with_all = ["app", "release", "no_ignore", "exit_code", "json"])]
+    #[arg(short, long, value_name = "PATCH", requires = "new", conflicts_with_all = ["app", "release", "no_ignore", "map_owner", "chmod", "exit_code", "json"])]
     output: Option<PathBuf>,
     /// How hard to look for a small patch
     #[arg(long, value_enum, default_value_t = Trouble::Best, requires = "output")]
@@ -46,6 +47,8 @@ pub(crate) struct Diff {
     /// Compare everything, whatever the files .tidingignore in DIR say
     #[arg(long)]
     no_ignore: bool,
+    #[command(flatten)]
+    mapped: Mapped,
     /// End with exit code 1 when something differs
     #[arg(long)]
     exit_code: bool,
@@ -73,7 +76,7 @@ impl Diff {
         let revision = git::revision_of(&self.source).map(|name| Revision::write(Path::new("."), &name)).transpose()?;
         let source = revision.as_ref().map_or_else(|| self.source.clone(), Revision::tree);
         let patterns = if self.no_ignore { Patterns::Overlooked } else { Patterns::Honoured };
-        let options = DiffOptions { app, release: self.release.clone(), patterns };
+        let options = DiffOptions { app, release: self.release.clone(), patterns, mapping: self.mapped.mapping() };
         let compared = publish::diff(&operator_home, &source, &options).await;
         let compared = compared.map_err(|error| cannot_deploy(&what, &error))?;
         match self.json {

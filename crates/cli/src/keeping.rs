@@ -1,7 +1,7 @@
 //! Flags that say what stands on each node besides what is published: what outlives releases, values of its own, owners, and what a release
 //! takes the place of.
 
-use crate::mapping::{ModeChanges, OwnerChange, mapping, mode_changes, owner_change};
+use crate::mapping::Mapped;
 use clap::Args;
 use content::SoftwareVersion;
 use content::kept::{self, KeptKind, KeptPath};
@@ -29,15 +29,10 @@ pub(crate) struct Keeping {
     render: Vec<Template>,
     /// To whom all of it belongs on each node: USER, USER:GROUP, or UID:GID; names are looked up there, and a node that does not know them
     /// refuses the release [default: as the tree here when root deploys, else root]
-    #[arg(long, value_name = "USER[:GROUP]", value_parser = owner)]
+    #[arg(long, value_name = "USER[:GROUP]", value_parser = owner, conflicts_with = "map_owner")]
     owner: Option<Owner>,
-    /// What one owner or group of the tree becomes: 1000=33, 1000:1000=33:33, :50=:33, in numbers; may be given several times. The others stay as
-    /// they are when root deploys, and become root's else
-    #[arg(long, value_name = "FROM=TO", value_parser = owner_change, conflicts_with = "owner")]
-    map_owner: Vec<OwnerChange>,
-    /// What modes of the tree become, as for chmod, with D or F before it for directories or files alone: o-rwx, g=rX, D750,F640
-    #[arg(long, value_name = "MODES", value_parser = mode_changes)]
-    chmod: Vec<ModeChanges>,
+    #[command(flatten)]
+    mapped: Mapped,
     /// The oldest version of tiding whose agents may lay it out, as 0.2.0: one that is older refuses it, and while one is selected and
     /// connected nothing is published
     #[arg(long, value_name = "VERSION")]
@@ -59,7 +54,7 @@ impl Keeping {
         let mut templates: Vec<Vec<u8>> = self.render.iter().map(|template| template.0.clone()).collect();
         templates.sort_by(|one, other| compare_paths(one, other));
         let (adopts, owner) = (self.adopt, self.owner.clone());
-        let (min_agent, mapping) = (self.min_agent, mapping(&self.map_owner, &self.chmod));
+        let (min_agent, mapping) = (self.min_agent, self.mapped.mapping());
         DeployOptions { kept, templates, adopts, owner, mapping, min_agent, keep: self.keep, ..options }
     }
 }

@@ -1,5 +1,6 @@
 //! Flags that say what owners and modes of a tree become: `1000=33`, `1000:1000=33:33`, `o-rwx`, `D750,F640`.
 
+use clap::Args;
 use node::publish::{Kinds, Mapping, ModeChange};
 
 const HOW_OWNERS: &str = "write UID=UID, UID:GID=UID:GID or :GID=:GID, with numbers: 1000=33";
@@ -92,6 +93,25 @@ pub(crate) fn mapping(owners: &[OwnerChange], modes: &[ModeChanges]) -> Mapping 
         groups: owners.iter().filter_map(|change| change.group).collect(),
         modes: modes.iter().flat_map(|changes| changes.0.iter().copied()).collect(),
         ..Mapping::default()
+    }
+}
+
+/// What owners and modes of a tree become when it is read.
+#[derive(Debug, Args)]
+pub(crate) struct Mapped {
+    /// What one owner or group of the tree becomes: 1000=33, 1000:1000=33:33, :50=:33, in numbers; may be given several times. The others stay as
+    /// they are when root deploys, and become root's else
+    #[arg(long, value_name = "FROM=TO", value_parser = owner_change)]
+    map_owner: Vec<OwnerChange>,
+    /// What modes of the tree become, as for chmod, with D or F before it for directories or files alone: o-rwx, g=rX, D750,F640
+    #[arg(long, value_name = "MODES", value_parser = mode_changes)]
+    chmod: Vec<ModeChanges>,
+}
+
+impl Mapped {
+    /// All of it together.
+    pub(crate) fn mapping(&self) -> Mapping {
+        mapping(&self.map_owner, &self.chmod)
     }
 }
 

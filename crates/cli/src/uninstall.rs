@@ -28,6 +28,9 @@ pub(crate) struct Uninstall {
     /// The node's home [default: /var/lib/tiding for root, else ~/.local/share/tiding]
     #[arg(long, value_name = "DIR")]
     home: Option<PathBuf>,
+    /// The home of the root half of a node that is two processes [default: /var/lib/tiding-hands for the service's node, if it is there]
+    #[arg(long, value_name = "DIR")]
+    hands_home: Option<PathBuf>,
     /// Ask nothing
     #[arg(long)]
     yes: bool,
@@ -50,6 +53,7 @@ const WHAT: &str = "cannot uninstall";
 const SYSTEMD: &str = "/run/systemd/system";
 const UNITS: [&str; 2] = ["/etc/systemd/system", "/usr/lib/systemd/system"];
 const UNIT: &str = "tiding.service";
+const HANDS_UNIT: &str = "tiding-hands.service";
 /// The home of the service's root half, where there is one.
 const HANDS: &str = "/var/lib/tiding-hands";
 /// The home of the service's node.
@@ -57,22 +61,15 @@ const SERVED: &str = "/var/lib/tiding";
 /// What the package's manager knows of the package's files.
 const PACKAGED: &str = "/var/lib/dpkg/info/tiding.list";
 
-/// A root half would go on running, and know nothing of it.
-fn refuse_halves(home: &Path, hands: &Path) -> Result<(), Failure> {
-    match home == Path::new(SERVED) && hands.exists() {
-        true => Err(Failure::new(Kind::Refused, WHAT)
-            .because(format!("the service's node is two processes, and {} belongs to the one that is root", hands.display()))
-            .next("stop both and remove that: `systemctl disable --now tiding tiding-hands`, then remove that directory, then once more")),
-        false => Ok(()),
-    }
-}
-
 /// What there is to stop and to remove.
 #[derive(Debug)]
 struct Plan {
     home: PathBuf,
-    has_service: bool,
     parts: Vec<PathBuf>,
+    /// The root half's home and what is in it, if there is a root half.
+    hands: Option<(PathBuf, Vec<PathBuf>)>,
+    /// The units that are stopped and disabled.
+    units: Vec<&'static str>,
     program: Program,
 }
 
@@ -91,19 +88,28 @@ impl Uninstall {
     /// Says what would go and what would stay, asks, and does it.
     pub(crate) fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let home = settings.home(self.home.as_ref())?;
-        refuse_halves(&home, Path::new(HANDS))?;
-        let plan = Plan::of(home)?;
+        let hands = self.hands_home.clone().or_else(|| {
+            let is_served = home == Path::new(SERVED) && Path::new(HANDS).exists();
+            is_served.then(|| HANDS.into())
+        });
+        let plan = Plan::of(home, hands)?;
         let has_backup = self.check_keys(&plan)?;
         plan.tell(has_backup).iter().for_each(speak::result);
         if self.dry_run {
             return Ok(());
         }
         self.ask()?;
-        if plan.has_service {
-            systemctl(&["disable", "--now", UNIT]);
+        for unit in &plan.units {
+            systemctl(&["disable", "--now", unit]);
         }
         if founding::is_founded(&plan.home) && stop::stop(&plan.home, self.wait)? == Stopped::Now {
             speak::note("the node has stopped");
+        }
+        // A root half without a store has done nothing yet, and nobody's lock says that it runs.
+        if let Some((hands, _)) = plan.hands.as_ref().filter(|(hands, _)| hands.join("store").join("lock").exists())
+            && stop::stop(hands, self.wait)? == Stopped::Now
+        {
+            speak::note("its root half has stopped");
         }
         plan.remove()
     }
@@ -158,27 +164,36 @@ enum Keys {
 }
 
 impl Plan {
-    fn of(home: PathBuf) -> Result<Self, Failure> {
+    fn of(home: PathBuf, hands: Option<PathBuf>) -> Result<Self, Failure> {
         let parts = leaving::parts(&home);
+        let hands = hands.map(|hands| (leaving::parts_of_hands(&hands), hands)).map(|(parts, hands)| (hands, parts));
+        if let Some((hands, _)) =
+            hands.as_ref().filter(|(hands, parts)| parts.is_empty() && !hands.ends_with("tiding-hands"))
+        {
+            return Err(Failure::new(Kind::Usage, format!("{} is no root half's home", hands.display()))
+                .next("say where it is with --hands-home DIR, as `tiding hands --home DIR` has it"));
+        }
         if parts.is_empty() && home.exists() && !home.ends_with("tiding") {
             return Err(Failure::new(Kind::Usage, format!("{} is no node's home", home.display()))
                 .next("say where it is with --home DIR"));
         }
         let is_served = home == Path::new(SERVED) && Path::new(SYSTEMD).is_dir();
-        let has_service = is_served && UNITS.iter().any(|units| Path::new(units).join(UNIT).exists());
+        let is_there = |unit: &&str| UNITS.iter().any(|units| Path::new(units).join(unit).exists());
+        // The one that acts goes second, so that nobody is told that it has gone.
+        let ours = [UNIT, HANDS_UNIT].into_iter().take(if hands.is_some() { 2 } else { 1 });
+        let units = ours.filter(|unit| is_served && is_there(unit)).collect();
         let program = std::env::current_exe().map_err(|error| Failure::new(Kind::Failed, WHAT).because(error))?;
         // The program of this machine belongs to its service's node, not to one in somebody's directory.
         let program = Program::at(program, Path::new(PACKAGED), home == Path::new(SERVED));
-        Ok(Self { home, has_service, parts, program })
+        Ok(Self { home, parts, hands, units, program })
     }
 
     /// What goes and what stays, a line for each.
     fn tell(&self, keys: Keys) -> Vec<String> {
         let mut said = Vec::new();
-        if self.has_service {
-            said.push(format!("stops and disables {UNIT}"));
-        }
-        said.extend(self.parts.iter().map(|part| format!("removes {}", part.display())));
+        said.extend(self.units.iter().map(|unit| format!("stops and disables {unit}")));
+        let of_hands = self.hands.iter().flat_map(|(_, parts)| parts);
+        said.extend(self.parts.iter().chain(of_hands).map(|part| format!("removes {}", part.display())));
         if self.parts.is_empty() {
             said.push(format!("nothing of a node is in {}", self.home.display()));
         }
@@ -210,14 +225,17 @@ impl Plan {
                 .because(error)
                 .next("run it again as root, or as the user whose files these are")
         };
-        if !self.parts.is_empty() && !leaving::remove(&self.home).map_err(|error| failed(&error))? {
-            speak::note(format!("{} stays: something else is in it", self.home.display()));
+        let node = (&self.home, &self.parts);
+        for (home, parts) in [node].into_iter().chain(self.hands.iter().map(|(home, parts)| (home, parts))) {
+            if !parts.is_empty() && !leaving::remove(home, parts).map_err(|error| failed(&error))? {
+                speak::note(format!("{} stays: something else is in it", home.display()));
+            }
         }
         if let Program::Installed(files) = &self.program {
             for file in files {
                 std::fs::remove_file(file).map_err(|error| failed(&format!("{}: {error}", file.display())))?;
             }
-            if self.has_service {
+            if !self.units.is_empty() {
                 systemctl(&["daemon-reload"]);
             }
         }

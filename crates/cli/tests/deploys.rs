@@ -203,6 +203,12 @@ fn what_root_deploys_keeps_its_owners_and_what_others_deploy_is_roots() {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     expect(&deploy(&lab, &source, &words), 0, "confirmed on 1 of 1 node");
     assert_eq!(owner(), (33, SOMEBODY));
+    // And what a deploy would change is compared with what it would make of the tree.
+    let diff = |words: &[&str]| lab.operator(&[&["diff", &source.to_string_lossy()], words].concat());
+    expect(&diff(&words), 0, "nothing");
+    expect(&diff(&[]), 0, "owner");
+    expect(&diff(&words[2..]), 0, "owner");
+    expect(&diff(&words[..2]), 0, "mode");
     let mode = |path: PathBuf| fs::metadata(path).expect("it is live").mode() & 0o777;
     assert_eq!((mode(live(&agent)), mode(live(&agent).join("file"))), (0o711, 0o640));
 }

@@ -129,6 +129,44 @@ fn network(at: &Path, words: &[&str]) -> Process {
     Process::start(command, &at.join("network.log"))
 }
 
+#[test]
+fn a_node_of_two_halves_is_uninstalled_as_one() {
+    let lab = Lab::new();
+    let mut machine = Machine::new(&lab, "node-1");
+    let source = source(&lab, 1);
+    expect(&deploy(&lab, &source, &[]), 0, "confirmed on 1 of 1 node");
+    let (home, hands) = (machine.at.join("home"), machine.at.join("hands"));
+    let words = |hands: &Path| {
+        let paths = [&*home, hands].map(|path| path.to_str().expect("a plain name").to_owned());
+        let [home, hands] = paths;
+        ["uninstall", "--home", &home, "--hands-home", &hands].map(str::to_owned)
+    };
+    let uninstall = |hands: &Path, more: &str| {
+        let words = words(hands);
+        let words: Vec<&str> = words.iter().map(String::as_str).chain([more]).collect();
+        lab.operator_less(&words)
+    };
+    let said = uninstall(&hands, "--dry-run");
+    expect(&said, 0, "stays: what is live");
+    let said = text(&said.stdout);
+    for part in [home.join("identity"), hands.join("store"), hands.join("pinned")] {
+        assert!(said.contains(&format!("removes {}", part.display())), "{said}");
+    }
+    expect(&uninstall(&source, "--yes"), 2, "is no root half's home");
+    assert!(home.join("identity").is_dir() && hands.join("pinned").exists(), "nothing was done so far");
+    expect(&uninstall(&hands, "--yes"), 0, "its root half has stopped");
+    for half in [&mut machine.network, &mut machine.hands] {
+        assert!(half.0.wait().expect("it is ours").success(), "it ended in order");
+    }
+    assert!(leaves_nothing(&home, "identity") && leaves_nothing(&hands, "pinned"));
+    assert!(same(&machine.live(), &source), "what is live is live");
+}
+
+/// Whether a home, if it is there, has neither a store nor this.
+fn leaves_nothing(home: &Path, part: &str) -> bool {
+    !home.join("store").exists() && !home.join(part).exists()
+}
+
 #[derive(Debug, Clone, Copy)]
 enum Half {
     Root,

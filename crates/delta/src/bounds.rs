@@ -8,7 +8,8 @@ use crate::room::{Lent, Room};
 pub struct Budget {
     /// The longest result, in bytes.
     pub output: u64,
-    /// The most memory taken for the result and for decompressed streams together, in bytes.
+    /// The most memory taken for the result and for decompressed streams together, in bytes. What a [`Room`] lends that is no memory does not
+    /// count.
     pub memory: u64,
 }
 

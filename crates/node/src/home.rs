@@ -29,6 +29,8 @@ pub(crate) const ROOT: &str = "root.signed";
 pub(crate) const NODE: &str = "node.json";
 /// The start of the machine in which releases were last started here; text.
 pub(crate) const BOOT: &str = "boot";
+/// In a root half's home: who the node is, as it was told once.
+pub(crate) const PINNED: &str = "pinned";
 /// What an operator knows of the fleet, JSON.
 pub(crate) const FLEET: &str = "fleet.json";
 /// When an agent was in contact with an origin last, JSON.

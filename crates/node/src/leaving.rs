@@ -16,6 +16,9 @@ const SOFTWARE: &str = "software";
 const PARTS: [&str; 9] =
     [SOFTWARE, "store", home::STORE_MADE, home::BOOT, home::CONTACT, home::WEBHOOKS, home::JOINING, "ca", "identity"];
 
+/// What a root half leaves in its home: who the node is goes last.
+const PARTS_OF_HANDS: [&str; 4] = ["store", home::STORE_MADE, home::BOOT, home::PINNED];
+
 /// Something could not be removed.
 #[derive(Debug, thiserror::Error)]
 #[error("{path}: {source}")]
@@ -28,7 +31,16 @@ pub struct LeaveError {
 
 /// What a node has in its home, in the order in which it would be removed.
 pub fn parts(home: &Path) -> Vec<PathBuf> {
-    PARTS.iter().map(|part| home.join(part)).filter(|path| path.symlink_metadata().is_ok()).collect()
+    there(home, &PARTS)
+}
+
+/// What a node's root half has in its own home, in that order.
+pub fn parts_of_hands(home: &Path) -> Vec<PathBuf> {
+    there(home, &PARTS_OF_HANDS)
+}
+
+fn there(home: &Path, parts: &[&str]) -> Vec<PathBuf> {
+    parts.iter().map(|part| home.join(part)).filter(|path| path.symlink_metadata().is_ok()).collect()
 }
 
 /// Whether a home holds a fleet's CA and journals, which nobody else has.
@@ -48,12 +60,12 @@ pub fn is_backup_of(file: &Path, home: &Path) -> Result<u64, BackupError> {
     if is_there { Ok(backup.made.0) } else { Err(BackupError::OfAnother(file.to_owned())) }
 }
 
-/// Removes what a node has in its home, and the home if nothing else is in it. Says whether the home is gone.
-pub fn remove(home: &Path) -> Result<bool, LeaveError> {
-    for path in parts(home) {
+/// Removes what a node, or its root half, has in its home, and the home if nothing else is in it. Says whether the home is gone.
+pub fn remove(home: &Path, parts: &[PathBuf]) -> Result<bool, LeaveError> {
+    for path in parts {
         let is_directory = path.symlink_metadata().is_ok_and(|found| found.is_dir());
-        let removed = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        home::at(&path, removed)?;
+        let removed = if is_directory { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        home::at(path, removed)?;
     }
     match fs::remove_dir(home) {
         Ok(()) => Ok(true),
@@ -84,9 +96,9 @@ mod tests {
         std::os::unix::fs::symlink(home.join("notes"), home.join("software")).expect("a link");
         fs::write(home.join("notes/mine"), "mine").expect("a file");
         assert_eq!(parts(&home), ["software", "store", "identity"].map(|part| home.join(part)));
-        assert!(!remove(&home).expect("it can be removed"), "the home stays");
+        assert!(!remove(&home, &parts(&home)).expect("it can be removed"), "the home stays");
         assert!(parts(&home).is_empty() && home.join("notes/mine").exists());
         fs::remove_dir_all(home.join("notes")).expect("removed");
-        assert!(remove(&home).expect("it can be removed") && !home.exists());
+        assert!(remove(&home, &[]).expect("it can be removed") && !home.exists());
     }
 }

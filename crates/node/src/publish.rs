@@ -405,6 +405,8 @@ pub struct DiffOptions {
     pub release: Option<String>,
     /// Whether the tree's own patterns are honoured.
     pub patterns: Patterns,
+    /// What owners and modes of the tree become, as in the deploy.
+    pub mapping: Mapping,
 }
 
 /// Finds out what a deploy of `source` would change, and does nothing of it.
@@ -421,7 +423,7 @@ pub async fn diff(operator_home: &Path, source: &Path, options: &DiffOptions) ->
     let mut old = Old::ask(&client, &keys, release).await?;
     // Nobody has said that this one should keep anything else than that release does.
     let kept = old.release.instructions.kept.clone();
-    let (found, mut tree) = read_tree(source, (options.patterns, &kept, &Mapping::default()), &mut |_| {}).await?;
+    let (found, mut tree) = read_tree(source, (options.patterns, &kept, &options.mapping), &mut |_| {}).await?;
     Ok(old.changes(&found, &mut tree).await?)
 }
 

@@ -162,7 +162,7 @@ fn shows_nothing(answer: &Answered, status: u16) {
 }
 
 #[tokio::test]
-async fn w1_a_link_opens_the_page_once() {
+async fn h12_w1_a_link_opens_the_page_once() {
     let served = serve(MadeUp::midway(120)).await;
     assert!(served.address.ip().is_loopback());
     let token = served.token();
@@ -178,7 +178,7 @@ async fn w1_a_link_opens_the_page_once() {
 }
 
 #[tokio::test]
-async fn w1_whoever_has_no_session_sees_nothing_of_the_fleet() {
+async fn h12_w1_whoever_has_no_session_sees_nothing_of_the_fleet() {
     let served = serve(MadeUp::midway(120)).await;
     let session = served.session().await;
     let name = session.split('=').next().expect("a name");
@@ -197,7 +197,7 @@ async fn w1_whoever_has_no_session_sees_nothing_of_the_fleet() {
 }
 
 #[tokio::test]
-async fn w1_a_cookie_that_another_port_has_seen_shows_nothing_and_does_nothing() {
+async fn h12_w1_a_cookie_that_another_port_has_seen_shows_nothing_and_does_nothing() {
     let served = serve(MadeUp::midway(120)).await;
     let (session, other) = (served.session().await, served.session().await);
     let (cookie, key) = session.split_once("\r\n").expect("two halves");
@@ -213,7 +213,7 @@ async fn w1_a_cookie_that_another_port_has_seen_shows_nothing_and_does_nothing()
 }
 
 #[tokio::test]
-async fn w2_another_name_that_leads_here_is_refused() {
+async fn h12_w2_another_name_that_leads_here_is_refused() {
     let served = serve(MadeUp::midway(120)).await;
     let (session, port) = (served.session().await, served.address.port());
     for host in [
@@ -232,7 +232,7 @@ async fn w2_another_name_that_leads_here_is_refused() {
 }
 
 #[tokio::test]
-async fn w3_another_page_can_make_a_browser_do_nothing() {
+async fn h12_w3_another_page_can_make_a_browser_do_nothing() {
     let served = serve(MadeUp::midway(120)).await;
     let session = served.session().await;
     let change = |name: &'static str, value: Option<&'static str>| {
@@ -264,7 +264,7 @@ async fn w3_another_page_can_make_a_browser_do_nothing() {
 }
 
 #[tokio::test]
-async fn w4_every_answer_says_that_nothing_is_kept_guessed_or_loaded_from_elsewhere() {
+async fn h12_w4_every_answer_says_that_nothing_is_kept_guessed_or_loaded_from_elsewhere() {
     let served = serve(MadeUp::midway(120)).await;
     let session = served.session().await;
     let token = served.token();
@@ -337,7 +337,7 @@ async fn a_reader_gets_everything_once_and_then_what_changed() {
 }
 
 #[tokio::test]
-async fn w4_what_others_named_comes_escaped() {
+async fn h12_w4_what_others_named_comes_escaped() {
     let mut fleet = MadeUp::new(3);
     fleet.status.nodes[0].name = "a\u{1b}[2J\u{202e}b".into();
     fleet.web().message = "x\u{7}".into();

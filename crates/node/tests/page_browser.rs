@@ -114,8 +114,8 @@ fn few_nodes_are_large_and_carry_letters() {
 }
 
 #[test]
-fn w4_hostile_names_are_text() {
-    let Some(mut browser) = browser("w4_hostile_names_are_text") else { return };
+fn h12_w4_hostile_names_are_text() {
+    let Some(mut browser) = browser("h12_w4_hostile_names_are_text") else { return };
     let mut fleet = MadeUp::midway(40);
     let evil = "<img src=x onerror=\"document.title='owned'\">";
     fleet.status.origin_name = evil.into();

@@ -12,7 +12,6 @@ use std::path::Path;
 use store::disk::{Disk, Name};
 
 /// The directory of it in the root half's home.
-const PINNED: &str = "pinned";
 /// Longer files are not what they should be.
 const LONGEST: u64 = 1 << 20;
 
@@ -28,7 +27,7 @@ pub(super) struct Pinned {
 impl Pinned {
     /// What was pinned before; else what the network half's home says now, if it has joined.
     pub(super) fn load(home: &Path, other: &Path) -> Result<Option<Self>, HandsError> {
-        let at = home.join(PINNED);
+        let at = home.join(home::PINNED);
         if let Some(known) = read(&at, None)? {
             return Ok(Some(known));
         }

@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn w4_nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() {
+    fn h12_w4_nothing_is_loaded_from_elsewhere_and_no_text_becomes_markup() {
         for path in ALL {
             let text = asset(path).expect("it is there").text;
             assert!(text.len() > 100, "{path}");
