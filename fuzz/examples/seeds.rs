@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use tiding_content::attributes::{Attribute, Attributes};
+use tiding_content::fact::Offer;
 use tiding_content::manifest::Builder;
 use tiding_content::order::Wave;
 use tiding_content::release::Instructions;
@@ -12,7 +13,7 @@ use tiding_content::{
 };
 use tiding_delta::fuzzing::seed;
 use tiding_delta::{Effort, diff};
-use tiding_engine::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Submitted, Timeline};
+use tiding_engine::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Step, Submitted, Timeline};
 use tiding_engine::wire::{BulkHeader, PROTOCOL, encode};
 
 fn main() {
@@ -95,7 +96,6 @@ fn overlapping(mut file: Vec<u8>) -> Vec<u8> {
 }
 
 fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
-    let (release, order) = (release.clone(), order.clone());
     let content = ContentId(Digest::of(b"c"));
     let address = std::net::SocketAddr::from(([10, 0, 0, 1], 7400));
     let hello = Hello {
@@ -120,7 +120,7 @@ fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
         Message::Announce { release: release.clone() },
         Message::Command { order: order.clone(), gate: Gate::Open },
         Message::Status(Box::new(status())),
-        Message::Submit { release, order },
+        Message::Submit { release: release.clone(), order: order.clone() },
         Message::Verdict { order: id, outcome: Ok(Submitted::Spreading) },
         Message::Verdict { order: id, outcome: Err(conflict) },
         Message::Holding { content, have: Some(have), wants: true },
@@ -129,7 +129,15 @@ fn messages(release: &Signed, order: &Signed) -> Vec<Message> {
         Message::Cannot { content, piece: PieceNo(2) },
         Message::Leave { content },
         Message::Ping,
+        steps(release),
     ]
+}
+
+fn steps(release: &Signed) -> Message {
+    let patch = ContentSpec { blob: BlobRef { root: Digest::of(b"patch"), len: 700 }, pieces: 0, bytes: 0 };
+    let (base, target) = (ContentId(Digest::of(b"base")), ContentId(Digest::of(b"c")));
+    let patch = Offer { base, target, patch, format: 2 };
+    Message::Steps { target, steps: vec![Step { release: release.clone(), patch }] }
 }
 
 fn status() -> AppStatus {

@@ -6,8 +6,8 @@
 use crate::door::{AppendError, ClientId, MAX_REVOKED, Refusal};
 use content::fact::{JournalName, Position};
 use content::{
-    AppName, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Root, Scope, Signed,
-    TokenId, UnixTime,
+    AppName, ContentId, Digest, Fact, Label, Labels, NodeId, Order, OrderId, Rate, Release, ReleaseId, Role, Root,
+    Scope, Signed, TokenId, UnixTime,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -314,6 +314,11 @@ impl Catalog {
 
     pub(crate) fn release(&self, id: ReleaseId) -> Option<&Published> {
         self.releases.get(&id)
+    }
+
+    /// A release that has this content.
+    pub(crate) fn release_with(&self, content: ContentId) -> Option<&Published> {
+        self.releases.values().find(|published| published.release.content.id() == content)
     }
 
     /// The releases of an application, in the order of their publication.

@@ -87,6 +87,9 @@ pub struct Config {
 /// How many offers of patches one message holds at most: an origin makes few for each release.
 pub const MAX_OFFERS: usize = 16;
 
+/// How many releases on the way to another one message names at most.
+pub const MAX_STEPS: usize = 4;
+
 /// How many trust roots one message holds at most; more go in several.
 pub const MAX_ROOTS: usize = 256;
 /// How many revoked members one message names at most: those that were revoked last.
@@ -688,6 +691,15 @@ pub enum AppendError {
     Unavailable(String),
 }
 
+/// A release that lies between what an agent has and what it is to have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// The release: only what an operator signed is made.
+    pub release: Signed,
+    /// The patch that makes its content.
+    pub patch: Offer,
+}
+
 /// A control message between peers. No variant has a field for a path, a URL or a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
@@ -718,6 +730,14 @@ pub enum Message {
         offers: Vec<Offer>,
         /// Whether one more is being made, from what this agent runs: it is worth waiting for, and the origin says how it ends.
         is_awaited: bool,
+    },
+    /// Origin to agent, before the offers of the same content: releases that bases of those offers are, each with a patch that makes it, so
+    /// that two patches in a row make the content. Replaces what it said before of that content; protocol 8.
+    Steps {
+        /// What comes of both patches.
+        target: ContentId,
+        /// At most [`MAX_STEPS`].
+        steps: Vec<Step>,
     },
     /// Publisher to origin, before it submits them: whether a release and its order are worth patches. Protocol 7.
     Wishes {

@@ -150,6 +150,10 @@ impl Peer {
         self.is_known && self.speaks >= wire::PATCHES
     }
 
+    fn knows_steps(&self) -> bool {
+        self.is_known && self.speaks >= wire::STEPS
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -385,6 +389,7 @@ impl Engine {
             Message::Revoked { .. } => peer.is_known && peer.speaks >= wire::REVOKED,
             Message::Follows { .. } => peer.says_what_it_follows(),
             Message::Reads { .. } | Message::Offers { .. } | Message::Wishes { .. } => peer.knows_patches(),
+            Message::Steps { .. } => peer.knows_steps(),
             // What is signed under a root that it cannot follow, it would take for forged.
             Message::Announce { .. } | Message::Command { .. } | Message::Pass { .. } => {
                 !has_new_root || peer.knows_roots()
@@ -607,6 +612,7 @@ impl Engine {
             | Message::Pace { .. }
             | Message::Verify { .. }
             | Message::Repair { .. }
+            | Message::Steps { .. }
             | Message::Offers { .. } => role == Role::Origin && self.config.role == Role::Agent,
             Message::Reads { .. }
             | Message::Verified { .. }

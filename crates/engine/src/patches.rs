@@ -23,6 +23,8 @@ pub(crate) const USUAL: Rate = Rate(125_000_000);
 const FAST: u64 = 20_000_000;
 const BEST: u64 = 1_500_000;
 const APPLIED: u64 = 100_000_000;
+/// Whoever comes later does with two patches in a row that have less than one in so many of the bytes that are lacking.
+const IN_A_ROW: u64 = 2;
 /// What part of what is lacking a patch has, before anyone knows: one in so many.
 const FAST_IS: u64 = 5;
 const BEST_IS: u64 = 10;
@@ -47,6 +49,8 @@ enum State {
     Making,
     /// There is one, of so many bytes.
     Made(u64),
+    /// There are two in a row that bring it, of so many bytes together.
+    InARow(u64),
     /// There is none, and why.
     None(String),
 }
@@ -243,19 +247,34 @@ impl Patches {
 
     /// The rollout is over: whoever comes later may still have use for patches, now that nobody waits for this machine.
     pub(crate) fn for_stragglers(&mut self, app: &AppName, bases: Vec<Base>) {
-        let Some(plan) = self.plans.get_mut(app).filter(|plan| plan.is_ready && plan.wish != Wish::Whole) else {
-            return;
-        };
-        if plan.effort.is_some() {
-            return;
+        let Some(plan) = self.plans.get(app).filter(|plan| plan.is_ready && plan.wish != Wish::Whole) else { return };
+        let (target, lacks) = (plan.target.id(), plan.lacks);
+        let in_a_row = |base: &Base| self.in_a_row(base.content, target).filter(|bytes| *bytes < lacks / IN_A_ROW);
+        let rows: Vec<Option<u64>> = bases.iter().map(in_a_row).collect();
+        let Some(plan) = self.plans.get_mut(app) else { return };
+        let had_patches = plan.effort.is_some();
+        if !had_patches {
+            plan.effort = Some(if let Wish::Patches(effort) = plan.wish { effort } else { Effort::Fast });
+            let why = plan.why.clone();
+            plan.bases.iter_mut().for_each(|base| base.state = State::None(why.clone()));
         }
-        plan.effort = Some(if let Wish::Patches(effort) = plan.wish { effort } else { Effort::Fast });
-        let why = plan.why.clone();
-        plan.bases.iter_mut().for_each(|base| base.state = State::None(why.clone()));
-        for base in bases {
+        for (base, row) in bases.into_iter().zip(rows) {
+            if had_patches && plan.bases.iter().any(|known| known.content == base.content) {
+                continue;
+            }
             plan.bases.retain(|known| known.content != base.content);
-            plan.bases.push(base);
+            let state = row.map_or(State::Waits, State::InARow);
+            plan.bases.push(Base { state, ..base });
         }
+    }
+
+    /// The fewest bytes of two patches in a row that make one content of another.
+    fn in_a_row(&self, base: ContentId, target: ContentId) -> Option<u64> {
+        let both = self.offers_of(target).filter_map(|then| {
+            let first = self.offers.get(&(then.base, base))?;
+            Some(first.patch.blob.len + then.patch.blob.len)
+        });
+        both.min()
     }
 
     /// The next patch that is to be made, if none is; it counts as begun.
@@ -374,10 +393,11 @@ impl Patches {
         let of_base = |base: &Base| RoadStatus {
             base: Some(base.name.clone()),
             nodes: base.nodes.len() as u32,
-            patch: if let State::Made(bytes) = base.state { Some(bytes) } else { None },
+            patch: if let State::Made(bytes) | State::InARow(bytes) = base.state { Some(bytes) } else { None },
             whole: plan.lacks,
             why: match &base.state {
                 State::None(why) => why.clone(),
+                State::InARow(_) => "two patches in a row bring it".to_owned(),
                 State::Making if plan.is_awaited => format!("{}; it is being made", plan.why),
                 _ => plan.why.clone(),
             },
@@ -537,6 +557,30 @@ mod tests {
         patches.for_stragglers(&app(), vec![base("v40", &[7])]);
         assert_eq!(patches.next(Time(0)).map(|making| making.base), Some(content("v40")), "for whoever comes later");
         assert!(!patches.awaits(target().id(), node(7)));
+    }
+
+    #[test]
+    fn whoever_comes_later_gets_a_patch_too_unless_two_in_a_row_are_short() {
+        let id = target().id();
+        let offer = |base, target, len| {
+            let patch = ContentSpec { blob: BlobRef { root: Digest::of(b"patch"), len }, pieces: 0, bytes: 0 };
+            Offer { base, target, patch, format: 1 }
+        };
+        for (first, is_made) in [(60 * MB, true), (MB, false)] {
+            let mut patches = Patches::default();
+            patches.plan(Time(0), &app(), target(), (Wish::Patches(Effort::Best), USUAL), vec![base("v41", &[1])]);
+            patches.ready(Time(0), id, 100 * MB);
+            patches.learn(offer(content("v40"), content("v41"), first));
+            patches.learn(offer(content("v41"), id, 2 * MB));
+            assert_eq!(patches.next(Time(0)).map(|making| making.base), Some(content("v41")));
+            patches.made(id, content("v41"), Ok(2 * MB));
+            patches.for_stragglers(&app(), vec![base("v41", &[1]), base("v40", &[7])]);
+            let next = patches.next(Time(0)).map(|making| making.base);
+            assert_eq!(next, is_made.then(|| content("v40")));
+            let roads = patches.roads(&app(), id);
+            let seen: Vec<_> = roads.iter().map(|road| (road.base.as_deref(), road.patch)).collect();
+            assert_eq!(seen, [(Some("v41"), Some(2 * MB)), (Some("v40"), (!is_made).then_some(3 * MB))]);
+        }
     }
 
     #[test]

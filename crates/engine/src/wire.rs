@@ -11,8 +11,8 @@
 //! Reading never panics and never takes memory beyond a small multiple of what has arrived.
 
 use crate::door::{
-    Allotment, AppStatus, Effort, Gate, Hello, Introduction, MAX_OFFERS, MAX_REVOKED, MAX_ROOTS, Message, Phase,
-    Refusal, STRIPES, Share, Stripe, Submitted, Timeline, VerifyReport, Wish,
+    Allotment, AppStatus, Effort, Gate, Hello, Introduction, MAX_OFFERS, MAX_REVOKED, MAX_ROOTS, MAX_STEPS, Message,
+    Phase, Refusal, STRIPES, Share, Step, Stripe, Submitted, Timeline, VerifyReport, Wish,
 };
 use content::cut::MAX_PIECE;
 use content::encoding::{Decoder, Encode, Encoder, Malformed};
@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 7);
+pub const PROTOCOL: (u16, u16) = (1, 8);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
 /// The version that brought paces: whoever speaks an older one is sent no `Pace`.
@@ -47,6 +47,8 @@ pub const ADOPTIONS: u16 = 6;
 pub const FOLLOWS: u16 = 6;
 /// The version that brought patches: whoever speaks an older one is sent no `Reads`, `Offers` or `Wishes`, and gets pieces.
 pub const PATCHES: u16 = 7;
+/// The version that brought patches in a row: whoever speaks an older one is sent no `Steps`, and takes a patch of what it has or pieces.
+pub const STEPS: u16 = 8;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.
@@ -108,6 +110,7 @@ pub fn since(message: &Message) -> u16 {
         Message::Repair { .. } => REPAIRS,
         Message::Follows { .. } => FOLLOWS,
         Message::Reads { .. } | Message::Offers { .. } | Message::Wishes { .. } => PATCHES,
+        Message::Steps { .. } => STEPS,
         _ => PROTOCOL.0,
     }
 }
@@ -248,6 +251,7 @@ mod kind {
     pub(super) const READS: u8 = 29;
     pub(super) const OFFERS: u8 = 30;
     pub(super) const WISHES: u8 = 31;
+    pub(super) const STEPS: u8 = 32;
 }
 
 fn put_message(to: &mut Encoder, message: &Message) {
@@ -267,6 +271,7 @@ fn put_message(to: &mut Encoder, message: &Message) {
         Message::Offers { target, offers, is_awaited } => {
             to.byte(kind::OFFERS).value(target).list(offers.iter()).byte((*is_awaited).into())
         }
+        Message::Steps { target, steps } => to.byte(kind::STEPS).value(target).list(steps.iter()),
         Message::Wishes { order, wish } => to.byte(kind::WISHES).value(order).value(wish),
         Message::Command { order, gate } => to.byte(kind::COMMAND).value(order).value(gate),
         Message::Head { position, time } => to.byte(kind::HEAD).value(position).value(time),
@@ -323,6 +328,11 @@ fn decode_body(body: &[u8]) -> Result<Message, WireError> {
             // Two digests, a content of a digest and three numbers, and a format.
             offers: from.list("the number of offers", MAX_OFFERS, 100)?,
             is_awaited: take_flag(from)?,
+        },
+        kind::STEPS => Message::Steps {
+            target: from.value()?,
+            // A signed document of a header, its kind and two lengths at least, and an offer.
+            steps: from.list("the number of steps", MAX_STEPS, 108)?,
         },
         kind::WISHES => Message::Wishes { order: from.value()?, wish: from.value()? },
         kind::COMMAND => Message::Command { order: from.value()?, gate: from.value()? },
@@ -585,6 +595,18 @@ impl Encode for Gate {
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
         take_choice(from, [Self::Hold, Self::Open, Self::FallBack])
+    }
+}
+
+impl Encode for Step {
+    const WHAT: &'static str = "step";
+
+    fn put(&self, to: &mut Encoder) {
+        to.value(&self.release).value(&self.patch);
+    }
+
+    fn take(from: &mut Decoder<'_>) -> Result<Self, Malformed> {
+        Ok(Self { release: from.value()?, patch: from.value()? })
     }
 }
 

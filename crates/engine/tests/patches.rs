@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 use tiding_engine::door::*;
-use tiding_engine::wire::PATCHES;
+use tiding_engine::wire::{PATCHES, STEPS};
 
 const BEST: Wish = Wish::Patches(Effort::Best);
 const PIECES: u32 = 100;
@@ -339,6 +339,129 @@ fn whoever_waits_for_a_patch_when_its_origin_goes_waits_no_more() {
     fleet.run_until("all confirm", |fleet| fleet.all_confirmed(id_of(&signed)));
 }
 
+/// A fleet of three, of which one has missed a release and comes when the next is live; and all three releases.
+fn missed(seed: u64) -> (Fleet, [Release; 3], Signed) {
+    let mut fleet = Fleet::patching(3, seed);
+    let (first, _) = settle(&mut fleet, "v1", 1, BEST);
+    fleet.stop(3);
+    let (second, _) = settle(&mut fleet, "v2", 2, BEST);
+    let (third, signed) = settle(&mut fleet, "v3", 3, BEST);
+    let made: Vec<_> = fleet.nodes[ORIGIN].diffs.iter().map(|(base, target, _)| (*base, *target)).collect();
+    let [one, two, three] = [&first, &second, &third].map(|release| release.content.id());
+    assert_eq!(made, [(one, two), (two, three)], "none is made for whoever gets two in a row");
+    (fleet, [first, second, third], signed)
+}
+
+#[test]
+fn whoever_has_missed_a_release_gets_two_patches_in_a_row() {
+    for seed in 0..4 {
+        let (mut fleet, [first, second, third], signed) = missed(seed);
+        fleet.start(3);
+        fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+        let [one, two, three] = [&first, &second, &third].map(|release| release.content.id());
+        assert_eq!(fleet.nodes[3].patches, [(one, two), (two, three)], "seed {seed}");
+        for (content, pieces) in [
+            (second.content, 0),
+            (third.content, 0),
+            (patch_between(one, two), patch_between(one, two).total()),
+            (patch_between(two, three), patch_between(two, three).total()),
+        ] {
+            assert_eq!(came(&fleet, 3, content), pieces, "seed {seed}");
+        }
+        let of = |of: &Event| matches!(of, Event::Patched { target, .. } if [two, three].contains(target));
+        assert_eq!(events(&fleet, 3, of), 2);
+        // What lay between is kept by nothing any more.
+        let (_, signed) = settle(&mut fleet, "v4", 4, Wish::Whole);
+        assert!(fleet.all_confirmed(id_of(&signed)));
+        assert!(!fleet.nodes[3].disk.contents.contains_key(&two), "seed {seed}");
+    }
+}
+
+#[test]
+fn when_either_of_two_patches_in_a_row_does_not_do_pieces_come_of_what_is_wanted_and_of_nothing_else() {
+    for (good, seed) in [(0, 1), (0, 2), (1, 1), (1, 2)] {
+        let (mut fleet, [_, second, third], signed) = missed(seed);
+        fleet.start(3);
+        fleet.run_until("so many do", |fleet| fleet.nodes[3].patches.len() == good);
+        fleet.nodes[3].evil = Some(Evil::Unpatched);
+        fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+        assert_eq!(came(&fleet, 3, third.content), third.content.total(), "{good} of seed {seed}");
+        assert_eq!(came(&fleet, 3, second.content), 0, "{good} of seed {seed}");
+        assert_eq!(fleet.nodes[3].patches.len(), good + 1, "none is tried again");
+        let (_, signed) = settle(&mut fleet, "v4", 4, Wish::Whole);
+        assert!(fleet.all_confirmed(id_of(&signed)));
+        assert!(!fleet.nodes[3].disk.contents.contains_key(&second.content.id()));
+    }
+}
+
+#[test]
+fn a_crash_between_two_patches_in_a_row_costs_no_piece() {
+    for seed in 0..4 {
+        let (mut fleet, [_, second, third], signed) = missed(seed);
+        fleet.start(3);
+        fleet.run_until("one is applied", |fleet| fleet.nodes[3].patches.len() == 1);
+        fleet.run_for(Duration::from_micros(100 * seed));
+        fleet.stop(3);
+        fleet.start(3);
+        fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+        assert_eq!(came(&fleet, 3, third.content) + came(&fleet, 3, second.content), 0, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_is_under_way_by_two_patches_is_left_when_something_else_is_ordered() {
+    for patches in [0, 1] {
+        let (mut fleet, [_, second, third], _) = missed(7);
+        fleet.start(3);
+        fleet.run_until("it is under way", |fleet| {
+            let node = &fleet.nodes[3];
+            node.patches.len() == patches && node.disk.contents.contains_key(&second.content.id())
+        });
+        let (_, signed) = settle(&mut fleet, "v4", 4, Wish::Whole);
+        assert!(fleet.all_confirmed(id_of(&signed)));
+        let (_, signed) = settle(&mut fleet, "v5", 5, Wish::Whole);
+        assert!(fleet.all_confirmed(id_of(&signed)));
+        assert!(!fleet.nodes[3].disk.contents.contains_key(&second.content.id()));
+        assert_eq!(came(&fleet, 3, second.content) + came(&fleet, 3, third.content), 0);
+    }
+}
+
+#[test]
+fn software_that_knows_no_steps_gets_pieces_where_two_patches_would_do() {
+    let (mut fleet, [_, _, third], signed) = missed(3);
+    // The fleet asserts that nobody is sent what it cannot read.
+    fleet.nodes[3].speaks = (1, STEPS - 1);
+    fleet.start(3);
+    fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert_eq!(came(&fleet, 3, third.content), third.content.total());
+    assert_eq!(fleet.nodes[3].patches, []);
+}
+
+/// An origin in evil hands could have nodes make and keep anything, would they believe it.
+#[test]
+fn what_no_operator_signed_is_not_made_on_the_way_to_what_one_did() {
+    let mut fleet = Fleet::patching(1, 3);
+    let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+    let (new, signed) = (release("v2", PIECES), sign_release(&release("v2", PIECES)));
+    let middle = release("middle", PIECES);
+    let stranger = content::SigningKey::from_secret(&[99; 32]);
+    let forged = stranger.sign(content::PayloadKind::Release, sign_release(&middle).payload);
+    let offer = |base: &Release, target: &Release| {
+        let (base, target) = (base.content.id(), target.content.id());
+        Offer { base, target, patch: patch_between(base, target), format: 1 }
+    };
+    let target = new.content.id();
+    let step = Step { release: forged, patch: offer(&old, &middle) };
+    let from = fleet.nodes[ORIGIN].id;
+    fleet.input(1, Input::Message { from, message: Message::Steps { target, steps: vec![step] } });
+    let offers = vec![offer(&middle, &new)];
+    fleet.input(1, Input::Message { from, message: Message::Offers { target, offers, is_awaited: false } });
+    fleet.deploy_with(&new, &order(2, &signed, None), Wish::Whole);
+    fleet.run_until("it confirms", |fleet| fleet.all_confirmed(id_of(&signed)));
+    assert_eq!(came(&fleet, 1, new.content), new.content.total());
+    assert!(!fleet.nodes[1].disk.contents.contains_key(&middle.content.id()));
+}
+
 #[test]
 fn software_of_before_gets_pieces_and_is_told_nothing_of_patches() {
     let mut fleet = Fleet::patching(2, 3);
@@ -363,12 +486,16 @@ fn software_of_before_gets_pieces_and_is_told_nothing_of_patches() {
 #[test]
 fn only_an_origin_offers_patches_only_agents_say_what_they_read_and_only_publishers_wish() {
     let offers = Message::Offers { target: release("v2", 4).content.id(), offers: Vec::new(), is_awaited: true };
+    let steps = Message::Steps { target: release("v2", 4).content.id(), steps: Vec::new() };
     let reads = Message::Reads { formats: BTreeSet::from([1]) };
     let wishes = Message::Wishes { order: content::OrderId(Digest::of(b"order")), wish: BEST };
     let cases = [
         (1, Role::Agent, &offers, true),
         (1, Role::Origin, &offers, false),
         (ORIGIN, Role::Agent, &offers, true),
+        (1, Role::Agent, &steps, true),
+        (1, Role::Origin, &steps, false),
+        (ORIGIN, Role::Agent, &steps, true),
         (ORIGIN, Role::Agent, &reads, false),
         (ORIGIN, Role::Operator, &reads, true),
         (1, Role::Origin, &wishes, true),
@@ -382,7 +509,7 @@ fn only_an_origin_offers_patches_only_agents_say_what_they_read_and_only_publish
         let now = Time(fleet.now);
         engine.handle(now, Input::PeerUp { peer, role, seen: IpAddr::from([10, 9, 9, 9]), dialled: None });
         let hello = Hello {
-            versions: (1, PATCHES),
+            versions: (1, STEPS),
             fleet: fleet::fleet(),
             software: "another".to_owned(),
             name: "another".to_owned(),

@@ -125,6 +125,39 @@ async fn three_nodes_on_three_releases_are_served_by_a_patch_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_was_away_for_a_release_gets_two_patches_in_a_row() {
+    let mut fleet = Fleet::new(2).await;
+    let first = deploy(&fleet, 1, BEST, "").await;
+    fleet.until_confirmed(&first.release.to_string()).await;
+    in_time("stopping", fleet.agents.remove(1).stop()).await;
+    let mut last = first;
+    for version in [2, 3] {
+        last = deploy(&fleet, version, BEST, "").await;
+        let release = last.release.to_string();
+        let is_on = |status: &FleetStatus| {
+            let mut on = status.nodes.iter().flat_map(|node| &node.apps);
+            on.any(|app| app.confirmed.as_ref() == Some(&release))
+        };
+        fleet.until("confirming", is_on).await;
+    }
+    let agent = start(fleet.temp.path(), "web-1", ANY_PORT.into()).await;
+    let mut seen = agent.events();
+    fleet.agents.push(agent);
+    let status = fleet.until_confirmed(&last.release.to_string()).await;
+    let mut patched = Vec::new();
+    while let Ok(event) = seen.try_recv() {
+        if let Event::Patched { bytes, .. } = event {
+            patched.push(bytes);
+        }
+    }
+    let moved = moved(&status)["web-1"];
+    println!("two patches of {patched:?} bytes, and {moved} bytes came; {:?}", roads(&status));
+    assert!(patched.len() == 2 && moved < ON_ITS_WAY && moved >= patched.iter().sum(), "{patched:?} {moved}");
+    (0..2).for_each(|agent| assert_eq!(listing(&fleet.live(agent)), listing(&fleet.path("build")), "agent {agent}"));
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_base_that_is_damaged_costs_a_try_and_pieces_come() {
     let fleet = Fleet::new(1).await;
     let first = deploy(&fleet, 1, BEST, "").await;

@@ -112,6 +112,7 @@ impl Engine {
             Message::Revoked { nodes } => self.hears_of_revoked(now, nodes),
             Message::Follows { root } => self.hand_roots(from, root),
             Message::Pass { release, order } => self.hears(now, from, &release, &order),
+            Message::Steps { target, steps } => self.told_steps(target, steps),
             Message::Offers { target, offers, is_awaited } => self.offered(now, target, offers, is_awaited),
             Message::Announce { release } => self.announced(now, from, &release),
             Message::Command { order, gate } => self.commanded(now, from, &order, gate),
@@ -248,7 +249,12 @@ impl Engine {
         let (mut contents, releases) = follower.roots();
         let Side::Agent(agent) = &mut self.side else { return };
         let gone: Vec<_> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
-        gone.iter().for_each(|content| agent.roads.end(*content));
+        // What lies on the way to something that is gone as well goes with it.
+        for _ in 0..2 {
+            let idle = gone.iter().filter(|content| agent.roads.after(**content).is_empty());
+            let idle: Vec<ContentId> = idle.copied().collect();
+            idle.into_iter().for_each(|content| agent.roads.end(content));
+        }
         let under_way: Vec<ContentId> = agent.roads.roots().filter(|content| !contents.contains(content)).collect();
         contents.extend(under_way);
         let gone = gone.into_iter().filter(|content| !contents.contains(content));
@@ -286,8 +292,10 @@ impl Engine {
         let Side::Agent(agent) = &mut self.side else { return };
         // What comes of a patch comes of what it makes.
         let news = match news {
-            swarm::Action::FirstByte(content) => {
-                swarm::Action::FirstByte(agent.roads.target_of(content).unwrap_or(content))
+            swarm::Action::FirstByte(content) => swarm::Action::FirstByte(agent.roads.end_of(content)),
+            // Nor does anyone follow what only lies on the way to it.
+            swarm::Action::Trouble(content, why) if !agent.roads.after(content).is_empty() => {
+                swarm::Action::Trouble(agent.roads.end_of(content), why)
             }
             news => news,
         };

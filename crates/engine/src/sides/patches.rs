@@ -2,7 +2,7 @@
 
 use super::origin::OriginSide;
 use crate::catalog::Proposal;
-use crate::door::{Effort, Event, Job, JobDone, JobError, MAX_OFFERS, Message, Time, Wish};
+use crate::door::{Effort, Event, Job, JobDone, JobError, MAX_OFFERS, MAX_STEPS, Message, Step, Time, Wish};
 use crate::limits::{cap, lowest};
 use crate::patches::{BASES, Base, Came, USUAL, deadline};
 use crate::{Alarm, Engine, Errand, Side};
@@ -120,7 +120,26 @@ impl Engine {
         let whole = readable.filter(|offer| self.swarm.is_complete(offer.patch.id()));
         let offers: Vec<Offer> = whole.take(MAX_OFFERS).copied().collect();
         let is_awaited = origin.patches.awaits(target, node);
+        let steps = self.steps(&offers, &peer.reads);
+        if !steps.is_empty() {
+            self.send(node, Message::Steps { target, steps });
+        }
         self.send(node, Message::Offers { target, offers, is_awaited });
+    }
+
+    /// The releases that lie between those of which there is a patch to a content, and others that none of these offers is for.
+    fn steps(&self, offers: &[Offer], reads: &BTreeSet<u8>) -> Vec<Step> {
+        let Side::Origin(origin) = &self.side else { return Vec::new() };
+        let is_of_use = |first: &&Offer| {
+            let is_known = offers.iter().any(|offer| offer.base == first.base || offer.target == first.base);
+            !is_known && reads.contains(&first.format) && self.swarm.is_complete(first.patch.id())
+        };
+        let firsts = offers.iter().flat_map(|then| origin.patches.offers_of(then.base)).filter(is_of_use);
+        let of = |first: &Offer| {
+            let release = origin.catalog.release_with(first.target)?;
+            Some(Step { release: release.signed.clone(), patch: *first })
+        };
+        firsts.filter_map(of).take(MAX_STEPS).collect()
     }
 
     /// Tells a node of the patches for the content of a release that it hears of now, if there are any.

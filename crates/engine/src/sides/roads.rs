@@ -1,7 +1,7 @@
 //! Routing of patches at an agent: what its origin offers, the patch, the host's work with it, and the next road when one fails.
 
-use crate::door::{Event, Job, JobDone, JobError, Time};
-use crate::roads::{Choice, Road, Roads, again};
+use crate::door::{Event, Job, JobDone, JobError, Step, Time};
+use crate::roads::{Choice, Middle, Road, Roads, again};
 use crate::{Alarm, Engine, Errand, Side, swarm};
 use content::fact::Offer;
 use content::{ContentId, ContentSpec};
@@ -22,15 +22,18 @@ impl Engine {
             agent.roads.end(id);
             return self.swarm.want(now, target);
         }
-        if matches!(agent.roads.road(id), Some((_, Road::Fetches { .. } | Road::Applies { .. }))) {
+        if matches!(agent.roads.road(id), Some((_, Road::Fetches { .. } | Road::Applies { .. } | Road::InARow { .. })))
+        {
             return;
         }
-        match agent.roads.choose(&target, |content| self.swarm.is_complete(content)) {
-            Choice::Patch(offer) => {
-                agent.roads.take(target, Road::Fetches { offer, had: 0 });
-                self.alarms.set(Alarm::Road(id), again(now));
+        let is_whole = |content| self.swarm.is_complete(content);
+        match agent.roads.choose(&target, is_whole, |content| self.swarm.progress(content).is_some()) {
+            Choice::Patch(offer) => self.take_patch(now, target, offer),
+            Choice::InARow { first, then } => {
+                agent.roads.take(target, Road::InARow { middle: first.content.id(), then });
                 self.swarm.want_held_back(now, target);
-                self.swarm.want_aside(now, offer.patch);
+                self.take_patch(now, first.content, first.patch);
+                self.swarm.want_aside(now, then.patch);
             }
             Choice::Wait => {
                 agent.roads.take(target, Road::Waits);
@@ -42,6 +45,25 @@ impl Engine {
                 self.swarm.hold_back_no_more(now, id);
                 self.swarm.want(now, target);
             }
+        }
+    }
+
+    fn take_patch(&mut self, now: Time, target: ContentSpec, offer: Offer) {
+        self.roads().into_iter().for_each(|roads| roads.take(target, Road::Fetches { offer, had: 0 }));
+        self.alarms.set(Alarm::Road(target.id()), again(now));
+        self.swarm.want_held_back(now, target);
+        self.swarm.want_aside(now, offer.patch);
+    }
+
+    /// The origin says which releases lie on the way to a content. What no operator has signed is not made.
+    pub(super) fn told_steps(&mut self, target: ContentId, steps: Vec<Step>) {
+        let of = |step: Step| {
+            let release = self.trust.release(&step.release).ok()?.release;
+            Some(Middle { content: release.content, patch: step.patch })
+        };
+        let middles: Vec<Middle> = steps.into_iter().filter_map(of).collect();
+        if let Some(roads) = self.roads() {
+            roads.told_middles(target, middles);
         }
     }
 
@@ -73,13 +95,18 @@ impl Engine {
         waiting.into_iter().for_each(|target| self.take_road(now, target));
     }
 
-    /// Something is complete: it may be a patch, or what did not wait for one.
+    /// Something is complete: it may be a patch, or what did not wait for one, or what the next patch is for.
     pub(super) fn has_come(&mut self, now: Time, content: ContentId) {
         let Some(roads) = self.roads() else { return };
-        let target = roads.target_of(content);
+        let (target, after) = (roads.target_of(content), roads.after(content));
         if roads.road(content).is_some() {
             roads.end(content);
             self.alarms.clear(&Alarm::Road(content));
+        }
+        for (spec, _) in after {
+            self.has_cost(spec.id(), content);
+            self.roads().into_iter().for_each(|roads| roads.end(spec.id()));
+            self.take_road(now, spec);
         }
         if let Some(target) = target {
             self.apply_patch(now, target);
@@ -105,7 +132,9 @@ impl Engine {
     pub(crate) fn patched(&mut self, now: Time, target: ContentId, result: Result<JobDone, JobError>) {
         let Some((spec, Road::Applies { offer })) = self.roads().and_then(|roads| roads.road(target)) else { return };
         let why = match result {
-            Ok(JobDone::Patched { have }) if have.len() == spec.total() => {
+            Ok(JobDone::Patched { have })
+                if have.len() == spec.total() && (have.is_full() || !self.is_step(target)) =>
+            {
                 let (bytes, all) = (offer.patch.blob.len, spec.bytes + spec.blob.len);
                 let made = all / u64::from(spec.total()) * u64::from(have.count());
                 let saved = made.min(all).saturating_sub(bytes);
@@ -123,12 +152,26 @@ impl Engine {
         self.road_fails(now, (spec, offer), why);
     }
 
-    /// A patch can never be had here.
-    pub(super) fn patch_refused(&mut self, now: Time, patch: ContentId, why: &str) {
+    /// A patch can never be had here, or what it makes for another.
+    pub(super) fn patch_refused(&mut self, now: Time, content: ContentId, why: &str) {
+        let is_step = self.is_step(content);
         let Some(roads) = self.roads() else { return };
-        if let Some((spec, Road::Fetches { offer, .. })) = roads.target_of(patch).and_then(|target| roads.road(target))
-        {
+        let target = roads.target_of(content).or(is_step.then_some(content));
+        if let Some((spec, Road::Fetches { offer, .. })) = target.and_then(|target| roads.road(target)) {
             self.road_fails(now, (spec, offer), why.to_owned());
+        }
+    }
+
+    /// Whether something is made only since another content is made of it.
+    fn is_step(&mut self, content: ContentId) -> bool {
+        self.roads().is_some_and(|roads| !roads.after(content).is_empty())
+    }
+
+    /// What was moved for what lies on its way was moved for a content.
+    fn has_cost(&mut self, target: ContentId, middle: ContentId) {
+        if let Some(roads) = self.roads() {
+            let moved = roads.moved(middle);
+            roads.came(target, moved);
         }
     }
 
@@ -147,12 +190,14 @@ impl Engine {
     /// Bytes of patches that have come for a content, from origins and from peers.
     pub(super) fn moved_for(&self, target: ContentId) -> (u64, u64) {
         let Side::Agent(agent) = &self.side else { return (0, 0) };
-        let coming = match agent.roads.road(target) {
-            Some((_, Road::Fetches { offer, .. })) => self.swarm.progress(offer.patch.id()).unwrap_or_default(),
-            _ => swarm::Progress::default(),
+        let of = |patch: &Offer| self.swarm.progress(patch.patch.id()).unwrap_or_default();
+        let (coming, before) = match agent.roads.road(target) {
+            Some((_, Road::Fetches { offer, .. })) => (of(&offer), (0, 0)),
+            Some((_, Road::InARow { middle, then })) => (of(&then), self.moved_for(middle)),
+            _ => (swarm::Progress::default(), (0, 0)),
         };
         let (from_origin, from_peers) = agent.roads.moved(target);
-        (from_origin + coming.from_origin, from_peers + coming.from_peers)
+        (from_origin + before.0 + coming.from_origin, from_peers + before.1 + coming.from_peers)
     }
 
     /// The next road is taken at once.
@@ -165,7 +210,25 @@ impl Engine {
             roads.failed(target, patch);
         }
         self.swarm.forget(now, patch);
-        self.event(Event::PatchFailed { target, why });
-        self.take_road(now, spec);
+        let Side::Agent(agent) = &mut self.side else { return };
+        let (after, is_wanted) = (agent.roads.after(target), agent.follower.roots().0.contains(&target));
+        for (spec, then) in &after {
+            self.has_cost(spec.id(), target);
+            self.roads().into_iter().for_each(|roads| roads.failed(spec.id(), patch));
+            self.swarm.forget(now, then.patch.id());
+            self.event(Event::PatchFailed { target: spec.id(), why: why.clone() });
+        }
+        // What only lay on the way is not gone for piece by piece.
+        match after.is_empty() || is_wanted {
+            true => {
+                self.event(Event::PatchFailed { target, why });
+                self.take_road(now, spec);
+            }
+            false => {
+                self.alarms.clear(&Alarm::Road(target));
+                self.swarm.forget(now, target);
+            }
+        }
+        after.into_iter().for_each(|(spec, _)| self.take_road(now, spec));
     }
 }

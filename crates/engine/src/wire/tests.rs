@@ -193,6 +193,10 @@ fn message() -> impl Strategy<Value = Message> {
         prop::collection::btree_set(any::<u8>(), 0..4).prop_map(|formats| Message::Reads { formats }),
         (content_id(), prop::collection::vec(offer(), 0..4), any::<bool>())
             .prop_map(|(target, offers, is_awaited)| Message::Offers { target, offers, is_awaited }),
+        (content_id(), prop::collection::vec((signed(), offer()), 0..4)).prop_map(|(target, steps)| Message::Steps {
+            target,
+            steps: steps.into_iter().map(|(release, patch)| Step { release, patch }).collect()
+        }),
         (
             digest(),
             prop::sample::select(vec![
@@ -208,7 +212,7 @@ fn message() -> impl Strategy<Value = Message> {
     ]
 }
 
-const KINDS: u8 = kind::WISHES;
+const KINDS: u8 = kind::STEPS;
 
 #[test]
 fn every_kind_is_drawn() {
