@@ -66,7 +66,8 @@ pub(crate) fn normalise(file: impl Into<Lent>, image: &Image) -> Normal {
     let mut file = file.into();
     let map = Map::of(&image.sections);
     let relative = relative(&file, image, &map);
-    let index = search_table(&file, image);
+    let words = relative.iter().flat_map(|found| &found.words).map(|word| word.0..word.0 + 8);
+    let index = search_table(&file, image).filter(|found| words.clone().all(|word| found.is_apart_from(&word)));
     let mut cuts = Vec::new();
     if let Some(found) = &relative {
         found.words.iter().for_each(|&(place, addend)| {
@@ -143,8 +144,8 @@ struct Entries {
     doubled: bool,
 }
 
-/// The entries, if they ascend, all of their places are apart from each other and from the entries, and the places were
-/// all zeros or all held the addends already.
+/// The entries, if they ascend, all of their places are apart from each other and from the entries' section (what is behind a cut
+/// in a section has another address afterwards), and the places were all zeros or all held the addends already.
 fn relative(file: &[u8], image: &Image, map: &Map) -> Option<Entries> {
     let section = image.sections.iter().find(|section| section.name == b".rela.dyn")?;
     let (start, table) = (section.at?, section.bytes(file)?);
@@ -162,7 +163,7 @@ fn relative(file: &[u8], image: &Image, map: &Map) -> Option<Entries> {
     let words = rows.iter().map(|&(address, addend)| Some((place(address)?, addend))).collect::<Option<Vec<_>>>()?;
     let entries = start..start + (rows.len() * ENTRY) as u32;
     let apart = words.windows(2).all(|pair| pair[0].0 + 8 <= pair[1].0)
-        && words.iter().all(|word| word.0 + 8 <= entries.start || word.0 >= entries.end);
+        && words.iter().all(|word| word.0 + 8 <= start || word.0 >= start + section.len);
     let held = |word: &(u32, u64)| u64_at(file, word.0 as usize);
     let zeros = words.iter().all(|word| held(word) == Some(0));
     let doubled = !zeros && words.iter().all(|word| held(word) == Some(word.1));
@@ -172,8 +173,18 @@ fn relative(file: &[u8], image: &Image, map: &Map) -> Option<Entries> {
 /// The part of `.eh_frame_hdr` that can be derived.
 struct Table {
     table: Range<u32>,
+    /// The section that it is in.
+    section: Range<u32>,
     address: u32,
     frames: (u32, u32, u32),
+}
+
+impl Table {
+    /// Whether these bytes are neither of the table's section nor of what it follows from.
+    fn is_apart_from(&self, bytes: &Range<u32>) -> bool {
+        let frames = self.frames.0..self.frames.0 + self.frames.1;
+        [&self.section, &frames].into_iter().all(|of| bytes.end <= of.start || bytes.start >= of.end)
+    }
 }
 
 fn search_table(file: &[u8], image: &Image) -> Option<Table> {
@@ -185,6 +196,7 @@ fn search_table(file: &[u8], image: &Image) -> Option<Table> {
     let found = index.bytes(file)?.get(HEAD as usize..)?.starts_with(&table);
     (found && !table.is_empty()).then(|| Table {
         table: start..start + table.len() as u32,
+        section: start - HEAD..start - HEAD + index.len,
         address: index.address,
         frames: (frames.at.unwrap_or(0), frames.len, frames.address),
     })
