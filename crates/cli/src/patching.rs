@@ -8,10 +8,10 @@ use crate::{parse, speak, words};
 use clap::{Args, ValueEnum};
 use content::Digest;
 use delta::{ApplyError, Budget, Declared, Effort, Heap, Lent, Room};
-use node::scratch::scratch;
+use node::scratch::{Unnamed, copied, scratch};
 use node::trees::{self, Summary, TreesError, is_tree_patch};
 use std::fs::Permissions;
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -118,6 +118,22 @@ impl Room for Disk<'_> {
     }
 }
 
+impl Disk<'_> {
+    /// A file's bytes, where they may be changed.
+    fn copy_of(&self, path: &Path, what: &str) -> Result<Lent, Failure> {
+        let copy = std::fs::File::open(path).and_then(|file| {
+            let metadata = file.metadata()?;
+            let len =
+                if metadata.is_file() { metadata.len() as usize } else { return Err(ErrorKind::InvalidInput.into()) };
+            let mut lent = Lent::new(copied(self.directory, &file, len)?);
+            lent.truncate(len);
+            Ok(lent)
+        });
+        // Whoever is to say why not, or has it on the heap, does so.
+        copy.or_else(|_| read_into(self, path, what))
+    }
+}
+
 /// What the program takes that has nothing to do with what it is applied to.
 const ITSELF: u64 = 8 << 20;
 
@@ -136,12 +152,28 @@ impl Patch {
         let declared = Declared::of(&patch).map_err(|error| refused(error.into()))?;
         let budget = Budget { output: self.at_most, ..Budget::for_output(declared.new_len.min(self.at_most)) };
         let memory = self.memory.map_or(budget.memory, |memory| memory.saturating_sub(ITSELF));
-        let old = read_into(room, &self.old, &what)?;
-        let new = delta::apply_in(room, old, &patch, Budget { memory, ..budget }).map_err(refused)?;
+        let budget = Budget { memory, ..budget };
         let mode = self.old.metadata().map_or(0o666, |metadata| metadata.permissions().mode() & 0o777);
-        write(&self.output, &new, mode, &what)?;
-        let size = words::size(new.len() as u64);
-        speak::result(format!("{}: {size}, {}", self.output.display(), Digest::of(&new)));
+        let old = match is_small {
+            true => read_into(room, &self.old, &what)?,
+            false => disk.copy_of(&self.old, &what)?,
+        };
+        // What is large is made where it stays.
+        let len = usize::try_from(declared.new_len.min(self.at_most)).unwrap_or(usize::MAX);
+        let digest = match (!is_small).then(|| Unnamed::new(beside(&self.output), len, mode)) {
+            Some(Ok(mut made)) => {
+                delta::apply_onto(made.bytes(), room, old, &patch, budget).map_err(refused)?;
+                let digest = Digest::of(made.bytes());
+                put(&self.output, &what, || made.name(&self.output))?;
+                digest
+            }
+            _ => {
+                let new = delta::apply_in(room, old, &patch, budget).map_err(refused)?;
+                write(&self.output, &new, mode, &what)?;
+                Digest::of(&new)
+            }
+        };
+        speak::result(format!("{}: {}, {digest}", self.output.display(), words::size(declared.new_len)));
         Ok(())
     }
 
@@ -240,14 +272,22 @@ fn beside(path: &Path) -> &Path {
 /// Writes a file whole: under another name beside it first. What is there and is no file (a device, a pipe, a link to one) is not put
 /// away for it.
 fn write(path: &Path, bytes: &[u8], mode: u32, what: &str) -> Result<(), Failure> {
+    put(path, what, || {
+        let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(beside(path))?;
+        file.write_all(bytes)?;
+        file.persist(path)?;
+        Ok(())
+    })
+}
+
+/// Puts a file where none is, or in place of one.
+fn put(path: &Path, what: &str, put: impl FnOnce() -> std::io::Result<()>) -> Result<(), Failure> {
     if path.symlink_metadata().is_ok_and(|there| !there.is_file()) {
         return Err(Failure::new(Kind::Usage, what)
             .because(format!("{} is there and is no file, which would be replaced", path.display()))
             .next("name a file that is to be made"));
     }
-    let written = tempfile::Builder::new().permissions(Permissions::from_mode(mode)).tempfile_in(beside(path));
-    let written = written.and_then(|mut file| file.write_all(bytes).and_then(|()| Ok(file.persist(path)?)));
-    written.map(drop).map_err(|error| {
+    put().map_err(|error| {
         Failure::new(Kind::Failed, what).because(format!("{} cannot be written: {error}", path.display()))
     })
 }

@@ -13,7 +13,8 @@ use crate::{executable, plain, prefixed, sparse};
 pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
     let read = checked(old.len(), patch, budget)?;
     let mut new = zeros(read.declared.new_len)?;
-    make(read, Base::Borrowed(old), &mut new, budget, &Heap)?;
+    let allowed = beside_result(&read, budget, &Heap)?;
+    make(read, Base::Borrowed(old), &mut new, &allowed)?;
     Ok(new)
 }
 
@@ -21,7 +22,8 @@ pub fn apply(old: &[u8], patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyE
 pub fn apply_to(old: Vec<u8>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, ApplyError> {
     let read = checked(old.len(), patch, budget)?;
     let mut new = zeros(read.declared.new_len)?;
-    make(read, Base::Owned(old.into()), &mut new, budget, &Heap)?;
+    let allowed = beside_result(&read, budget, &Heap)?;
+    make(read, Base::Owned(old.into()), &mut new, &allowed)?;
     Ok(new)
 }
 
@@ -31,8 +33,25 @@ pub fn apply_to(old: Vec<u8>, patch: &[u8], budget: Budget) -> Result<Vec<u8>, A
 pub fn apply_in(room: &dyn Room, old: Lent, patch: &[u8], budget: Budget) -> Result<Lent, ApplyError> {
     let read = checked(old.len(), patch, budget)?;
     let mut new = take(room, read.declared.new_len)?;
-    make(read, Base::Owned(old), &mut new, budget, room)?;
+    let allowed = beside_result(&read, budget, room)?;
+    make(read, Base::Owned(old), &mut new, &allowed)?;
     Ok(new)
+}
+
+/// As [`apply_in`], with the result in the first bytes of what somebody has already, such as a file that is mapped; how long it is,
+/// [`Declared::of`] says.
+pub fn apply_onto(new: &mut [u8], room: &dyn Room, old: Lent, patch: &[u8], budget: Budget) -> Result<(), ApplyError> {
+    let read = checked(old.len(), patch, budget)?;
+    within("output", read.declared.new_len, new.len() as u64)?;
+    let new = &mut new[..read.declared.new_len as usize];
+    make(read, Base::Owned(old), new, &Allowed { memory: budget.memory, room })
+}
+
+/// What may be taken besides the result, which counts where it is memory.
+fn beside_result<'a>(read: &Patch<'_>, budget: Budget, room: &'a dyn Room) -> Result<Allowed<'a>, ApplyError> {
+    let result = if room.is_memory() { read.declared.new_len } else { 0 };
+    within("memory", result, budget.memory)?;
+    Ok(Allowed { memory: budget.memory - result, room })
 }
 
 /// The old bytes.
@@ -76,17 +95,8 @@ fn checked(old_len: usize, patch: &[u8], budget: Budget) -> Result<Patch<'_>, Ap
 }
 
 /// Makes all windows.
-fn make(
-    mut patch: Patch<'_>,
-    mut old: Base<'_>,
-    new: &mut [u8],
-    budget: Budget,
-    room: &dyn Room,
-) -> Result<(), ApplyError> {
-    let Declared { old_len, new_len } = patch.declared;
-    let result = if room.is_memory() { new_len } else { 0 };
-    within("memory", result, budget.memory)?;
-    let allowed = Allowed { memory: budget.memory - result, room };
+fn make(mut patch: Patch<'_>, mut old: Base<'_>, new: &mut [u8], allowed: &Allowed<'_>) -> Result<(), ApplyError> {
+    let Declared { old_len, .. } = patch.declared;
     let mut left = new;
     while patch.has_window(left.len() as u64) {
         let window = patch.window(left.len() as u64)?;
@@ -96,7 +106,7 @@ fn make(
         } else {
             Base::Borrowed(slice(old.bytes(), window.old_start, window.old_len).ok_or(Malformed::OutOfRange)?)
         };
-        make_window(&window, from, part, &allowed)?;
+        make_window(&window, from, part, allowed)?;
         left = rest;
     }
     if patch.is_read() { Ok(()) } else { Err(Malformed::Length.into()) }

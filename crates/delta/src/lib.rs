@@ -55,7 +55,7 @@ pub mod tree;
 mod unwind;
 mod x86;
 
-pub use apply::{apply, apply_in, apply_to};
+pub use apply::{apply, apply_in, apply_onto, apply_to};
 pub use bounds::{ApplyError, Budget};
 pub use diff::{Effort, diff};
 pub use format::{Declared, FORMAT_VERSION, Malformed, TREE_FORMAT_VERSION};

@@ -45,7 +45,7 @@ pub(crate) fn share_range(
 /// Whoever touches bytes that the disk cannot give, or that somebody cut off the file, ends with a signal. So it is for files that have
 /// no name and all of their blocks.
 pub(crate) fn mapped(file: &File) -> io::Result<MmapMut> {
-    // SAFETY: nobody else has this file open, which never had a name or has lost it, and its length does not change; see
-    // `scratch`, which is the only caller.
+    // SAFETY: nobody else has this file open, which has no name while it is mapped, and its length does not change; see `scratch`,
+    // which is the only caller.
     unsafe { MmapMut::map_mut(file) }
 }
