@@ -908,10 +908,15 @@ impl App {
             // On its way back it is no nearer to the order than it was when it failed.
             return Phase::Failed;
         }
+        // What runs here because there was nothing to go back to from it, and is ordered again, waits for its turn as others do: nobody
+        // looks whether it does well before that, and the origin would wait for its word.
+        let is_untried =
+            self.confirmed != Some(focus) && self.intent.is_none() && self.trial.is_none() && !self.is_busy;
+        let is_held = order.is_some() && self.gate == Gate::Hold && is_untried;
         match work {
             Some(work) if work.failed.is_some() => Phase::Failed,
             _ if self.live == Some(focus) && self.confirmed == Some(focus) && self.intent.is_none() => Phase::Confirmed,
-            _ if self.live == Some(focus) => Phase::Live,
+            _ if self.live == Some(focus) && !is_held => Phase::Live,
             Some(work) if work.stage == Stage::Staged => Phase::Staged,
             Some(work) if work.is_whole(whole) => Phase::Complete,
             Some(work) if work.contents().any(|content| begun.contains(&content.id())) => Phase::Fetching,

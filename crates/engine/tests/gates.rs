@@ -2,6 +2,7 @@
 
 mod fleet;
 
+use content::care::{Health, Probe};
 use content::directive::Verb;
 use content::order::{AtOnce, Restraint, Wave};
 use content::*;
@@ -379,4 +380,41 @@ fn of_all_together_so_many_switch_at_once_and_everyone_falls_back_at_once() {
     let began = scene.fleet.now;
     scene.until_everyone_is_back();
     assert!(scene.fleet.now - began < SECOND, "nobody waits for anybody");
+}
+
+#[test]
+fn what_failed_and_stayed_takes_nobodys_turn_when_it_is_ordered_again() {
+    let mut others = 0;
+    for seed in 60..66 {
+        let mut fleet = Fleet::new(4, seed);
+        let mut v1 = new(300);
+        v1.instructions.health = Health { probes: vec![Probe::Unit("web".to_owned())], every_ms: 50, need: 2, of: 3 };
+        let signed = sign_release(&v1);
+        let id = id_of(&signed);
+        let one_by_one = AtOnce { by: None, most: Wave::Count(1) };
+        let ordered = |epoch| Order {
+            waves: vec![Wave::Count(1), Wave::PerMille(1000)],
+            restraint: Restraint { at_once: vec![one_by_one.clone()], ..Restraint::default() },
+            message: format!("{epoch} of {seed}"),
+            ..order(epoch, &signed, None)
+        };
+        for nr in fleet.agents() {
+            fleet.nodes[nr].ailing.insert(id, Ailing::Sick);
+        }
+        fleet.deploy(&v1, &ordered(1));
+        fleet.run_until("a halt", |fleet| fleet.facts().iter().any(|fact| matches!(fact, Fact::Halted { .. })));
+        fleet.run_for(seconds(1));
+        // There is nothing to go back to, so it runs on at the one that came first.
+        let runs = |fleet: &Fleet, nr: usize| fleet.nodes[nr].switches.contains(&id);
+        let stayed = fleet.agents().into_iter().find(|nr| runs(&fleet, *nr)).expect("somebody was first");
+        assert_eq!(running(&fleet, id), 1);
+        for nr in fleet.agents() {
+            fleet.nodes[nr].ailing.clear();
+        }
+        fleet.deploy(&v1, &ordered(2));
+        fleet.run_until("a first", |fleet| fleet.agents().into_iter().any(|nr| fleet.confirmed(nr) == Some(id)));
+        others += usize::from(fleet.confirmed(stayed) != Some(id));
+        fleet.run_until("all", |fleet| fleet.all_confirmed(id));
+    }
+    assert!(others > 0, "the same node was first each time");
 }
