@@ -471,6 +471,8 @@ impl Swarm {
         let other = transfer.reserved.remove(&piece);
         transfer.writing.insert(piece, from);
         transfer.last_arrival = now;
+        // What was in vain while a network was cut says nothing of one that brings pieces again.
+        transfer.stalls = transfer.stalls.min(1);
         let progress = &mut transfer.progress;
         if progress.from_origin + progress.from_peers == 0 {
             self.out.push_back(Action::FirstByte(content));

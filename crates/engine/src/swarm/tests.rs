@@ -764,6 +764,20 @@ fn how_long_a_cut_network_took_is_not_how_long_a_source_is_not_asked() {
     assert!(swarm.bears(content) <= Duration::from_secs(32), "{:?}", swarm.bears(content));
 }
 
+#[test]
+fn what_was_in_vain_counts_no_more_when_something_comes() {
+    let (mut swarm, content) = ordered(only_page(), only_page());
+    let mut now = NOW;
+    for _ in 0..10 {
+        now = now.after(swarm.bears(content));
+        swarm.stalled(now, content);
+    }
+    assert_eq!(swarm.bears(content), Duration::from_secs(32), "asking was in vain each time");
+    now = now.after(Duration::from_millis(10));
+    swarm.piece(now, node(1), content, PieceNo(1), BufferId(1), 65_536);
+    assert_eq!(swarm.bears(content), Duration::from_secs(2), "the network is back");
+}
+
 /// An agent whose stripes come from the first two neighbours, which hold that, as does a third.
 fn ordered(have: Bitmap, theirs: Bitmap) -> (Swarm, ContentId) {
     let settings = Settings { role: Role::Agent, window_bytes: 64 << 20, patience: Duration::from_secs(1) };

@@ -99,7 +99,7 @@ pub(super) struct Transfer {
     pub(super) is_plain: bool,
     /// When neighbours were last asked what they hold.
     pub(super) sought: Time,
-    /// How often nothing came for so long that a source was asked.
+    /// How often nothing came for so long that a source was asked; when something did come, no more than once.
     pub(super) stalls: u32,
     /// Since when it is open, and how long it took until some neighbour had a data piece: the first steps of the way to here.
     pub(super) began: Time,
