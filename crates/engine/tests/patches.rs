@@ -370,6 +370,9 @@ fn whoever_has_missed_a_release_gets_two_patches_in_a_row() {
         }
         let of = |of: &Event| matches!(of, Event::Patched { target, .. } if [two, three].contains(target));
         assert_eq!(events(&fleet, 3, of), 2);
+        let saves =
+            |of: &Event| matches!(of, Event::Patched { target, saved, .. } if (*target == three) == (*saved > 0));
+        assert_eq!(events(&fleet, 3, saves), 2, "what nobody wanted saves nothing");
         // What lay between is kept by nothing any more.
         let (_, signed) = settle(&mut fleet, "v4", 4, Wish::Whole);
         assert!(fleet.all_confirmed(id_of(&signed)));

@@ -137,7 +137,8 @@ impl Engine {
             {
                 let (bytes, all) = (offer.patch.blob.len, spec.bytes + spec.blob.len);
                 let made = all / u64::from(spec.total()) * u64::from(have.count());
-                let saved = made.min(all).saturating_sub(bytes);
+                // Nobody wanted what only lies on the way.
+                let saved = if self.is_step(target) { 0 } else { made.min(all).saturating_sub(bytes) };
                 self.event(Event::Patched { base: offer.base, target, bytes, saved });
                 self.roads().into_iter().for_each(|roads| roads.end(target));
                 return self.swarm.made(now, target, have);
