@@ -84,8 +84,11 @@ impl World {
     /// The directories that exist before tiding comes, and the trust root, as joining leaves them.
     fn prepare_disk(&mut self, nr: Nr) -> io::Result<()> {
         let (disk, root) = self.hosts[nr].platter.boot();
-        disk.create_dir(&root, &name("home"), 0o700)?;
-        disk.create_dir(&root, &name("srv"), 0o755)?;
+        // One of them may be there: the disk was full the last time.
+        for (dir, mode) in [("home", 0o700), ("srv", 0o755)] {
+            let made = disk.create_dir(&root, &name(dir), mode);
+            made.or_else(|why| if why.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(why) })?;
+        }
         if self.blueprint.occupied == Some(nr) {
             let theirs = disk.create(&disk.open_dir(&root, &name("srv"))?, &name("app"), 0o644)?;
             disk.write_at(&theirs, THEIRS, 0)?;
@@ -242,8 +245,7 @@ impl World {
             redial: Duration::from_millis(50),
             given_order: true,
             speaks: engine::wire::PROTOCOL,
-            // Where links are drawn nobody waits for a patch.
-            reads: Vec::new(),
+            reads: self.blueprint.wish.map_or_else(Vec::new, |_| store::trees::READS.to_vec()),
             limit: None,
         };
         let recovered = Recovered { clock: UnixTime(self.now / 1_000_000_000), ..recovered };
@@ -324,14 +326,20 @@ impl World {
         self.orders.wiped(nr);
         self.convictions.wiped(nr);
         self.rollouts.wiped(nr);
+        // What it said was said by another identity, whose connections end with it.
+        self.memory.retain(|(from, to), _| *from != nr && *to != nr);
         self.hosts[nr].starts += 1;
         self.ask_to_join(nr);
     }
 
     /// A machine that was enrolled begins its life.
     pub(crate) fn joined(&mut self, nr: Nr) {
-        if let Err(why) = self.prepare_disk(nr) {
-            return self.breaks(Promise::Durability, format!("a disk could not be prepared: {why}"));
+        let full = self.hosts[nr].platter.struck().full;
+        match self.prepare_disk(nr) {
+            // There was no room: it is tried again in a while.
+            Err(_) if self.hosts[nr].platter.struck().full > full => return,
+            Err(why) => return self.breaks(Promise::Durability, format!("a disk could not be prepared: {why}")),
+            Ok(()) => {}
         }
         self.hosts[nr].retired = false;
         self.boot(nr);

@@ -123,6 +123,8 @@ impl World {
             Event::Shunned { peer } if !self.convictions.is_of_life(nr, start, *peer) => {
                 self.strikes.add(Strike::ShunnedAfterRestart);
             }
+            Event::Patched { .. } => self.strikes.add(Strike::Patched),
+            Event::PatchFailed { .. } => self.strikes.add(Strike::PatchFailed),
             _ => {}
         }
     }
@@ -501,6 +503,11 @@ impl World {
             },
             None => Err(JobError::Refused { why: "a publisher stores nothing".to_owned() }),
         };
+        if let (Ok(JobDone::Diffed { patch: Some(patch) }), Some(run)) = (&result, &self.hosts[nr].run)
+            && let Some(pieces) = &run.pieces
+        {
+            self.truth.learn_pieces(patch, pieces);
+        }
         if self.hosts[nr].platter.is_on() {
             self.after_job(nr, job, &result);
         }

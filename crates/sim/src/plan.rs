@@ -6,6 +6,7 @@ use crate::net::{Link, Nr};
 use content::Label;
 use content::care::{Health, Hook, Hooks, Probe};
 use content::order::{AtOnce, Restraint, Wave};
+use engine::door::{Effort, Wish};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -236,6 +237,8 @@ pub(crate) struct Blueprint {
     pub(crate) occupied: Option<Nr>,
     /// Waves, commands and probes, and releases that are ill; in some worlds.
     pub(crate) caution: Option<Caution>,
+    /// What deploys wish for, in worlds whose nodes apply patches.
+    pub(crate) wish: Option<Wish>,
     /// When faults stop.
     pub(crate) calm_at: Duration,
     /// Whether there are no faults at all.
@@ -274,6 +277,7 @@ impl Blueprint {
             duplicates: false,
             occupied: None,
             caution: None,
+            wish: None,
             calm_at: last + Duration::from_secs(4),
             is_calm,
             kinds: 0,
@@ -292,6 +296,8 @@ impl Blueprint {
         if let Some(caution) = drawn.caution.as_mut().filter(|_| drawn.duplicates) {
             caution.restraint.at_once.clear();
         }
+        let (fast, best) = (Wish::Patches(Effort::Fast), Wish::Patches(Effort::Best));
+        drawn.wish = dice.chance(1, 3).then(|| *dice.pick(&[fast, fast, fast, best]));
         drawn
     }
 

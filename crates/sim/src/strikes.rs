@@ -84,11 +84,15 @@ pub enum Strike {
     WaveLate,
     /// A node switched while as many of its group were switching as the order allows with it.
     GroupFull,
+    /// A node made a release of what it had.
+    Patched,
+    /// A patch could not be made, did not come, or did not do.
+    PatchFailed,
 }
 
 impl Strike {
     /// Every kind.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 41] = [
         Self::AgentCrash,
         Self::OriginCrash,
         Self::OriginCrashMidDeploy,
@@ -128,6 +132,8 @@ impl Strike {
         Self::GateWaited,
         Self::WaveLate,
         Self::GroupFull,
+        Self::Patched,
+        Self::PatchFailed,
     ];
 }
 
@@ -190,7 +196,7 @@ mod tests {
     #[test]
     fn every_kind_is_listed_once_and_what_never_struck_is_said_too() {
         assert!(Strike::ALL.into_iter().enumerate().all(|(nth, strike)| strike as usize == nth));
-        assert_eq!(Strike::GroupFull as usize + 1, Strike::ALL.len(), "the last one is the last one");
+        assert_eq!(Strike::PatchFailed as usize + 1, Strike::ALL.len(), "the last one is the last one");
         let mut strikes = Strikes::default();
         strikes.add(Strike::BitRot);
         assert_eq!(strikes.missing().len() + 1, Strike::ALL.len());

@@ -143,8 +143,10 @@ impl Truth {
 
     /// Remembers the digests of a content's pieces, as its publisher reads them.
     pub(crate) fn learn_pieces(&mut self, spec: &ContentSpec, source: &impl PieceSource) {
-        let read = |piece| source.read(spec.id(), PieceNo(piece)).map_or(Digest::of(b""), |bytes| Digest::of(&bytes));
-        self.pieces.entry(spec.id()).or_insert_with(|| (0..spec.total()).map(read).collect());
+        let read = |piece| source.read(spec.id(), PieceNo(piece)).ok().map(|bytes| Digest::of(&bytes));
+        if let Some(pieces) = (0..spec.total()).map(read).collect() {
+            self.pieces.entry(spec.id()).or_insert(pieces);
+        }
     }
 
     /// Signs an order as the operator, and remembers it.

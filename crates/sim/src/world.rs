@@ -388,8 +388,13 @@ impl World {
 
     /// Looks whether all have arrived, and whether anything grows.
     fn watch(&mut self) {
-        let wrong: Vec<String> =
-            self.hosts.iter().enumerate().filter_map(|(nr, host)| bounds::wrong(nr, host.run.as_ref()?)).collect();
+        let patches = self.blueprint.wish.is_some();
+        let wrong: Vec<String> = self
+            .hosts
+            .iter()
+            .enumerate()
+            .filter_map(|(nr, host)| bounds::wrong(nr, host.run.as_ref()?, patches))
+            .collect();
         wrong.into_iter().for_each(|words| self.breaks(Promise::Bounds, words));
         if self.now >= nanos(self.blueprint.calm_at) && self.who_is_missing().is_none() {
             self.quiet_since.get_or_insert(self.now);

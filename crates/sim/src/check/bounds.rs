@@ -2,6 +2,7 @@
 
 use crate::host::Run;
 use crate::net::Nr;
+use engine::door::MAX_OFFERS;
 
 /// The window that engines are given: payload bytes under way to a node at once.
 pub(crate) const WINDOW_BYTES: u64 = 1 << 20;
@@ -19,8 +20,8 @@ const MAX_QUEUED: usize = 4096;
 /// Contents that an engine may know: of the newest order, its fallback, the kept ones, one that comes; two each.
 const MAX_CONTENTS: usize = 16;
 
-/// What is too much on a node that works.
-pub(crate) fn wrong(nr: Nr, run: &Run) -> Option<String> {
+/// What is too much on a node that works, in a world with patches or one without.
+pub(crate) fn wrong(nr: Nr, run: &Run, patches: bool) -> Option<String> {
     let buffered = run.buffered();
     if buffered > WINDOW_BYTES + SLACK_BYTES {
         return Some(format!("node {nr} holds {buffered} bytes of payloads, and its window is {WINDOW_BYTES}"));
@@ -29,7 +30,9 @@ pub(crate) fn wrong(nr: Nr, run: &Run) -> Option<String> {
         return Some(format!("node {nr} has {} jobs waiting: {:?}", run.work.len(), run.work.back()));
     }
     let held = run.engine.footprint();
-    if held.in_flight > MAX_IN_FLIGHT || held.queued > MAX_QUEUED || held.contents > MAX_CONTENTS {
+    // A patch is a content too, and of no more of them is anyone told.
+    let contents = MAX_CONTENTS + if patches { MAX_OFFERS } else { 0 };
+    if held.in_flight > MAX_IN_FLIGHT || held.queued > MAX_QUEUED || held.contents > contents {
         return Some(format!("the engine of node {nr} holds too much: {held:?}"));
     }
     (run.bulk.len() > MAX_BULK).then(|| format!("node {nr} has {} pieces waiting to be sent", run.bulk.len()))

@@ -22,7 +22,7 @@ struct Said {
     maybe_live: BTreeSet<ReleaseId>,
     maybe_confirmed: BTreeSet<ReleaseId>,
     facts: BTreeMap<JournalName, Vec<Fact>>,
-    maybe_facts: Option<(JournalName, Vec<Fact>)>,
+    maybe_facts: Vec<(JournalName, Vec<Fact>)>,
     /// Contents in which a bit was flipped.
     rotten: BTreeSet<ContentId>,
 }
@@ -60,6 +60,9 @@ impl Durability {
             (Job::Open { content }, Ok(JobDone::Opened { complete: true, .. })) => {
                 said.complete.insert(content.id());
             }
+            (Job::Diff { .. }, Ok(JobDone::Diffed { patch: Some(patch) })) => {
+                said.complete.insert(patch.id());
+            }
             (Job::Assemble { release }, Ok(JobDone::Assembled)) => {
                 said.laid_out.insert(ReleaseId(release.payload_digest()));
             }
@@ -79,15 +82,15 @@ impl Durability {
 
     /// An append begins.
     pub(crate) fn appends(&mut self, nr: Nr, journal: &JournalName, facts: &[Fact]) {
-        self.0.entry(nr).or_default().maybe_facts = Some((journal.clone(), facts.to_vec()));
+        self.0.entry(nr).or_default().maybe_facts.push((journal.clone(), facts.to_vec()));
     }
 
     /// An append ended.
     pub(crate) fn appended(&mut self, nr: Nr, journal: &JournalName, facts: &[Fact], fine: bool) {
         let said = self.0.entry(nr).or_default();
         if fine {
-            // What failed may stand there all the same, until the next append says otherwise.
-            said.maybe_facts = None;
+            // What failed may stand there all the same, until an append succeeds.
+            said.maybe_facts.clear();
             said.facts.entry(journal.clone()).or_default().extend_from_slice(facts);
         }
     }
@@ -168,11 +171,12 @@ impl Said {
     fn compare_facts(&mut self, nr: Nr, found: &[(JournalName, Position, Fact)]) -> Vec<String> {
         let mut by_journal: BTreeMap<JournalName, Vec<Fact>> = BTreeMap::new();
         found.iter().for_each(|(journal, _, fact)| by_journal.entry(journal.clone()).or_default().push(fact.clone()));
-        let maybe = self.maybe_facts.take();
-        if let Some((journal, facts)) = maybe {
+        for (journal, facts) in std::mem::take(&mut self.maybe_facts) {
             let acked = self.facts.entry(journal.clone()).or_default();
-            let more = by_journal.get(&journal).is_some_and(|found| found.len() == acked.len() + facts.len());
-            acked.extend(facts.into_iter().filter(|_| more));
+            let more = by_journal.get(&journal).and_then(|found| found.strip_prefix(acked.as_slice()));
+            if more == Some(&facts) {
+                acked.extend(facts);
+            }
         }
         let wrong = (self.facts.iter())
             .filter(|(journal, acked)| by_journal.get(journal).map_or(&[][..], Vec::as_slice) != acked.as_slice())

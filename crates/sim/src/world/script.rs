@@ -257,7 +257,7 @@ impl World {
             self.script.deployments[nth].asked = Some(self.hosts[whom].starts);
             let client = self.script.client(Asker::Operator(nth));
             let request = match release {
-                Some(release) => Request::Deploy { release, order, wish: engine::door::Wish::default() },
+                Some(release) => Request::Deploy { release, order, wish: self.blueprint.wish.unwrap_or_default() },
                 None => Request::Order { order },
             };
             self.input(whom, Input::Request { client, by: None, request });
