@@ -26,6 +26,7 @@ use std::time::Duration;
     --after 'systemctl restart app' --health http://127.0.0.1:8080/health --health-window 30s\n  \
     tiding deploy ./build --to /srv/app --waves 1,10%,100% --gate-command ./error-rate-is-low --wave-deadline 30m --at-once rack=1\n  \
     tiding deploy git:v2.1 --to /srv/app --dry-run\n  \
+    tiding deploy git:v2.1 --to /srv/app --base git:v2.0 --effort best\n  \
     tiding deploy ./build --to /srv/app --keep-path uploads,mode=770,owner=33:33 --keep-file config/secrets.env\n  \
     tiding deploy ./build --to /srv/app --adopt --keep-path uploads --owner app:app --keep 5\n  \
     tiding deploy ./motd --to /etc/motd.d/news --on 'role=web,zone!=b'\n\n\
@@ -72,6 +73,10 @@ pub(crate) struct Deploy {
     /// Whether patches are made of what nodes run, and with how much work
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Effort::Auto)]
     effort: Effort,
+    /// What DIR was when it was deployed before, a directory, a file or git:REV: what leaves this machine is a patch from it then, of which an
+    /// origin that has that release makes the new one
+    #[arg(long, value_name = "OLD")]
+    base: Option<PathBuf>,
     /// Where the operator's keys are [default: ~/.config/tiding]
     #[arg(long, value_name = "DIR")]
     operator_home: Option<PathBuf>,
@@ -113,11 +118,16 @@ impl From<Unreachable> for WhenAway {
     }
 }
 
+/// The tree of a revision, if that is what a source is.
+fn revision_of(source: &Path) -> Result<Option<Revision>, Failure> {
+    git::revision_of(source).map(|revision| Revision::write(Path::new("."), &revision)).transpose()
+}
+
 impl Deploy {
     /// Deploys and waits for the end.
     pub(crate) async fn run(&self, settings: &Settings) -> Result<(), Failure> {
         let (mut options, mut source) = (self.options(settings)?, self.source.clone());
-        let revision = self.revision()?;
+        let revision = revision_of(&self.source)?;
         if let Some(revision) = &revision {
             revision.notes.iter().for_each(|note| speak::note(format!("not carried: {note}")));
             source = revision.tree();
@@ -126,6 +136,8 @@ impl Deploy {
                 options.message.clone_from(&revision.subject);
             }
         }
+        let before = self.base.as_deref().map(revision_of).transpose()?.flatten();
+        options.base = before.as_ref().map(Revision::tree).or_else(|| self.base.clone());
         let operator_home = settings.operator_home(self.operator_home.as_ref())?;
         if self.dry_run {
             return self.rehearse(&operator_home, &source, &options).await;
@@ -133,10 +145,6 @@ impl Deploy {
         let gate = self.gating.command();
         let publishing = Publishing { operator_home, source, options, patience: self.patience, gate };
         publishing.carry_out().await?.conclude(self.json)
-    }
-
-    fn revision(&self) -> Result<Option<Revision>, Failure> {
-        git::revision_of(&self.source).map(|revision| Revision::write(Path::new("."), &revision)).transpose()
     }
 
     async fn rehearse(&self, operator_home: &Path, source: &Path, options: &DeployOptions) -> Result<(), Failure> {

@@ -47,6 +47,8 @@ struct Scene {
     judge: Judge,
     screen: Screen,
     agents_seen: bool,
+    /// Whether there is a patch from what was deployed before.
+    has_patch: bool,
 }
 
 impl Publishing {
@@ -79,6 +81,7 @@ impl Scene {
             judge: Judge::new(goal, patience + options.longest_switch()),
             screen: Screen::new(),
             agents_seen: false,
+            has_patch: false,
         }
     }
 
@@ -120,6 +123,13 @@ impl Scene {
                 self.found(entries as usize, bytes, &notes);
                 lines_left_out(&left_out).into_iter().for_each(|line| self.screen.keep(line));
             }
+            Progress::Patch { bytes: Some(bytes) } => {
+                self.has_patch = true;
+                self.screen.keep(format!("patch      {}, for an origin that has its base", words::size(bytes)));
+            }
+            Progress::Patch { bytes: None } => {
+                self.screen.keep("patch      none: it is the same, or a patch would be no shorter".to_owned());
+            }
             Progress::Submitted { release, version } => {
                 self.judge.goal.release = release.to_string();
                 self.stage = Stage::Submitted;
@@ -132,8 +142,11 @@ impl Scene {
                 words::size(sent),
                 words::size(total)
             )),
-            Progress::Ordered { epoch, .. } => {
+            Progress::Ordered { epoch, sent, .. } => {
                 self.stage = Stage::Ordered;
+                if self.has_patch {
+                    self.screen.keep(format!("sent       {}", words::size(sent)));
+                }
                 self.screen.keep(format!("ordered    epoch {epoch}; from here it goes on by itself"));
             }
         }
@@ -255,6 +268,9 @@ pub(crate) fn cannot_deploy(what: &str, error: &DeployError) -> Failure {
             .because(error)
             .next("nothing was published; leave --gate-command out and have somebody else say `tiding promote`, or have it allowed"),
         DeployError::Busy(_) => Failure::new(Kind::Refused, what).because_and_next(error),
+        DeployError::Base { .. } => {
+            Failure::new(Kind::Failed, what).because(error).next("name what was deployed before, or leave --base out")
+        }
         DeployError::Source { .. } => Failure::new(Kind::Failed, what).because(error).next("check the path"),
     }
 }

@@ -56,3 +56,24 @@ fn a_release_comes_as_a_patch_where_one_is_wished_for_and_the_deploy_says_what_t
         assert!(is_live(&agents, source));
     }
 }
+
+#[test]
+fn what_leaves_this_machine_is_a_patch_when_what_was_deployed_before_is_named() {
+    let lab = Lab::new();
+    let agents = [lab.agent("node-1"), lab.agent("node-2")];
+    let versions = [1, 2].map(|version| program(&lab, version));
+    let base = |at: &Path| ["--base".to_owned(), at.display().to_string()];
+    expect(&deploy(&lab, &versions[0], &["--version", "one"]), 0, "one is confirmed on 2 of 2 nodes");
+    let nowhere = base(&lab.dir().join("nowhere"));
+    let refused = deploy(&lab, &versions[1], &nowhere.each_ref().map(String::as_str));
+    expect(&refused, 1, "nowhere");
+    let brought = deploy(&lab, &versions[1], &base(&versions[0]).each_ref().map(String::as_str));
+    expect(&brought, 0, "is confirmed on 2 of 2 nodes");
+    let said = text(&brought.stderr);
+    let sent = |what: &str| said.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{said}"));
+    assert!(sent("patch ").contains(" kB, for an origin that has its base"), "{said}");
+    assert!(sent("sent ").ends_with(" kB"), "of 1.5 MB: {said}");
+    assert!(is_live(&agents, &versions[1]));
+    let same = deploy(&lab, &versions[1], &base(&versions[1]).each_ref().map(String::as_str));
+    expect(&same, 0, "patch      none");
+}

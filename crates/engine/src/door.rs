@@ -109,6 +109,8 @@ pub struct Recovered {
     pub apps: Vec<AppRecord>,
     /// Contents that are here, whole or in part.
     pub held: Vec<Held>,
+    /// Patches among them that make what is published of what an origin may have (publishers only).
+    pub offers: Vec<Offer>,
     /// The journals' facts in order (origins only).
     pub facts: Vec<(JournalName, Position, Fact)>,
     /// When facts about rollouts were written, by the wall clock of the process that did, as far as anyone noted it (origins only).
@@ -722,7 +724,8 @@ pub enum Message {
         /// By number.
         formats: BTreeSet<u8>,
     },
-    /// Origin to agent: the patches that make a content. Replaces what it said before of that content; protocol 7.
+    /// Origin to agent: the patches that make a content. Replaces what it said before of that content; protocol 7. Publisher to origin, before the
+    /// release is submitted: the patches of it that it brings; protocol 9.
     Offers {
         /// What they make.
         target: ContentId,

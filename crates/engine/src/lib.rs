@@ -154,6 +154,11 @@ impl Peer {
         self.is_known && self.speaks >= wire::STEPS
     }
 
+    /// Whether it takes patches from whoever brings a release.
+    fn takes_patches(&self) -> bool {
+        self.is_known && self.speaks >= wire::BRINGS
+    }
+
     fn knows_limits(&self) -> bool {
         self.is_known && self.speaks >= wire::LIMITS
     }
@@ -284,7 +289,7 @@ impl Engine {
         match self.config.role {
             Role::Agent => self.recover_agent(now, &recovered),
             Role::Origin => self.recover_origin(now, recovered),
-            Role::Operator => {}
+            Role::Operator => self.recover_publisher(recovered.offers),
         }
         self.settle(now);
     }
@@ -382,12 +387,13 @@ impl Engine {
 
     fn send(&mut self, to: NodeId, message: Message) {
         // Whoever speaks an older protocol is not told where it is to blame others; it asks them for what it lacks.
-        let has_new_root = self.trust.version() > 1;
+        let (has_new_root, brings) = (self.trust.version() > 1, self.config.role == Role::Operator);
         let is_understood = |peer: &Peer| match &message {
             Message::Lags { .. } => peer.knows_limits(),
             Message::Roots { .. } => peer.knows_roots(),
             Message::Revoked { .. } => peer.is_known && peer.speaks >= wire::REVOKED,
             Message::Follows { .. } => peer.says_what_it_follows(),
+            Message::Offers { .. } if brings => peer.takes_patches(),
             Message::Reads { .. } | Message::Offers { .. } | Message::Wishes { .. } => peer.knows_patches(),
             Message::Steps { .. } => peer.knows_steps(),
             // What is signed under a root that it cannot follow, it would take for forged.
@@ -612,8 +618,10 @@ impl Engine {
             | Message::Pace { .. }
             | Message::Verify { .. }
             | Message::Repair { .. }
-            | Message::Steps { .. }
-            | Message::Offers { .. } => role == Role::Origin && self.config.role == Role::Agent,
+            | Message::Steps { .. } => role == Role::Origin && self.config.role == Role::Agent,
+            Message::Offers { .. } => {
+                matches!((role, self.config.role), (Role::Origin, Role::Agent) | (Role::Operator, Role::Origin))
+            }
             Message::Reads { .. }
             | Message::Verified { .. }
             | Message::Status(_)

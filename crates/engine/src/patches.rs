@@ -277,6 +277,17 @@ impl Patches {
         both.min()
     }
 
+    /// A patch was brought with its release: whether it is of use to anyone. Then it is as one that is being made, until it is told that it is.
+    pub(crate) fn takes(&mut self, target: ContentId, base: ContentId) -> bool {
+        let plans = self.plans.values_mut().filter(|plan| plan.target.id() == target && plan.effort.is_some());
+        let mut is_of_use = false;
+        for known in plans.flat_map(|plan| &mut plan.bases).filter(|known| known.content == base && known.is_open()) {
+            known.state = State::Making;
+            is_of_use = true;
+        }
+        is_of_use
+    }
+
     /// The next patch that is to be made, if none is; it counts as begun.
     pub(crate) fn next(&mut self, now: Time) -> Option<Making> {
         if self.under_way.is_some() {

@@ -1,4 +1,4 @@
-//! By which road a content comes to an agent: it has it, or shares pieces of it, which the host finds; a patch of something that is here;
+//! By which road a content comes to an agent, or to an origin from whoever brings it: it has it, or shares pieces of it, which the host finds; a patch of something that is here;
 //! two patches in a row; or piece by piece.
 //!
 //! It knows what its origin offers, what was tried and what failed, and chooses. It moves nothing. Invariants: an offer is chosen only when

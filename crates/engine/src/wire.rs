@@ -22,7 +22,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 /// The oldest and the newest version of the protocol that this program speaks.
-pub const PROTOCOL: (u16, u16) = (1, 8);
+pub const PROTOCOL: (u16, u16) = (1, 9);
 /// The version that brought limits: whoever speaks an older one is sent no `Limit`, `Sends` or `Lags`, which it could not read.
 pub const LIMITS: u16 = 2;
 /// The version that brought paces: whoever speaks an older one is sent no `Pace`.
@@ -49,6 +49,8 @@ pub const FOLLOWS: u16 = 6;
 pub const PATCHES: u16 = 7;
 /// The version that brought patches in a row: whoever speaks an older one is sent no `Steps`, and takes a patch of what it has or pieces.
 pub const STEPS: u16 = 8;
+/// The version whose origins take `Offers` from whoever brings a release: an older one is sent none by a publisher, and fetches pieces.
+pub const BRINGS: u16 = 9;
 /// The longest pace that an agent believes.
 const MAX_PACE: Duration = Duration::from_secs(60);
 /// The longest control frame behind its length, in bytes.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 use tiding_engine::door::*;
-use tiding_engine::wire::{PATCHES, STEPS};
+use tiding_engine::wire::{BRINGS, PATCHES, STEPS};
 
 const BEST: Wish = Wish::Patches(Effort::Best);
 const PIECES: u32 = 100;
@@ -544,4 +544,87 @@ fn an_offer_of_a_patch_that_nobody_has_holds_up_for_a_while_and_no_longer() {
     assert_eq!(came(&fleet, 1, new.content), new.content.total());
     let said = |event: &Event| matches!(event, Event::PatchFailed { why, .. } if why == "the patch does not come");
     assert_eq!(events(&fleet, 1, said), 1);
+}
+
+/// Deploys by a publisher that has a patch of `base`, and waits until all run it.
+fn bring(fleet: &mut Fleet, name: &str, epoch: u64, wish: Wish, base: &Release) -> (Release, ContentSpec, usize) {
+    let release = release(name, PIECES);
+    let signed = sign_release(&release);
+    let publisher = fleet.bring(&release, &order(epoch, &signed, None), wish, base.content.id());
+    fleet.run_until(name, |fleet| up_confirm(fleet, &signed));
+    fleet.run_for(Duration::from_secs(1));
+    let patch = patch_between(base.content.id(), release.content.id());
+    (release, patch, publisher)
+}
+
+#[test]
+fn a_release_that_is_brought_as_a_patch_is_made_at_the_origin_and_goes_on_as_pieces() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::patching(6, seed);
+        let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+        let (new, patch, _) = bring(&mut fleet, "v2", 2, Wish::Whole, &old);
+        assert_eq!((came(&fleet, ORIGIN, new.content), came(&fleet, ORIGIN, patch)), (0, patch.total()), "seed {seed}");
+        assert_eq!(fleet.nodes[ORIGIN].patches, [(old.content.id(), new.content.id())]);
+        for nr in fleet.agents() {
+            assert_eq!((came(&fleet, nr, new.content), came(&fleet, nr, patch)), (new.content.total(), 0), "node {nr}");
+        }
+        assert!(fleet.nodes[ORIGIN].diffs.is_empty() && offers(&fleet).is_empty(), "nobody has use for it");
+        // What nobody needs any more is not kept.
+        settle(&mut fleet, "v3", 3, Wish::Whole);
+        assert!(!fleet.nodes[ORIGIN].disk.contents.contains_key(&patch.id()));
+    }
+}
+
+#[test]
+fn nodes_that_run_the_base_of_a_patch_that_was_brought_get_that_one() {
+    for seed in 0..4 {
+        let mut fleet = Fleet::patching(6, seed);
+        let (old, _) = settle(&mut fleet, "v1", 1, BEST);
+        let (new, patch, _) = bring(&mut fleet, "v2", 2, BEST, &old);
+        assert!(fleet.nodes[ORIGIN].diffs.is_empty(), "it is there, and none is made");
+        assert_eq!((came(&fleet, ORIGIN, new.content), offers(&fleet).len()), (0, 1));
+        for nr in fleet.agents() {
+            assert_eq!((came(&fleet, nr, new.content), came(&fleet, nr, patch)), (0, patch.total()), "node {nr}");
+        }
+        let roads = roads(&mut fleet);
+        assert_eq!((roads[0].base.as_deref(), roads[0].patch), (Some("v1"), Some(patch.blob.len)));
+    }
+}
+
+#[test]
+fn a_patch_that_is_brought_and_is_of_no_use_costs_nothing_but_itself() {
+    // Its base was never here; it makes something else; the origin is older than that; its publisher goes away in between.
+    let mut fleet = Fleet::patching(3, 1);
+    let (new, patch, _) = bring(&mut fleet, "v1", 1, BEST, &release("never", PIECES));
+    assert_eq!((came(&fleet, ORIGIN, new.content), came(&fleet, ORIGIN, patch)), (new.content.total(), 0));
+
+    let mut fleet = Fleet::patching(3, 2);
+    let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+    fleet.nodes[ORIGIN].evil = Some(Evil::Unpatched);
+    let (new, _, _) = bring(&mut fleet, "v2", 2, Wish::Whole, &old);
+    assert_eq!((fleet.nodes[ORIGIN].patches.len(), came(&fleet, ORIGIN, new.content)), (1, new.content.total()));
+    assert_eq!(events(&fleet, ORIGIN, |event| matches!(event, Event::PatchFailed { .. })), 1);
+
+    let mut fleet = Fleet::patching(3, 3);
+    let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+    fleet.stop(ORIGIN);
+    fleet.nodes[ORIGIN].speaks = (1, BRINGS - 1);
+    fleet.start(ORIGIN);
+    let (new, patch, _) = bring(&mut fleet, "v2", 2, Wish::Whole, &old);
+    assert_eq!((came(&fleet, ORIGIN, new.content), came(&fleet, ORIGIN, patch)), (new.content.total(), 0));
+    assert_eq!(events(&fleet, ORIGIN, |event| matches!(event, Event::Convicted { .. })), 0);
+
+    for after in [0, 500_000, 1_000_000, 2_000_000, 5_000_000] {
+        let mut fleet = Fleet::patching(3, 4);
+        let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+        let (new, order) = (release("v2", PIECES), order(2, &sign_release(&release("v2", PIECES)), None));
+        let publisher = fleet.bring(&new, &order, Wish::Whole, old.content.id());
+        fleet.run_for(Duration::from_nanos(after));
+        fleet.stop(publisher);
+        fleet.run_for(Duration::from_secs(60));
+        fleet.start(publisher);
+        let request = Request::Deploy { release: sign_release(&new), order: sign_order(&order), wish: Wish::Whole };
+        fleet.request(publisher, 2, request);
+        fleet.run_until("v2", |fleet| up_confirm(fleet, &sign_release(&new)));
+    }
 }

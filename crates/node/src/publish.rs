@@ -3,6 +3,8 @@
 //! A publisher is a node of its own for a short while: the same engine and driver, with the tree itself as the source of its
 //! pieces and no store. Whatever happens to it before the order stands in the journal, nothing has been deployed.
 
+mod bringing;
+
 use crate::api::{FleetStatus, Refusal, ReleaseStatus, RolloutState, RolloutStatus};
 use crate::client::{Client, ClientError, OperatorKeys, Reader};
 use crate::difference::{self, Changes, Pieces};
@@ -16,6 +18,7 @@ use crate::selection::{BadSelection, Demands, Selection, WhenAway, check_readers
 use content::care::{Health, Hooks};
 use content::directive::Verb;
 use content::encoding::Malformed;
+use content::fact::Offer;
 use content::kept::KeptPath;
 use content::order::{Restraint, Unreachable, Wave};
 use content::owner::Owner;
@@ -35,10 +38,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
-use store::PieceSource;
 use store::disk::Name;
 use store::import::{Found, Source, Terms};
 pub use store::import::{ImportError, Kinds, LeftOut, Mapping, ModeChange, Patterns};
+use store::trees::Place;
+use store::{Bringing, Patch, PieceSource};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
@@ -81,6 +85,8 @@ pub struct DeployOptions {
     pub limit: Option<Rate>,
     /// Whether it is worth patches from what nodes run.
     pub wish: Wish,
+    /// What was deployed before: a patch from it is brought to an origin that has that release.
+    pub base: Option<PathBuf>,
     /// Whether the tree's own patterns are honoured.
     pub patterns: Patterns,
     /// What outlives releases, rising by path.
@@ -129,6 +135,7 @@ impl DeployOptions {
             is_resized: false,
             limit: None,
             wish: Wish::default(),
+            base: None,
             patterns: Patterns::Honoured,
             kept: Vec::new(),
             templates: Vec::new(),
@@ -192,6 +199,11 @@ pub enum Progress {
         /// What the tree's own patterns left out.
         left_out: Vec<LeftOut>,
     },
+    /// There is a patch from what was deployed before, which an origin takes that has that; none if it would be no shorter.
+    Patch {
+        /// Its bytes.
+        bytes: Option<u64>,
+    },
     /// Signed; the origin is being dialled.
     Submitted {
         /// The release.
@@ -212,6 +224,8 @@ pub enum Progress {
         epoch: u64,
         /// The order.
         order: OrderId,
+        /// Payload bytes that this publisher has sent.
+        sent: u64,
     },
 }
 
@@ -266,6 +280,14 @@ pub enum DeployError {
     /// Another deploy from this operator's home is under way.
     #[error("another deploy with these keys is under way: {0}; wait for it, or stop it")]
     Busy(String),
+    /// There is no patch from what was deployed before.
+    #[error("a patch from {path}: {source}")]
+    Base {
+        /// What should be that.
+        path: PathBuf,
+        /// Why.
+        source: store::trees::TreesError,
+    },
     /// The source cannot be opened.
     #[error("{path}: {source}")]
     Source {
@@ -310,6 +332,13 @@ pub async fn deploy(
     let (entries, bytes, notes, left_out) = (found.entries, found.size, found.notes.clone(), found.left_out.clone());
     progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes, left_out });
+    let patch = match &options.base {
+        Some(base) => Some(bringing::patch(base, source, &found, options).await?),
+        None => None,
+    };
+    if let Some(patch) = &patch {
+        progress(Progress::Patch { bytes: patch.as_ref().map(|(offer, _)| offer.patch.blob.len) });
+    }
     // What was ordered since then would make this order a stale one, which the origin says; the longer ago, the likelier. And who is
     // there may have changed as well.
     let status = match began.elapsed() < FRESH {
@@ -324,9 +353,10 @@ pub async fn deploy(
     let signing = signing_key(operator_home)?;
     let papers = Papers::sign(&signing, keys.id, &app, &found, options, &standing)?;
     progress(Progress::Submitted { release: papers.release_id(), version: papers.version.clone() });
-    let (order, epoch) =
-        serve_until_ordered((keys, options.limit, options.wish), found, tree, &papers, &mut progress).await?;
-    progress(Progress::Ordered { epoch, order });
+    let brought = (found, tree, patch.flatten());
+    let (order, epoch, sent) =
+        serve_until_ordered((keys, options.limit, options.wish), brought, &papers, &mut progress).await?;
+    progress(Progress::Ordered { epoch, order, sent });
     let (release, version) = (papers.release_id(), papers.version);
     Ok(Deployed { app: options.app.clone(), release, version, order, epoch, selector: options.selector.clone() })
 }
@@ -779,12 +809,11 @@ fn lock(home: &Path, app: &AppName, operator: &str) -> Result<File, DeployError>
 
 type Tree = Source<RealDisk>;
 
-/// Reads, cuts and hashes on threads of their own.
-async fn read_tree(
+/// Where a directory or a file is that is published, the disk that reads it so, and what owners and modes become.
+pub(crate) fn standing(
     source: &Path,
-    (patterns, kept, mapping): (Patterns, &[KeptPath], &Mapping),
-    progress: &mut impl FnMut(Progress),
-) -> Result<(Found, Tree), DeployError> {
+    mapping: &Mapping,
+) -> Result<(Arc<RealDisk>, Place<RealDisk>, Mapping), DeployError> {
     let bad = |error| DeployError::Source { path: source.to_owned(), source: error };
     let path = std::fs::canonicalize(source).map_err(bad)?;
     let whole = || DeployError::Invalid("the root directory cannot be published as a whole".to_owned());
@@ -795,6 +824,16 @@ async fn read_tree(
     let disk = Arc::new(if mapping.has_owners() { RealDisk::new() } else { RealDisk::to_publish(effective) });
     let parent = disk.open_path(parent).map_err(bad)?;
     let name = Name::new(name.as_bytes()).map_err(|error| DeployError::Invalid(error.to_string()))?;
+    Ok((disk, Place { parent, name }, mapping))
+}
+
+/// Reads, cuts and hashes on threads of their own.
+async fn read_tree(
+    source: &Path,
+    (patterns, kept, mapping): (Patterns, &[KeptPath], &Mapping),
+    progress: &mut impl FnMut(Progress),
+) -> Result<(Found, Tree), DeployError> {
+    let (disk, Place { parent, name }, mapping) = standing(source, mapping)?;
     let (tell, mut told) = watch::channel(0);
     let kept = kept.to_vec();
     let reading = tokio::task::spawn_blocking(move || {
@@ -890,22 +929,21 @@ impl Drop for Publisher {
 /// Runs a publisher's node until the order stands, or is refused.
 async fn serve_until_ordered(
     (keys, limit, wish): (OperatorKeys, Option<Rate>, Wish),
-    found: Found,
-    tree: Tree,
+    (found, tree, patch): (Found, Tree, Option<(Offer, Patch)>),
     papers: &Papers,
     progress: &mut impl FnMut(Progress),
-) -> Result<(OrderId, u64), DeployError> {
+) -> Result<(OrderId, u64, u64), DeployError> {
     let inbox = mpsc::channel(INBOX);
     let datacenter = Label::new(&keys.fleet.datacenter).map_err(|bad| ClientError::Home(bad.to_string()))?;
     let held = |content: ContentSpec| Held { content, have: Bitmap::full(content.total()), complete: true };
-    let recovered = Recovered {
-        root: Some(keys.root),
-        held: vec![held(found.content), held(found.attributes)],
-        ..Recovered::default()
-    };
+    let (offer, patch) = patch.unzip();
+    let offers = Vec::from_iter(offer);
+    let contents = [found.content, found.attributes].into_iter().chain(offers.iter().map(|offer| offer.patch));
+    let recovered =
+        Recovered { root: Some(keys.root), held: contents.map(held).collect(), offers, ..Recovered::default() };
     let config = Config { limit, ..publisher_config(keys.id, &keys.fleet, datacenter) };
     let host = Host::Publisher(inbox.0.clone());
-    let shelf = Shelf::new(Arc::new(tree));
+    let shelf = Shelf::new(Arc::new(Bringing::new(tree, patch)));
     let (driver, handle) = Driver::new(Parts {
         me: keys.node,
         config,
@@ -925,7 +963,7 @@ async fn serve_until_ordered(
     handle.inbox.send(Incoming::Stop).await.ok();
     (&mut running.0).await.ok();
     match answer {
-        Ok(Answer::Ordered { order, epoch }) => Ok((order, epoch)),
+        Ok(Answer::Ordered { order, epoch }) => Ok((order, epoch, handle.sent.load(Ordering::Relaxed))),
         Ok(Answer::Refused(refusal)) => Err(ClientError::Refused(refusal.into()).into()),
         Ok(_) => Err(ClientError::Protocol("the engine gave an answer to another question".to_owned()).into()),
         Err(gone) => Err(ClientError::Protocol(gone.to_string()).into()),

@@ -12,7 +12,7 @@ use store::trees::Place;
 pub use store::trees::{Effort, Summary, TreesError, is_tree_patch};
 
 /// What is compared at once takes at most so much memory, in bytes; what needs more is compared with less effort.
-const MEMORY: u64 = 4 << 30;
+pub(crate) const MEMORY: u64 = 4 << 30;
 
 /// A patch that makes the directory `new` of the directory `old`.
 pub fn diff(old: &Path, new: &Path, effort: Effort) -> Result<(Vec<u8>, Summary), TreesError> {

@@ -11,7 +11,7 @@ use engine::door::{Event, Job, JobDone};
 use node::api::{FleetStatus, RoadStatus};
 use node::disk::RealDisk;
 use node::join::{self, JoinTerms};
-use node::publish::{self, DeployOptions, Deployed, Effort, Wish};
+use node::publish::{self, DeployOptions, Deployed, Effort, Progress, Wish};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
@@ -84,6 +84,75 @@ async fn who_runs_the_release_before_gets_a_patch() {
         (0..2)
             .for_each(|agent| assert_eq!(listing(&fleet.live(agent)), listing(&fleet.path("build")), "agent {agent}"));
     }
+    fleet.stop().await;
+}
+
+/// Deploys a version with one that was deployed before at hand; the bytes that left the publisher.
+async fn bring(fleet: &Fleet, source: &Path, base: &Path, wish: Wish) -> (Deployed, u64) {
+    let options = DeployOptions {
+        health_window: Duration::ZERO,
+        is_sure: true,
+        wish,
+        base: Some(base.to_owned()),
+        ..DeployOptions::new("app", Path::new("/srv/app"))
+    };
+    let (mut patch, mut left) = (None, 0);
+    let home = fleet.operator();
+    let deploying = publish::deploy(&home, source, &options, |progress| match progress {
+        Progress::Patch { bytes } => patch = bytes,
+        Progress::Ordered { sent, .. } => left = sent,
+        _ => {}
+    });
+    let deployed = in_time("deploying", deploying).await.expect("deployed");
+    println!("a patch of {patch:?} bytes, and {left} left the publisher");
+    (deployed, left)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patch_goes_once_from_the_publisher_and_what_the_origin_makes_of_it_fans_out() {
+    let fleet = Fleet::new(2).await;
+    let first = deploy(&fleet, 1, Wish::Whole, "").await;
+    fleet.until_confirmed(&first.release.to_string()).await;
+    let sources: Vec<_> = (1..=4).map(|version| fleet.path(&format!("v{version}"))).collect();
+    (1..).zip(&sources).for_each(|(version, at)| program(at, version));
+    // Pieces inside, or the same patch to each that runs its base.
+    for (at, wish) in [(1, Wish::Whole), (2, BEST)] {
+        let (next, left) = bring(&fleet, &sources[at], &sources[at - 1], wish).await;
+        assert!(left < 100_000, "{left}");
+        let status = fleet.until_confirmed(&next.release.to_string()).await;
+        for (name, bytes) in moved(&status) {
+            assert_eq!(bytes < 1_800_000, wish == BEST, "{name} got {bytes} bytes");
+        }
+        (0..2).for_each(|agent| assert_eq!(listing(&fleet.live(agent)), listing(&sources[at]), "agent {agent}"));
+    }
+    // Of what was never deployed here there is a patch, and the origin has no use for it; nor of what is deployed already.
+    let never = fleet.path("never");
+    program(&never, 9);
+    let (next, left) = bring(&fleet, &sources[3], &never, Wish::Whole).await;
+    assert!(left > 1_800_000, "{left}");
+    fleet.until_confirmed(&next.release.to_string()).await;
+    let (_, left) = bring(&fleet, &sources[3], &sources[3], Wish::Whole).await;
+    assert!(left < 100_000, "it has all of it: {left}");
+    let nowhere =
+        DeployOptions { base: Some(fleet.path("nowhere")), ..DeployOptions::new("app", Path::new("/srv/app")) };
+    let refused = publish::deploy(&fleet.operator(), &sources[2], &nowhere, |_| {}).await.expect_err("it is not there");
+    assert!(refused.to_string().contains("nowhere"), "{refused}");
+    fleet.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_brought_as_a_patch_too() {
+    let fleet = Fleet::new(1).await;
+    let sources: Vec<_> = (1..=2).map(|version| fleet.path(&format!("v{version}"))).collect();
+    (1..).zip(&sources).for_each(|(version, at)| program(at, version));
+    let [old, new] = [0, 1].map(|at| sources[at].join("program"));
+    let (first, left) = bring(&fleet, &old, &new, Wish::Whole).await;
+    assert!(left > 1_800_000, "{left}");
+    fleet.until_confirmed(&first.release.to_string()).await;
+    let (next, left) = bring(&fleet, &new, &old, Wish::Whole).await;
+    assert!(left < 100_000, "{left}");
+    fleet.until_confirmed(&next.release.to_string()).await;
+    assert_eq!(std::fs::read(fleet.live(0)).expect("live"), std::fs::read(&new).expect("new"));
     fleet.stop().await;
 }
 

@@ -9,16 +9,18 @@ use crate::net::Nr;
 use crate::plan::ORIGIN;
 use crate::strikes::Strike;
 use crate::world::{Happening, World, nanos};
-use content::fact::{JournalName, Noted, Position};
-use content::{Bitmap, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role, UnixTime};
+use content::fact::{JournalName, Noted, Offer, Position};
+use content::{Bitmap, ContentId, ContentSpec, Digest, Fact, Labels, NodeId, OrderId, Role, UnixTime};
 use engine::Engine;
 use engine::door::{Config, DownReason, Held, Input, Recovered, Time};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use store::disk::{Disk, Name};
-use store::import::import;
-use store::{OpenError, Options, PieceSource, Store};
+use store::hands::OneHand;
+use store::import::{Terms, import};
+use store::trees::{self, Place};
+use store::{Bringing, OpenError, Options, Patch, PieceSource, Store};
 
 use crate::truth::{THEIRS, label};
 
@@ -35,6 +37,17 @@ const START_AGAIN: Duration = Duration::from_millis(500);
 
 fn name(text: &str) -> Name {
     Name::new(text).expect("a plain name")
+}
+
+/// The patch from what was deployed before, where a publisher has that.
+fn patch_of(disk: &Arc<SimDisk>, root: &SimDir, target: ContentId) -> Option<(Offer, Patch)> {
+    let place = |at| Place { parent: *root, name: name(at) };
+    disk.metadata(root, &name("before")).ok()?;
+    let (old, new) = (place("before"), place("build"));
+    let made = trees::between(&OneHand, &Terms::default(), disk, (&old, &new), trees::Effort::Fast, 1 << 26).ok()?;
+    let patch = Patch::of(&made.patch);
+    let offer = Offer { base: made.old, target, patch: patch.spec(), format: trees::READS[0] };
+    (made.new == target).then_some((offer, patch))
 }
 
 impl World {
@@ -256,15 +269,18 @@ impl World {
     /// A publisher reads its tree anew whenever it starts, and hands in what it hands in.
     fn boot_publisher(&mut self, nr: Nr) {
         let (disk, root) = self.hosts[nr].platter.boot();
-        let (found, source) = match import(Arc::new(disk), root, &name("build"), &mut |_| ()) {
+        let disk = Arc::new(disk);
+        let (found, tree) = match import(disk.clone(), root, &name("build"), &mut |_| ()) {
             Ok(imported) => imported,
             Err(why) => return self.breaks(Promise::Liveness, format!("publisher {nr} cannot read its tree: {why}")),
         };
-        for spec in [&found.content, &found.attributes] {
-            self.truth.learn_pieces(spec, &source);
-        }
-        let held = [found.content, found.attributes].map(whole).to_vec();
-        let recovered = Recovered { root: Some(self.truth.root.clone()), held, ..Recovered::default() };
+        let (offer, patch) = patch_of(&disk, &root, found.content.id()).unzip();
+        let (source, offers) = (Bringing::new(tree, patch), Vec::from_iter(offer));
+        let specs: Vec<ContentSpec> =
+            [found.content, found.attributes].into_iter().chain(offers.iter().map(|offer| offer.patch)).collect();
+        specs.iter().for_each(|spec| self.truth.learn_pieces(spec, &source));
+        let held = specs.into_iter().map(whole).collect();
+        let recovered = Recovered { root: Some(self.truth.root.clone()), held, offers, ..Recovered::default() };
         let engine = self.make_engine(nr, recovered);
         self.hosts[nr].run = Some(Run::new(engine, None, None, Arc::new(source)));
         self.hosts[nr].took();

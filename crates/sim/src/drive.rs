@@ -123,6 +123,7 @@ impl World {
             Event::Shunned { peer } if !self.convictions.is_of_life(nr, start, *peer) => {
                 self.strikes.add(Strike::ShunnedAfterRestart);
             }
+            Event::Patched { .. } if nr == ORIGIN => self.strikes.add(Strike::Brought),
             Event::Patched { .. } => self.strikes.add(Strike::Patched),
             Event::PatchFailed { .. } => self.strikes.add(Strike::PatchFailed),
             _ => {}

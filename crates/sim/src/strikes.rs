@@ -86,13 +86,15 @@ pub enum Strike {
     GroupFull,
     /// A node made a release of what it had.
     Patched,
+    /// An origin made a release of a patch that its publisher brought.
+    Brought,
     /// A patch could not be made, did not come, or did not do.
     PatchFailed,
 }
 
 impl Strike {
     /// Every kind.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::AgentCrash,
         Self::OriginCrash,
         Self::OriginCrashMidDeploy,
@@ -133,6 +135,7 @@ impl Strike {
         Self::WaveLate,
         Self::GroupFull,
         Self::Patched,
+        Self::Brought,
         Self::PatchFailed,
     ];
 }

@@ -28,6 +28,7 @@ mod adopt;
 mod alike;
 mod assemble;
 mod backend;
+mod bringing;
 mod collect;
 pub mod disk;
 mod ground;
@@ -61,6 +62,7 @@ pub mod trees;
 mod verify;
 pub mod words;
 
+pub use bringing::{Bringing, Patch};
 pub use disk::Disk;
 pub use pins::Pinned;
 pub use target::laid_out_at;

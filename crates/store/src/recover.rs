@@ -55,7 +55,8 @@ impl<D: Disk> Store<D> {
         store.settle_paths();
         let (apps, held) = (store.app_records(), store.held_contents());
         // What time it is knows whoever has a clock.
-        let recovered = Recovered { root, roots, apps, held, facts, written, shunned, clock: UnixTime(0) };
+        let recovered =
+            Recovered { root, roots, apps, held, facts, written, shunned, clock: UnixTime(0), offers: Vec::new() };
         Ok((store, recovered))
     }
 

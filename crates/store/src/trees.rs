@@ -20,7 +20,7 @@ mod unfold;
 
 use crate::disk::{Disk, Name};
 use crate::hands::Hands;
-use crate::import::ImportError;
+use crate::import::{ImportError, Terms};
 use crate::lending::Lending;
 use body::VERSION;
 use content::manifest::Kind;
@@ -136,6 +136,32 @@ pub fn diff<D: Disk>(
     let (patch, sameness) =
         written.ok_or_else(|| TreesError::Unread(new.unread().or(old.unread()).unwrap_or_default()))?;
     Ok((patch, sameness.summary(&old.manifest, &new.manifest)))
+}
+
+/// What makes one content of another.
+pub struct Between {
+    /// The bytes.
+    pub patch: Vec<u8>,
+    /// What it is made from.
+    pub old: ContentId,
+    /// What it makes.
+    pub new: ContentId,
+}
+
+/// The same between two directories or files as they are published on these terms.
+pub fn between<D: Disk>(
+    hands: &dyn Hands,
+    terms: &Terms<'_>,
+    disk: &Arc<D>,
+    (old, new): (&Place<D>, &Place<D>),
+    effort: Effort,
+    memory: u64,
+) -> Result<Between, TreesError> {
+    let read = |place| Known::read_by(hands, terms, disk, place);
+    let (old, new) = (read(old)?, read(new)?);
+    let written = write(hands, (old.side(&old.files()), new.side(&new.files())), effort, memory)?;
+    let (patch, _) = written.ok_or_else(|| TreesError::Unread(new.unread().or(old.unread()).unwrap_or_default()))?;
+    Ok(Between { patch, old: old.content, new: new.content })
 }
 
 /// Makes the directory `new` of the directory `old` and a patch, if it has at most so many bytes.

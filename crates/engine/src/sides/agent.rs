@@ -60,7 +60,7 @@ impl AgentSide {
 }
 
 impl Engine {
-    fn follower(&mut self) -> Option<&mut Follower> {
+    pub(super) fn follower(&mut self) -> Option<&mut Follower> {
         if let Side::Agent(agent) = &mut self.side { Some(&mut agent.follower) } else { None }
     }
 

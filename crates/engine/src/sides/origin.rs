@@ -10,6 +10,7 @@ use crate::door::{
 };
 use crate::limits::{cap, lowest};
 use crate::patches::Patches;
+use crate::roads::Roads;
 use crate::rollout::{Presence, Rollout, Step};
 use crate::swarm::{Blame, Place};
 use crate::tracker::{Changes, Charge, Domain, Proof, Tracker};
@@ -57,6 +58,8 @@ pub(crate) struct OriginSide {
     pub(super) left_behind: BTreeSet<AppName>,
     /// Patches, and who waits for them.
     pub(super) patches: Patches,
+    /// By which roads releases come here.
+    pub(super) roads: Roads,
     /// Whether contents are to be collected when no patch is made any more.
     pub(super) collects_later: bool,
     /// What each publisher that is here said last of whether its order is worth patches.
@@ -121,6 +124,7 @@ impl OriginSide {
             handed: 0,
             left_behind: BTreeSet::new(),
             patches: Patches::default(),
+            roads: Roads::new(&config.reads),
             collects_later: false,
             wishes: BTreeMap::new(),
         }
@@ -478,6 +482,7 @@ impl Engine {
             Message::Status(status) => self.reported(now, from, *status),
             Message::Reads { formats } => self.says_what_it_reads(from, formats),
             Message::Wishes { order, wish } => self.wishes(from, order, wish),
+            Message::Offers { target, offers, .. } => self.offered(now, target, offers, false),
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),
@@ -648,7 +653,7 @@ impl Engine {
             self.arrange(now, changes);
         }
         self.plan_patches(now, &app, publisher);
-        contents.into_iter().for_each(|content| self.swarm.want(now, content));
+        contents.into_iter().for_each(|content| self.take_road(now, content));
         self.announce_to_all(now, &app);
         self.propose_if_whole(&app);
     }
@@ -673,6 +678,11 @@ impl Engine {
     }
 
     pub(crate) fn content_news_of_origin(&mut self, now: Time, news: &swarm::Action) {
+        match news {
+            swarm::Action::Completed(content) => self.has_come(now, *content),
+            swarm::Action::Refused(content, why) => self.patch_refused(now, *content, why),
+            _ => {}
+        }
         let Some(origin) = self.origin() else { return };
         let concerned = |content| {
             let needs = move |spread: &Spread| contents_of(&spread.release.release).any(|spec| spec.id() == content);
@@ -980,7 +990,7 @@ impl Engine {
 
     /// Forgets the contents that no order may name any more.
     pub(super) fn collect_at_origin(&mut self, now: Time) {
-        let is_read = self.jobs.values().any(|errand| matches!(errand, Errand::Diff { .. }));
+        let is_read = self.jobs.values().any(|errand| matches!(errand, Errand::Diff { .. } | Errand::Patch(_)));
         let Some(origin) = self.origin() else { return };
         // What a patch is made from stays, and so does the patch that nobody knows of yet.
         origin.collects_later = is_read;
@@ -989,7 +999,8 @@ impl Engine {
         }
         let kept = origin.kept();
         let patches = self.kept_patches(&kept);
-        let contents: BTreeSet<ContentId> = kept.iter().map(ContentSpec::id).chain(patches).collect();
+        let under_way: Vec<ContentId> = self.origin().map(|origin| origin.roads.roots().collect()).unwrap_or_default();
+        let contents: BTreeSet<ContentId> = kept.iter().map(ContentSpec::id).chain(patches).chain(under_way).collect();
         let contents: Vec<ContentId> = contents.into_iter().collect();
         let gone: Vec<ContentId> = self.swarm.contents().filter(|content| !contents.contains(content)).collect();
         gone.into_iter().for_each(|content| self.swarm.forget(now, content));

@@ -157,7 +157,9 @@ impl Engine {
     /// A content is whole here: patches of it can be made.
     pub(super) fn make_patches_of(&mut self, now: Time, target: ContentId) {
         let Some(progress) = self.swarm.progress(target) else { return };
-        let lacked = progress.bytes.saturating_sub(progress.had);
+        // What was made here of a patch says nothing of what its base lacks without one.
+        let is_made = self.origin().is_some_and(|origin| origin.roads.moved(target) != (0, 0));
+        let lacked = if is_made { progress.bytes } else { progress.bytes.saturating_sub(progress.had) };
         let Some((app, gone, patience)) = self.origin().and_then(|origin| origin.patches.ready(now, target, lacked))
         else {
             return;
@@ -169,6 +171,15 @@ impl Engine {
         self.time_waves(now, &app);
         self.alarms.set(Alarm::Patches(app), deadline(now, patience));
         self.make_next_patch(now);
+    }
+
+    /// A release was made here of a patch that was brought: nodes that run its base get that one, if patches are of use to them, and no other
+    /// is made of it.
+    pub(super) fn take_brought(&mut self, offer: Offer) {
+        if self.origin().is_some_and(|origin| origin.patches.takes(offer.target, offer.base)) {
+            self.swarm.set_aside(offer.patch.id());
+            self.propose(Proposal::Progress { fact: Fact::Offered(offer) });
+        }
     }
 
     fn make_next_patch(&mut self, now: Time) {

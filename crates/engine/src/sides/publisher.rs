@@ -2,14 +2,17 @@
 
 use crate::door::{Answer, ClientId, Config, Message, Refusal, Request, Submitted, Time, Wish};
 use crate::tracker::Origins;
-use crate::{Engine, Side, swarm};
-use content::{NodeId, Order, OrderId, Signed};
+use crate::{Engine, Side, release_of, swarm};
+use content::fact::Offer;
+use content::{ContentId, NodeId, Order, OrderId, Signed};
 
 /// What a publisher has that others have not.
 pub(crate) struct PublisherSide {
     pub(crate) origins: Origins,
     /// What is to be brought, until it is ordered or refused.
     waiting: Vec<Submission>,
+    /// Patches that it has of what it brings.
+    offers: Vec<Offer>,
 }
 
 /// A release and an order, on their way to an origin.
@@ -23,7 +26,11 @@ struct Submission {
 
 impl PublisherSide {
     pub(crate) fn new(config: &Config, now: Time) -> Self {
-        Self { origins: Origins::new(config.origins.clone(), config.redial, now), waiting: Vec::new() }
+        Self {
+            origins: Origins::new(config.origins.clone(), config.redial, now),
+            waiting: Vec::new(),
+            offers: Vec::new(),
+        }
     }
 
     pub(crate) fn deadline(&self) -> Option<Time> {
@@ -32,6 +39,13 @@ impl PublisherSide {
 }
 
 impl Engine {
+    /// What is brought may come as a patch of something else.
+    pub(crate) fn recover_publisher(&mut self, offers: Vec<Offer>) {
+        if let Side::Publisher(publisher) = &mut self.side {
+            publisher.offers = offers;
+        }
+    }
+
     pub(crate) fn request_of_publisher(&mut self, client: ClientId, request: Request) {
         let Request::Deploy { release, order, wish } = request else {
             let why = "this is a publisher; ask an origin".to_owned();
@@ -39,7 +53,7 @@ impl Engine {
         };
         let Side::Publisher(publisher) = &mut self.side else { return };
         let submission = Submission { client, id: OrderId(order.payload_digest()), release, order, wish };
-        let messages = submission.messages();
+        let messages = submission.messages(&publisher.offers);
         publisher.waiting.push(submission);
         let origins: Vec<NodeId> = publisher.origins.connected().collect();
         let known = |origin: &&NodeId| self.peers.get(origin).is_some_and(|peer| peer.is_known);
@@ -52,7 +66,8 @@ impl Engine {
     /// Brings everything that waits to an origin that is here (again): the same statements, so that they have one effect.
     pub(crate) fn submit_all(&mut self, origin: NodeId) {
         let Side::Publisher(publisher) = &self.side else { return };
-        let messages: Vec<Message> = publisher.waiting.iter().flat_map(Submission::messages).collect();
+        let messages: Vec<Message> =
+            publisher.waiting.iter().flat_map(|waiting| waiting.messages(&publisher.offers)).collect();
         messages.into_iter().for_each(|message| self.send(origin, message));
     }
 
@@ -84,12 +99,15 @@ impl Engine {
 
 impl Submission {
     /// What it says of itself stands before it.
-    fn messages(&self) -> Vec<Message> {
+    fn messages(&self, offers: &[Offer]) -> Vec<Message> {
         let submit = Message::Submit { release: self.release.clone(), order: self.order.clone() };
-        match self.wish {
-            Wish::Auto => vec![submit],
-            wish => vec![Message::Wishes { order: self.id, wish }, submit],
-        }
+        let wishes = (self.wish != Wish::Auto).then_some(Message::Wishes { order: self.id, wish: self.wish });
+        let target = release_of(&self.release).map(|(_, release)| release.content.id());
+        let of_it = |target: &ContentId| offers.iter().filter(|offer| offer.target == *target).copied().collect();
+        let offers =
+            target.map(|target| (target, of_it(&target))).filter(|(_, offers): &(_, Vec<Offer>)| !offers.is_empty());
+        let offers = offers.map(|(target, offers)| Message::Offers { target, offers, is_awaited: false });
+        wishes.into_iter().chain(offers).chain([submit]).collect()
     }
 
     fn ordered(&self) -> Answer {

@@ -1,4 +1,5 @@
-//! Routing of patches at an agent: what its origin offers, the patch, the host's work with it, and the next road when one fails.
+//! Routing of patches to where they are applied: what is offered (to an agent by its origin, to an origin by who brings a release), the
+//! patch, the host's work with it, and the next road when one fails.
 
 use crate::door::{Event, Job, JobDone, JobError, Step, Time};
 use crate::roads::{Choice, Middle, Road, Roads, again};
@@ -9,38 +10,54 @@ use content::{ContentId, ContentSpec};
 /// Of a content of which more than one part in so many is here, pieces go on coming when a patch of it turns up.
 const BEGUN: u32 = 8;
 
+/// The roads of whoever applies patches.
+fn of_side(side: &Side) -> Option<&Roads> {
+    match side {
+        Side::Agent(agent) => Some(&agent.roads),
+        Side::Origin(origin) => Some(&origin.roads),
+        Side::Publisher(_) => None,
+    }
+}
+
+fn of_side_mut(side: &mut Side) -> Option<&mut Roads> {
+    match side {
+        Side::Agent(agent) => Some(&mut agent.roads),
+        Side::Origin(origin) => Some(&mut origin.roads),
+        Side::Publisher(_) => None,
+    }
+}
+
 impl Engine {
     fn roads(&mut self) -> Option<&mut Roads> {
-        if let Side::Agent(agent) = &mut self.side { Some(&mut agent.roads) } else { None }
+        of_side_mut(&mut self.side)
     }
 
     /// A content is to be here: by the best road that is known.
     pub(super) fn take_road(&mut self, now: Time, target: ContentSpec) {
         let id = target.id();
-        let Side::Agent(agent) = &mut self.side else { return };
+        let Some(roads) = of_side_mut(&mut self.side) else { return };
         if self.swarm.is_complete(id) {
-            agent.roads.end(id);
+            roads.end(id);
             return self.swarm.want(now, target);
         }
-        if matches!(agent.roads.road(id), Some((_, Road::Fetches { .. } | Road::Applies { .. } | Road::InARow { .. })))
-        {
+        if matches!(roads.road(id), Some((_, Road::Fetches { .. } | Road::Applies { .. } | Road::InARow { .. }))) {
             return;
         }
         let is_whole = |content| self.swarm.is_complete(content);
-        match agent.roads.choose(&target, is_whole, |content| self.swarm.progress(content).is_some()) {
+        match roads.choose(&target, is_whole, |content| self.swarm.progress(content).is_some()) {
             Choice::Patch(offer) => self.take_patch(now, target, offer),
             Choice::InARow { first, then } => {
-                agent.roads.take(target, Road::InARow { middle: first.content.id(), then });
+                roads.take(target, Road::InARow { middle: first.content.id(), then });
                 self.swarm.want_held_back(now, target);
                 self.take_patch(now, first.content, first.patch);
                 self.swarm.want_aside(now, then.patch);
             }
             Choice::Wait => {
-                agent.roads.take(target, Road::Waits);
+                roads.take(target, Road::Waits);
                 self.swarm.want_held_back(now, target);
             }
             Choice::Whole => {
-                agent.roads.end(id);
+                roads.end(id);
                 self.alarms.clear(&Alarm::Road(id));
                 self.swarm.hold_back_no_more(now, id);
                 self.swarm.want(now, target);
@@ -115,21 +132,28 @@ impl Engine {
 
     /// Has a content made, once its patch is here and the host has room for it.
     pub(crate) fn apply_patch(&mut self, _now: Time, target: ContentId) {
-        let Side::Agent(agent) = &mut self.side else { return };
-        let Some((spec, Road::Fetches { offer, .. })) = agent.roads.road(target) else { return };
+        let Some(roads) = of_side_mut(&mut self.side) else { return };
+        let Some((spec, Road::Fetches { offer, .. })) = roads.road(target) else { return };
         let patch = offer.patch.id();
         if !self.swarm.is_complete(patch) || !self.swarm.awaits(target) {
             return;
         }
         let moved = self.swarm.progress(patch).map(|of| (of.from_origin, of.from_peers)).unwrap_or_default();
-        agent.roads.came(target, moved);
-        agent.roads.take(spec, Road::Applies { offer });
+        roads.came(target, moved);
+        roads.take(spec, Road::Applies { offer });
         self.alarms.clear(&Alarm::Road(target));
         self.job(Errand::Patch(target), Job::Patch { base: offer.base, target, patch });
     }
 
     /// The host has made it, or could not.
     pub(crate) fn patched(&mut self, now: Time, target: ContentId, result: Result<JobDone, JobError>) {
+        self.made_by_patch(now, target, result);
+        if self.origin().is_some_and(|origin| origin.collects_later) {
+            self.collect_at_origin(now);
+        }
+    }
+
+    fn made_by_patch(&mut self, now: Time, target: ContentId, result: Result<JobDone, JobError>) {
         let Some((spec, Road::Applies { offer })) = self.roads().and_then(|roads| roads.road(target)) else { return };
         let why = match result {
             Ok(JobDone::Patched { have })
@@ -141,6 +165,7 @@ impl Engine {
                 let saved = if self.is_step(target) { 0 } else { made.min(all).saturating_sub(bytes) };
                 self.event(Event::Patched { base: offer.base, target, bytes, saved });
                 self.roads().into_iter().for_each(|roads| roads.end(target));
+                self.take_brought(offer);
                 return self.swarm.made(now, target, have);
             }
             Ok(_) => "the host did something else".to_owned(),
@@ -190,14 +215,14 @@ impl Engine {
 
     /// Bytes of patches that have come for a content, from origins and from peers.
     pub(super) fn moved_for(&self, target: ContentId) -> (u64, u64) {
-        let Side::Agent(agent) = &self.side else { return (0, 0) };
+        let Some(roads) = of_side(&self.side) else { return (0, 0) };
         let of = |patch: &Offer| self.swarm.progress(patch.patch.id()).unwrap_or_default();
-        let (coming, before) = match agent.roads.road(target) {
+        let (coming, before) = match roads.road(target) {
             Some((_, Road::Fetches { offer, .. })) => (of(&offer), (0, 0)),
             Some((_, Road::InARow { middle, then })) => (of(&then), self.moved_for(middle)),
             _ => (swarm::Progress::default(), (0, 0)),
         };
-        let (from_origin, from_peers) = agent.roads.moved(target);
+        let (from_origin, from_peers) = roads.moved(target);
         (from_origin + before.0 + coming.from_origin, from_peers + before.1 + coming.from_peers)
     }
 
@@ -211,8 +236,8 @@ impl Engine {
             roads.failed(target, patch);
         }
         self.swarm.forget(now, patch);
-        let Side::Agent(agent) = &mut self.side else { return };
-        let (after, is_wanted) = (agent.roads.after(target), agent.follower.roots().0.contains(&target));
+        let after = of_side(&self.side).map(|roads| roads.after(target)).unwrap_or_default();
+        let is_wanted = self.follower().is_some_and(|follower| follower.roots().0.contains(&target));
         for (spec, then) in &after {
             self.has_cost(spec.id(), target);
             self.roads().into_iter().for_each(|roads| roads.failed(spec.id(), patch));

@@ -5,7 +5,7 @@
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
-use content::fact::{JournalName, Position};
+use content::fact::{JournalName, Offer, Position};
 use content::order::Wave;
 use content::release::Instructions;
 use content::root::Operator;
@@ -200,6 +200,8 @@ pub(crate) struct Node {
     /// What patches were made of, and applied to.
     pub(crate) diffs: Vec<(ContentId, ContentId, Effort)>,
     pub(crate) patches: Vec<(ContentId, ContentId)>,
+    /// What a publisher has of what it brings.
+    pub(crate) brings: Vec<Offer>,
     pub(crate) answers: Vec<(ClientId, Answer)>,
     /// Payload bytes that left, by content, to agents.
     pub(crate) sent: BTreeMap<ContentId, u64>,
@@ -342,6 +344,7 @@ impl Fleet {
             diff_takes: 100_000_000,
             diffs: Vec::new(),
             patches: Vec::new(),
+            brings: Vec::new(),
             answers: Vec::new(),
             sent: BTreeMap::new(),
             sent_pieces: BTreeMap::new(),
@@ -392,6 +395,7 @@ impl Fleet {
             written: node.disk.written.clone(),
             clock: UnixTime((self.now / 1_000_000_000).saturating_add_signed(self.wall)),
             shunned: node.disk.shunned.clone(),
+            offers: node.brings.clone(),
         };
         let seed = self.seed ^ (nr as u64) << 32 ^ node.life;
         node.engine = Some(Engine::new(node.id, config, recovered, seed, Time(self.now)));
@@ -891,6 +895,20 @@ impl Fleet {
         let request = Request::Deploy { release: sign_release(release), order: sign_order(order), wish };
         self.request(publisher, 1, request);
         publisher
+    }
+
+    /// The same, by a publisher that has a patch from something else.
+    pub(crate) fn bring(&mut self, release: &Release, order: &Order, wish: Wish, base: ContentId) -> usize {
+        let nr = self.publisher(release);
+        self.stop(nr);
+        let patch = patch_between(base, release.content.id());
+        let held = Held { content: patch, have: Bitmap::full(patch.total()), complete: true };
+        self.nodes[nr].disk.contents.insert(patch.id(), held);
+        self.nodes[nr].brings = vec![Offer { base, target: release.content.id(), patch, format: 1 }];
+        self.start(nr);
+        let request = Request::Deploy { release: sign_release(release), order: sign_order(order), wish };
+        self.request(nr, 1, request);
+        nr
     }
 
     /// How many copies of a content left the origin towards agents.

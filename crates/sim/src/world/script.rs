@@ -135,13 +135,16 @@ impl World {
     fn begin_deploy(&mut self) {
         let publishers = self.script.deployments.iter().filter(|deployment| deployment.publisher.is_some()).count();
         let nr = 1 + self.blueprint.agents + publishers;
+        let before = self.script.tree.clone().filter(|_| self.blueprint.wish.is_some() && nr.is_multiple_of(2));
         let tree = Rc::new(match &self.script.tree {
             Some(tree) => tree.next_version(&mut self.script.dice),
             None => Tree::draw(&mut self.script.dice, self.blueprint.tree_bytes),
         });
         self.script.tree = Some(tree.clone());
         let (disk, root) = self.hosts[nr].platter.boot();
-        let planted = tree.plant(&disk, &root, &Name::new("build").expect("a plain name"));
+        let plant = |tree: &Tree, at: &str| tree.plant(&disk, &root, &Name::new(at).expect("a plain name"));
+        // Some have what was deployed before at hand, and bring a patch from that.
+        let planted = plant(&tree, "build").and_then(|()| before.map_or(Ok(()), |before| plant(&before, "before")));
         self.judge(Promise::Liveness, planted.err().map(|why| format!("a tree could not be planted: {why}")));
         self.hosts[nr].publishes = Some(tree);
         let state = State::Waiting;

@@ -27,17 +27,27 @@ pub(super) struct Known<D: Disk> {
 }
 
 impl<D: Disk> Known<D> {
+    /// A directory, with all that is in it.
     pub(super) fn read(hands: &dyn Hands, disk: &Arc<D>, place: &Place<D>) -> Result<Self, TreesError> {
-        let terms = Terms { patterns: Patterns::Overlooked, ..Terms::default() };
-        let (found, source) = import_by(hands, &terms, disk.clone(), place.parent.clone(), &place.name, &mut |_| {})?;
+        let known = Self::read_by(hands, &Terms { patterns: Patterns::Overlooked, ..Terms::default() }, disk, place)?;
+        match known.manifest.entries[0].kind {
+            Kind::Directory { .. } => Ok(known),
+            _ => Err(TreesError::OneFile),
+        }
+    }
+
+    /// A directory or a file, as it is published.
+    pub(super) fn read_by(
+        hands: &dyn Hands,
+        terms: &Terms<'_>,
+        disk: &Arc<D>,
+        place: &Place<D>,
+    ) -> Result<Self, TreesError> {
+        let (found, source) = import_by(hands, terms, disk.clone(), place.parent.clone(), &place.name, &mut |_| {})?;
         let content = found.content.id();
         let page = |page| source.read(content, PieceNo(page)).expect("what was just made is in memory");
         let encoded = found.content.blob.shape().leaves().flat_map(page).collect::<Vec<u8>>();
         let manifest = Manifest::decode(&encoded).expect("an import makes a manifest");
-        match manifest.entries[0].kind {
-            Kind::Directory { .. } => {}
-            _ => return Err(TreesError::OneFile),
-        }
         let files = files(&manifest).collect();
         let (disk, place) = (disk.clone(), place.clone());
         Ok(Self { disk, place, content, manifest, encoded, files, unread: Mutex::new(None) })
