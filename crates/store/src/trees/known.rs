@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// A directory, as it was when it was read.
 pub(super) struct Known<D: Disk> {
     disk: Arc<D>,
-    place: Place<D>,
+    /// With the directories open of the file that was opened last: neighbours are opened one after another.
+    tree: Mutex<Tree<D>>,
     pub(super) content: ContentId,
     pub(super) manifest: Manifest,
     pub(super) encoded: Vec<u8>,
@@ -49,8 +50,8 @@ impl<D: Disk> Known<D> {
         let encoded = found.content.blob.shape().leaves().flat_map(page).collect::<Vec<u8>>();
         let manifest = Manifest::decode(&encoded).expect("an import makes a manifest");
         let files = files(&manifest).collect();
-        let (disk, place) = (disk.clone(), place.clone());
-        Ok(Self { disk, place, content, manifest, encoded, files, unread: Mutex::new(None) })
+        let tree = Mutex::new(Tree::new(disk.clone(), place.parent.clone(), place.name.clone()));
+        Ok(Self { disk: disk.clone(), tree, content, manifest, encoded, files, unread: Mutex::new(None) })
     }
 
     pub(super) fn files(&self) -> Numbered<'_, D> {
@@ -71,8 +72,7 @@ impl<D: Disk> Known<D> {
     }
 
     fn open_file(&self, file: u32) -> io::Result<D::File> {
-        let mut tree = Tree::new(self.disk.clone(), self.place.parent.clone(), self.place.name.clone());
-        let (dir, name) = tree.place(self.path(file))?;
+        let (dir, name) = self.tree.lock().unwrap_or_else(PoisonError::into_inner).place(self.path(file))?;
         self.disk.open(&dir, &name)
     }
 
