@@ -628,3 +628,23 @@ fn a_patch_that_is_brought_and_is_of_no_use_costs_nothing_but_itself() {
         fleet.run_until("v2", |fleet| up_confirm(fleet, &sign_release(&new)));
     }
 }
+
+#[test]
+fn what_one_publisher_brings_no_other_one_has_patches_of() {
+    let mut fleet = Fleet::patching(3, 5);
+    let (old, _) = settle(&mut fleet, "v1", 1, Wish::Whole);
+    let stranger = fleet.publisher(&release("other", PIECES));
+    fleet.run_for(Duration::from_secs(1));
+    let (new, signed) = deploy(&mut fleet, "v2", 2, Wish::Whole);
+    let is_begun = |fleet: &Fleet| fleet.nodes[ORIGIN].disk.contents.contains_key(&new.content.id());
+    fleet.run_until("it is begun", is_begun);
+    let (base, target) = (old.content.id(), new.content.id());
+    let offer = Offer { base, target, patch: patch_between(base, target), format: 1 };
+    let message = Message::Offers { target, offers: vec![offer], is_awaited: false };
+    let from = fleet.nodes[stranger].id;
+    fleet.input(ORIGIN, Input::Message { from, message });
+    let began = fleet.now;
+    fleet.run_until("v2", |fleet| up_confirm(fleet, &signed));
+    assert!(fleet.now - began < 10_000_000_000, "nobody waits for a patch that a stranger speaks of");
+    assert_eq!(events(&fleet, ORIGIN, |event| matches!(event, Event::PatchFailed { .. })), 0);
+}

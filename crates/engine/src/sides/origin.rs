@@ -71,7 +71,7 @@ pub(super) struct Spread {
     pub(super) release: Believed,
     pub(super) order: Instruction,
     /// Who brings it, while it is here.
-    publisher: Option<NodeId>,
+    pub(super) publisher: Option<NodeId>,
     client: Option<ClientId>,
     is_proposed: bool,
 }
@@ -482,7 +482,7 @@ impl Engine {
             Message::Status(status) => self.reported(now, from, *status),
             Message::Reads { formats } => self.says_what_it_reads(from, formats),
             Message::Wishes { order, wish } => self.wishes(from, order, wish),
-            Message::Offers { target, offers, .. } => self.offered(now, target, offers, false),
+            Message::Offers { target, offers, .. } => self.brought(now, from, target, offers),
             Message::Submit { release, order } => self.submitted(now, from, &release, &order),
             Message::Verified { request, outcome } => self.audited(request, from, outcome),
             Message::Lags { content, stripe } => self.lags(now, from, content, usize::from(stripe)),

@@ -173,6 +173,15 @@ impl Engine {
         self.make_next_patch(now);
     }
 
+    /// A publisher says which patches it brings of what it is about to submit. What another one is bringing is none of its business.
+    pub(super) fn brought(&mut self, now: Time, publisher: NodeId, target: ContentId, offers: Vec<Offer>) {
+        let Side::Origin(origin) = &self.side else { return };
+        let mut of_it = origin.spreads.values().filter(|spread| spread.release.release.content.id() == target);
+        if of_it.all(|spread| spread.publisher.is_none_or(|known| known == publisher)) {
+            self.offered(now, target, offers, false);
+        }
+    }
+
     /// A release was made here of a patch that was brought: nodes that run its base get that one, if patches are of use to them, and no other
     /// is made of it.
     pub(super) fn take_brought(&mut self, offer: Offer) {
