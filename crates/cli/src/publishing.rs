@@ -123,6 +123,7 @@ impl Scene {
                 self.found(entries as usize, bytes, &notes);
                 lines_left_out(&left_out).into_iter().for_each(|line| self.screen.keep(line));
             }
+            Progress::Patching => self.screen.update("patch      is being made".to_owned()),
             Progress::Patch { bytes: Some(bytes) } => {
                 self.has_patch = true;
                 self.screen.keep(format!("patch      {}, for an origin that has its base", words::size(bytes)));

@@ -199,7 +199,9 @@ pub enum Progress {
         /// What the tree's own patterns left out.
         left_out: Vec<LeftOut>,
     },
-    /// There is a patch from what was deployed before, which an origin takes that has that; none if it would be no shorter.
+    /// A patch from what was deployed before is being made.
+    Patching,
+    /// There is one, which an origin takes that has that; none if it would be no shorter.
     Patch {
         /// Its bytes.
         bytes: Option<u64>,
@@ -333,7 +335,10 @@ pub async fn deploy(
     progress(Progress::Selected(selection));
     progress(Progress::Found { entries, bytes, notes, left_out });
     let patch = match &options.base {
-        Some(base) => Some(bringing::patch(base, source, &found, options).await?),
+        Some(base) => {
+            progress(Progress::Patching);
+            Some(bringing::patch(base, source, &found, options).await?)
+        }
         None => None,
     };
     if let Some(patch) = &patch {
