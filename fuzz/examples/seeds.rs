@@ -1,5 +1,7 @@
 //! Writes the seeds of the corpus: a small valid input or two for every target, from which fuzzing starts.
 
+mod programs;
+
 use std::path::Path;
 use tiding_content::attributes::{Attribute, Attributes};
 use tiding_content::fact::Offer;
@@ -11,7 +13,7 @@ use tiding_content::{
     AppName, Bitmap, BlobRef, ContentId, ContentSpec, Digest, Fact, FleetId, Label, Labels, Manifest, NodeId, Order,
     OrderId, PayloadKind, Piece, PieceNo, Release, ReleaseId, Role, Root, Signed, SigningKey, TokenId, UnixTime,
 };
-use tiding_delta::fuzzing::seed;
+use tiding_delta::fuzzing::{body, seed};
 use tiding_delta::{Effort, diff};
 use tiding_engine::door::{AppStatus, Gate, Hello, Introduction, Message, Phase, Refusal, Step, Submitted, Timeline};
 use tiding_engine::wire::{BulkHeader, PROTOCOL, encode};
@@ -57,8 +59,20 @@ fn executables() {
         let patch = diff(&old, &new, Effort::Best);
         write("executable", name, &[&old_len[..], &old, &new].concat());
         write("decoder", name, &[&old_len[..], &old, &patch].concat());
+        let quick = diff(&old, &new, Effort::Fast);
+        write("decoder", &format!("{name}-quick"), &[&old_len[..], &old, &quick].concat());
         write("elf", name, &old);
         write("mutated", name, &[is_aarch64.into(), 6, 2, 1, 5, 1, 3, 0, 0, 0, 62, 0, 3, 1, 40, 1, 9]);
+    }
+    let (lens, longer) = ([14, 17, 21, 15, 30, 16], [14, 17, 29, 15, 30, 20]);
+    for (program, name) in [(programs::throwing as fn(&[usize]) -> Vec<u8>, "throwing"), (programs::go, "go")] {
+        let (old, new) = (program(&lens), program(&longer));
+        let (old_len, new_len) = ((old.len() as u16).to_le_bytes(), (new.len() as u16).to_le_bytes());
+        // Right headers are put before it by the target: length, engine, body.
+        let body = body(&old, &new).expect("two executables");
+        write("decoder", name, &[&old_len[..], &old, &new_len, &[3], &body].concat());
+        write("executable", name, &[&old_len[..], &old, &new].concat());
+        write("elf", name, &old);
     }
     write("elf", "overlap", &overlapping(seed(false, 9)));
     let text = b"tidings of magpies and of news, ".repeat(20);
@@ -67,6 +81,10 @@ fn executables() {
         let patch = diff(&text, &other, effort);
         write("decoder", name, &[&(text.len() as u16).to_le_bytes()[..], &text, &patch].concat());
     }
+    // Old is of no help, so zstd is left to it.
+    let (old, new) = ([9; 500], b"something else, and on and on ".repeat(40));
+    let patch = diff(&old, &new, Effort::Best);
+    write("decoder", "prefixed", &[&(old.len() as u16).to_le_bytes()[..], &old, &patch].concat());
     // A call, LEA of what is near, an immediate of the operand's size, a VEX and an EVEX prefix, 3DNow! and XOP, a jump.
     let code = b"\xe8\x01\x02\x03\x04\x48\x8d\x05\x08\0\0\0\x66\xc7\x05\x01\x02\x03\x04\x05\x06\xc5\xf9\x6f\x05\x01\0\0\0\
         \x62\xf1\x7c\x48\x28\x05\x01\0\0\0\x0f\x0f\xc1\x9e\x8f\xe8\x78\xa2\xc1\x20\x49\xb8\x01\x02\x03\x04\x05\x06\x07\x08\x0f\x84\0\x01\0\0";

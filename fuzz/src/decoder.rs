@@ -13,7 +13,9 @@ pub fn decoder(bytes: &[u8]) {
     applied(old, patch);
     let Some((&[low, high, engine], body)) = patch.split_first_chunk() else { return };
     let (old_len, new_len) = (number(old.len() as u64), number(u16::from_le_bytes([low, high]).into()));
-    let window = [&new_len[..], &[0], &old_len, &[engine % 4], &number(body.len() as u64), body].concat();
+    // Five engines; the upper half of the byte's values is the last one, so that the others' inputs stay what they were.
+    let engine = if engine < 0x80 { engine % 4 } else { 4 };
+    let window = [&new_len[..], &[0], &old_len, &[engine], &number(body.len() as u64), body].concat();
     applied(old, &[&b"tdgp\x02"[..], &old_len, &new_len, &window].concat());
 }
 

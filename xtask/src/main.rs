@@ -40,7 +40,9 @@ cargo xtask COMMAND
   page [--nodes N]            the page of `tiding page` with a made-up fleet of N nodes (5000) that lives, and what its server takes
   dist [--binary FILE] [--out DIR]  the .deb, the .tar.gz and their sums, the same bytes each time
   units [--deb FILE]          the package and its units under a real systemd: two machines, joined, deployed to, killed, restarted, purged (as root)
-  fuzz [SECONDS]              every fuzz target for so long (needs nightly Rust and cargo-fuzz)
+  fuzz [SECONDS] [TARGET ...] every fuzz target for so long, or those, and what each came to (needs nightly Rust and cargo-fuzz)
+  fuzz keep [TARGET ...]      packs what was found worth keeping into fuzz/kept/
+  fuzz coverage [TARGET ...]  which parts of the crates that reaches, by file
 ";
 
 fn main() -> Result<()> {

@@ -13,6 +13,8 @@ mod executable;
 #[path = "../../../fuzz/src/decoder.rs"]
 mod decoder;
 
+mod kept;
+
 use std::path::Path;
 
 #[test]
@@ -52,4 +54,5 @@ fn f20_f12_c12_patches_that_anyone_wrote() {
         decoder::decoder(&bytes);
         (0..bytes.len()).step_by(3).for_each(|end| decoder::decoder(&bytes[..end]));
     }
+    kept::replayed("decoder", decoder::decoder);
 }
